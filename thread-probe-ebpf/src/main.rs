@@ -1,0 +1,110 @@
+//! The eBPF programs: entry points of a few lines each.
+//!
+//! | program | hook | what it does |
+//! |---|---|---|
+//! | `task_newtask` | tp_btf | storage for the new task; counts threads and processes created |
+//! | `sched_switch` | tp_btf | the hot path: the wait of the next task into its histogram |
+//! | `sched_process_exit` | tp_btf | the moment a task ends |
+//! | `sched_process_free` | tp_btf | the final record of a task, once |
+//! | `scan_tasks` | iter/task | the record of every task, when asked |
+//! | `clone_enter`, `clone_exit` | fentry and fexit of `kernel_clone`, or tracepoints of the system calls | failures and duration |
+#![no_std]
+#![no_main]
+
+mod clone;
+mod kernel;
+mod maps;
+mod sched;
+mod tasks;
+
+use aya_ebpf::{
+    EbpfContext as _,
+    macros::{btf_tracepoint, fentry, fexit, tracepoint},
+    programs::{BtfTracePointContext, FEntryContext, FExitContext, TracePointContext},
+};
+
+use crate::kernel::Task;
+
+// aya-ebpf has no macro for iterators; `extern "C"` and the section name are what it would generate.
+/// `iter/task`: called for each task of the reader's pid namespace, and once more with a null task.
+///
+/// # Safety
+/// The kernel passes a valid `struct bpf_iter__task`.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task")]
+pub unsafe extern "C" fn scan_tasks(context: *const tasks::IterContext) -> i32 {
+    tasks::scan(context);
+    0
+}
+
+/// `task_newtask(task, clone_flags)`, in `copy_process`: before the task first runs.
+#[btf_tracepoint(function = "task_newtask")]
+fn task_newtask(context: BtfTracePointContext) -> i32 {
+    tasks::created(Task(context.arg(0)));
+    0
+}
+
+/// `sched_switch(preempt, prev, next, ...)`, in `__schedule` with the run queue locked.
+#[btf_tracepoint(function = "sched_switch")]
+fn sched_switch(context: BtfTracePointContext) -> i32 {
+    sched::switched(Task(context.arg(1)), Task(context.arg(2)));
+    0
+}
+
+/// `sched_process_exit(task, ...)`, in `do_exit`.
+#[btf_tracepoint(function = "sched_process_exit")]
+fn sched_process_exit(context: BtfTracePointContext) -> i32 {
+    tasks::exiting(Task(context.arg(0)));
+    0
+}
+
+/// `sched_process_free(task)`, an RCU grace period after the task was released.
+#[btf_tracepoint(function = "sched_process_free")]
+fn sched_process_free(context: BtfTracePointContext) -> i32 {
+    tasks::freed(&context, Task(context.arg(0)));
+    0
+}
+
+/// Entry of `kernel_clone`, in the creating task.
+#[fentry(function = "kernel_clone")]
+fn clone_enter_fentry(_context: FEntryContext) -> i32 {
+    clone::entered();
+    0
+}
+
+/// Return of `kernel_clone(args)`: the second slot of the context is its return value.
+#[fexit(function = "kernel_clone")]
+fn clone_exit_fexit(context: FExitContext) -> i32 {
+    clone::returned(&context, context.arg(1));
+    0
+}
+
+/// `sys_enter_clone`, `_clone3`, `_fork`, `_vfork`.
+#[tracepoint]
+fn clone_enter_syscall(_context: TracePointContext) -> u32 {
+    clone::entered();
+    0
+}
+
+/// `sys_exit_clone`, `_clone3`, `_fork`, `_vfork`: also reached by the new task, which returns 0.
+#[tracepoint]
+fn clone_exit_syscall(context: TracePointContext) -> u32 {
+    // struct syscall_trace_exit of kernel/trace/trace.h: an 8-byte entry header, `int nr`, `long ret`. The context
+    // is the program's own memory, so this is a plain load.
+    const RET_OFFSET: usize = 16;
+    // SAFETY: the kernel allows loads within the context, which is larger.
+    let value = unsafe { context.as_ptr().cast::<u8>().add(RET_OFFSET).cast::<i64>().read_volatile() };
+    clone::returned(&context, value);
+    0
+}
+
+/// The kernel refuses programs that use a GPL-only helper without a GPL-compatible licence.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "license")]
+pub static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    // The verifier refuses any program from which this can be reached.
+    loop {}
+}

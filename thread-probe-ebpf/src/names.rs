@@ -1,0 +1,123 @@
+//! Names that both sides must agree on, and the order of what is indexed rather than named.
+
+/// Why an event or a part of it was dropped. The value is the index into the per-CPU `LOST` counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Lost {
+    /// A thread was switched in that has no storage: its wait is in `run_delay` but not in the histogram.
+    StorageMissing = 0,
+    /// Storage could not be allocated when a thread was created; the next scan tries again.
+    StorageNotCreated = 1,
+    /// `run_delay` went backwards between two switches of one thread; the wait is not in the histogram.
+    ImpossibleWait = 2,
+    /// The ring buffer was full when a thread ended; its counters since the last scan went to `~lost`.
+    RingFull = 3,
+    /// A thread ended whose storage was out of reach: its record has no histogram and no lifetime.
+    RecordWithoutHistogram = 4,
+    /// A thread created another one while its storage was out of reach: the creation counts for `~lost`.
+    CreatorWithoutStorage = 5,
+    /// A clone failed in a thread whose storage was out of reach: the failure counts for `~lost`.
+    FailureWithoutStorage = 6,
+}
+
+impl Lost {
+    /// All reasons that the programs count, in the order of their index.
+    pub const ALL: [Self; 7] = [
+        Self::StorageMissing,
+        Self::StorageNotCreated,
+        Self::ImpossibleWait,
+        Self::RingFull,
+        Self::RecordWithoutHistogram,
+        Self::CreatorWithoutStorage,
+        Self::FailureWithoutStorage,
+    ];
+
+    /// The value of the label `reason`.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::StorageMissing => "storage_missing",
+            Self::StorageNotCreated => "storage_not_created",
+            Self::ImpossibleWait => "impossible_wait",
+            Self::RingFull => "ring_full",
+            Self::RecordWithoutHistogram => "record_without_histogram",
+            Self::CreatorWithoutStorage => "creator_without_storage",
+            Self::FailureWithoutStorage => "failure_without_storage",
+        }
+    }
+}
+
+/// The errno of a clone that failed. The value is the index into `Counters::clone_failures`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum CloneErrno {
+    /// A limit on tasks was reached: RLIMIT_NPROC, threads-max, pids.max or pid_max.
+    Eagain = 0,
+    /// The kernel had no memory for the task, or its pid namespace has no init any more.
+    Enomem = 1,
+    /// The flags ask for a privilege the caller lacks.
+    Eperm = 2,
+    /// The flags contradict each other.
+    Einval = 3,
+    /// Pid or user namespaces are nested too deep.
+    Enospc = 4,
+    /// Any other error.
+    Other = 5,
+}
+
+impl CloneErrno {
+    /// All of them, in the order of their index.
+    pub const ALL: [Self; 6] = [Self::Eagain, Self::Enomem, Self::Eperm, Self::Einval, Self::Enospc, Self::Other];
+
+    /// The value of the label `errno`.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Eagain => "EAGAIN",
+            Self::Enomem => "ENOMEM",
+            Self::Eperm => "EPERM",
+            Self::Einval => "EINVAL",
+            Self::Enospc => "ENOSPC",
+            Self::Other => "other",
+        }
+    }
+
+    /// What a return value of `kernel_clone` says: `None` for a new task's id, and for `-ERESTARTNOINTR`, which
+    /// is a signal that came first: the kernel repeats the call and the caller never sees it.
+    ///
+    /// The numbers are those of `include/uapi/asm-generic/errno-base.h` and `include/linux/errno.h`.
+    #[inline(always)]
+    pub const fn from_return(value: i64) -> Option<Self> {
+        match value {
+            0.. => None,
+            -513 => None,
+            -11 => Some(Self::Eagain),
+            -12 => Some(Self::Enomem),
+            -1 => Some(Self::Eperm),
+            -22 => Some(Self::Einval),
+            -28 => Some(Self::Enospc),
+            _ => Some(Self::Other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_and_errnos_stand_at_their_own_index() {
+        for (index, reason) in Lost::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, index);
+        }
+        for (index, errno) in CloneErrno::ALL.iter().enumerate() {
+            assert_eq!(*errno as usize, index);
+        }
+    }
+
+    #[test]
+    fn an_interrupted_clone_that_the_kernel_repeats_is_no_failure() {
+        assert_eq!(CloneErrno::from_return(1234), None);
+        assert_eq!(CloneErrno::from_return(-513), None);
+        assert_eq!(CloneErrno::from_return(-11), Some(CloneErrno::Eagain));
+        assert_eq!(CloneErrno::from_return(-17), Some(CloneErrno::Other));
+    }
+}

@@ -1,0 +1,130 @@
+//! Where the members of kernel structures are that the programs read: one table for both sides.
+//!
+//! Rust emits no CO-RE relocations, so the daemon resolves each entry from the running kernel's BTF and sets the
+//! [`Offsets`] in the object's read-only data before it loads. The verifier sees constants.
+
+/// One member that the programs need: the structure and the paths to the member, of which the first that exists
+/// counts. A path goes through embedded structures and anonymous ones, never through a pointer.
+#[derive(Clone, Copy, Debug)]
+pub struct Member {
+    /// Name of the structure in BTF.
+    pub structure: &'static str,
+    /// Alternative dotted paths: what the kernel calls the member in different versions or architectures.
+    pub paths: &'static [&'static str],
+}
+
+macro_rules! offsets {
+    ($($(#[$doc:meta])* $field:ident: $structure:literal, $($path:literal)|+;)+) => {
+        /// Offsets in bytes of the members in [`MEMBERS`].
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Offsets {
+            $($(#[$doc])* pub $field: u64,)+
+        }
+
+        /// What each field of [`Offsets`] is the offset of, in the same order.
+        pub const MEMBERS: [Member; size_of::<Offsets>() / 8] = [
+            $(Member { structure: $structure, paths: &[$($path),+] },)+
+        ];
+
+        impl Offsets {
+            /// The offsets in the order of [`MEMBERS`].
+            pub const fn to_array(self) -> [u64; MEMBERS.len()] {
+                [$(self.$field),+]
+            }
+
+            /// The inverse of [`Self::to_array`].
+            pub const fn from_array(array: [u64; MEMBERS.len()]) -> Self {
+                let [$($field),+] = array;
+                Self { $($field),+ }
+            }
+        }
+    };
+}
+
+offsets! {
+    /// Thread id.
+    pid: "task_struct", "pid";
+    /// Thread group id.
+    tgid: "task_struct", "tgid";
+    /// `PF_*` flags.
+    flags: "task_struct", "flags";
+    /// Scheduler state.
+    state: "task_struct", "__state";
+    /// Exit state.
+    exit_state: "task_struct", "exit_state";
+    /// Thread name.
+    comm: "task_struct", "comm";
+    /// Start time on the boot clock.
+    start_boottime: "task_struct", "start_boottime";
+    /// Leader of the thread group.
+    group_leader: "task_struct", "group_leader";
+    /// Parent process.
+    real_parent: "task_struct", "real_parent";
+    /// Voluntary switches.
+    nvcsw: "task_struct", "nvcsw";
+    /// Involuntary switches.
+    nivcsw: "task_struct", "nivcsw";
+    /// CPU time.
+    sum_exec_runtime: "task_struct", "se.sum_exec_runtime";
+    /// The CFS run queue of its task group on the CPU it is on; set for tasks of every scheduling class.
+    cfs_rq: "task_struct", "se.cfs_rq";
+    /// Runs after a wait.
+    pcount: "task_struct", "sched_info.pcount";
+    /// Time waited.
+    run_delay: "task_struct", "sched_info.run_delay";
+    /// When it was last queued, on its run queue's clock; 0 when it is not waiting.
+    last_queued: "task_struct", "sched_info.last_queued";
+    /// Lowest address of the kernel stack.
+    stack: "task_struct", "stack";
+    /// Saved kernel stack pointer, while switched out.
+    stack_pointer: "task_struct", "thread.sp" | "thread.cpu_context.sp";
+    /// Real credentials.
+    real_cred: "task_struct", "real_cred";
+    /// Memory map.
+    mm: "task_struct", "mm";
+    /// Signal state, shared by the group.
+    signal: "task_struct", "signal";
+    /// Set of cgroups.
+    cgroups: "task_struct", "cgroups";
+    /// The CPU's run queue.
+    cfs_rq_rq: "cfs_rq", "rq";
+    /// The run queue's clock.
+    rq_clock: "rq", "clock";
+    /// Real uid.
+    cred_uid: "cred", "uid.val";
+    /// Threads in the group.
+    nr_threads: "signal_struct", "nr_threads";
+    /// Resource limits.
+    rlim: "signal_struct", "rlim";
+    /// Mappings.
+    map_count: "mm_struct", "map_count";
+    /// Pages of address space.
+    total_vm: "mm_struct", "total_vm";
+    /// The executable.
+    exe_file: "mm_struct", "exe_file";
+    /// Its directory entry.
+    file_dentry: "file", "f_path.dentry" | "__f_path.dentry";
+    /// The entry's name.
+    dentry_name: "dentry", "d_name.name" | "__d_name.name";
+    /// The default hierarchy's cgroup.
+    dfl_cgrp: "css_set", "dfl_cgrp";
+    /// Its node.
+    cgroup_kn: "cgroup", "kn";
+    /// The node's id.
+    kn_id: "kernfs_node", "id";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offsets_and_members_are_in_the_same_order() {
+        let numbered = core::array::from_fn(|index| index as u64);
+        let offsets = Offsets::from_array(numbered);
+        assert_eq!(offsets.to_array(), numbered);
+        assert_eq!(MEMBERS[offsets.kn_id as usize].structure, "kernfs_node");
+        assert_eq!(MEMBERS[offsets.cfs_rq as usize].paths, ["se.cfs_rq"]);
+    }
+}

@@ -1,0 +1,178 @@
+//! The record of one thread. It travels two roads: the scan (the thread is alive) and the ring buffer (it ended).
+//!
+//! On the ring a record is a whole [`ThreadRecord`]. In the scan's stream it is cut to what changed: a [`Head`]
+//! alone says "as before"; else the [`Thread`] part, then the [`Process`] part if [`PART_PROCESS`] is set, then
+//! the [`Waits`] if [`PART_WAITS`] is set. Both sides are on one machine, so the layout is the machine's own.
+
+use crate::{histogram::BUCKETS, names::CloneErrno};
+
+/// The record has the fields after [`Head`]; without it everything but the head is as in the last record.
+pub const PART_THREAD: u32 = 1 << 0;
+/// The thread leads its group: the [`Process`] part is filled.
+pub const PART_PROCESS: u32 = 1 << 1;
+/// The [`Waits`] are filled; without it they are as in the last record, or empty if there was none.
+pub const PART_WAITS: u32 = 1 << 2;
+/// The thread ended: these counters are final.
+pub const PART_ENDED: u32 = 1 << 3;
+/// The thread's storage was at hand: what the programs count themselves is filled, not 0.
+pub const PART_STORAGE: u32 = 1 << 4;
+
+/// Bytes of a comm, with its terminating 0: `TASK_COMM_LEN` of `include/linux/sched.h`.
+pub const COMM_BYTES: usize = 16;
+/// Bytes kept of the name of an executable.
+pub const EXE_BYTES: usize = 32;
+
+/// Names the task, and says which parts follow.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Head {
+    /// Address of the `task_struct`: names one task from its creation until it is freed, also across an exec that
+    /// gives it another tid. It never leaves the daemon.
+    pub task: u64,
+    /// `PART_*` bits.
+    pub parts: u32,
+    /// Thread id in the initial pid namespace.
+    pub tid: u32,
+}
+
+/// Counters of a thread since it was created; all only ever grow.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// `task_struct.nvcsw`: switches away because the thread blocked.
+    pub voluntary_switches: u64,
+    /// `task_struct.nivcsw`: switches away because something else was to run.
+    pub involuntary_switches: u64,
+    /// `sched_info.run_delay`: nanoseconds runnable but not running.
+    pub run_delay_ns: u64,
+    /// `sched_info.pcount`: times the thread was put on a CPU after waiting for one.
+    pub runs: u64,
+    /// `se.sum_exec_runtime`: nanoseconds on a CPU; up to a tick behind while the thread runs.
+    pub cpu_ns: u64,
+    /// Switches to this thread from another thread of its process.
+    pub same_process_switches: u64,
+    /// Threads this thread created in its own process.
+    pub threads_created: u64,
+    /// Processes this thread created.
+    pub processes_created: u64,
+    /// Clones that failed, by [`CloneErrno`].
+    pub clone_failures: [u64; CloneErrno::ALL.len()],
+}
+
+/// Number of `u64` in [`Counters`].
+pub const COUNTERS: usize = size_of::<Counters>() / 8;
+
+impl Counters {
+    /// The counters in the order of their declaration.
+    #[inline(always)]
+    pub fn to_array(self) -> [u64; COUNTERS] {
+        // SAFETY: repr(C), nothing but u64, so no padding and the same size, which the type system checks here.
+        unsafe { core::mem::transmute(self) }
+    }
+
+    /// The inverse of [`Self::to_array`].
+    #[inline(always)]
+    pub fn from_array(array: [u64; COUNTERS]) -> Self {
+        // SAFETY: as above, and every bit pattern is a valid u64.
+        unsafe { core::mem::transmute(array) }
+    }
+}
+
+/// The part every thread has.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Thread {
+    /// Which task, and which parts.
+    pub head: Head,
+    /// Thread group id: the process.
+    pub tgid: u32,
+    /// `PF_*` flags of `include/linux/sched.h`.
+    pub flags: u32,
+    /// `task_struct.start_boottime`, nanoseconds since boot. An exec by a thread that is not the leader gives it
+    /// the leader's.
+    pub start_boottime_ns: u64,
+    /// `start_boottime` of the group's leader, which with the tgid names the process; 0 without storage.
+    pub process_start_ns: u64,
+    /// When the thread began to exit, nanoseconds since boot; when it was freed if that was missed; 0 while alive.
+    pub ended_ns: u64,
+    /// `task_struct.__state`, `TASK_*` of `include/linux/sched.h`.
+    pub state: u32,
+    /// `task_struct.exit_state`, `EXIT_*` of the same.
+    pub exit_state: u32,
+    /// Bytes of kernel stack in use when the thread was last switched out; 0 if its stack is gone.
+    pub stack_depth_bytes: u32,
+    /// Bytes of its kernel stack: THREAD_SIZE; 0 if its stack is gone.
+    pub stack_bytes: u32,
+    /// `run_delay` when the thread got its storage: the histogram's sum is `run_delay` less this.
+    pub run_delay_base_ns: u64,
+    /// Name of the thread, ended by a 0.
+    pub comm: [u8; COMM_BYTES],
+    /// What it counted.
+    pub counters: Counters,
+}
+
+/// The part only the leader of a thread group has: what the threads of a process share.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Process {
+    /// tgid of the real parent.
+    pub parent_tgid: u32,
+    /// Real uid in the initial user namespace.
+    pub uid: u32,
+    /// `signal->nr_threads`: threads of the group that were not yet released.
+    pub nr_threads: u32,
+    /// `mm->map_count`: memory mappings, against `vm.max_map_count`; 0 without an mm.
+    pub map_count: u32,
+    /// `mm->total_vm`: pages of address space, against RLIMIT_AS; 0 without an mm.
+    pub total_vm_pages: u64,
+    /// `cgroups->dfl_cgrp->kn->id`: the id of its cgroup in the v2 hierarchy.
+    pub cgroup_id: u64,
+    /// Address of the `css_set`: changes when the process moves in any hierarchy. It never leaves the daemon.
+    pub css_set: u64,
+    /// Soft RLIMIT_NPROC, in threads of the real uid.
+    pub rlimit_nproc: u64,
+    /// Soft RLIMIT_AS, in bytes.
+    pub rlimit_as_bytes: u64,
+    /// Soft RLIMIT_STACK, in bytes.
+    pub rlimit_stack_bytes: u64,
+    /// File name of the executable, ended by a 0 and cut to fit; empty without an mm.
+    pub exe: [u8; EXE_BYTES],
+}
+
+/// How long the thread waited for a CPU, each time since it got its storage. `u32` that wrap.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waits {
+    /// Count by [`crate::histogram::bucket_of`].
+    pub buckets: [u32; BUCKETS],
+}
+
+impl Default for Waits {
+    fn default() -> Self {
+        Self { buckets: [0; BUCKETS] }
+    }
+}
+
+/// Everything about one thread.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ThreadRecord {
+    /// The part every thread has.
+    pub thread: Thread,
+    /// Filled if [`PART_PROCESS`] is set.
+    pub process: Process,
+    /// Filled if [`PART_WAITS`] is set.
+    pub waits: Waits,
+}
+
+// No padding anywhere: each struct is as large as its fields.
+const _: () = assert!(size_of::<Head>() == 16);
+const _: () = assert!(size_of::<Counters>() == 14 * 8);
+const _: () = assert!(size_of::<Thread>() == 16 + 8 + 3 * 8 + 4 * 4 + 8 + COMM_BYTES + 14 * 8);
+const _: () = assert!(size_of::<Process>() == 4 * 4 + 6 * 8 + EXE_BYTES);
+const _: () = assert!(size_of::<Waits>() == 4 * BUCKETS);
+const _: () = assert!(
+    size_of::<ThreadRecord>() == size_of::<Thread>() + size_of::<Process>() + size_of::<Waits>()
+);
+// The thread and process parts are built on the BPF stack, which has 512 bytes.
+const _: () = assert!(size_of::<Thread>() + size_of::<Process>() < 400);

@@ -1,0 +1,41 @@
+//! What the programs keep for each task, in task-local storage.
+
+use crate::record::{COMM_BYTES, Counters, Waits};
+
+/// The value of the `TASKS` map. The kernel frees it with the task.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TaskStorage {
+    /// The part of `run_delay` that the histogram has seen, in nanoseconds.
+    pub accounted_ns: u64,
+    /// `run_delay` when this storage was made, in nanoseconds.
+    pub run_delay_base_ns: u64,
+    /// `start_boottime` of the group leader, in nanoseconds since boot.
+    pub process_start_ns: u64,
+    /// When the task began to exit, in nanoseconds since boot; 0 before.
+    pub ended_ns: u64,
+    /// When the clone that this task is in began, in nanoseconds since boot; 0 outside.
+    pub clone_started_ns: u64,
+    /// Switches to this task from another of its process.
+    pub same_process_switches: u64,
+    /// Threads this task created.
+    pub threads_created: u64,
+    /// Processes this task created.
+    pub processes_created: u64,
+    /// Clones of this task that failed, by errno.
+    pub clone_failures: [u64; crate::names::CloneErrno::ALL.len()],
+    /// How long it waited for a CPU, each time.
+    pub waits: Waits,
+    /// What the last scan wrote of this task.
+    pub sent: Counters,
+    /// The comm that the last scan wrote.
+    pub sent_comm: [u64; COMM_BYTES / 8],
+    /// The state that the last scan wrote. 0, which is TASK_RUNNING and fresh storage, means "send it anyway".
+    pub sent_state: u32,
+    /// 1 once a scan has written this task, which is when it wrote its histogram too.
+    pub sent_once: u32,
+}
+
+const _: () = assert!(size_of::<TaskStorage>() == 8 * 8 + 6 * 8 + 512 + 14 * 8 + 16 + 8);
+// With the kernel's own element header it stays within the 1 kB slab.
+const _: () = assert!(size_of::<TaskStorage>() <= 900);

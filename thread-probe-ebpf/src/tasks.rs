@@ -1,0 +1,390 @@
+//! The life of a task: created, scanned, ending, freed.
+
+use core::ptr;
+
+use aya_ebpf::{
+    EbpfContext,
+    bindings::seq_file,
+    helpers::generated::{bpf_get_current_task_btf, bpf_ktime_get_boot_ns, bpf_ringbuf_query, bpf_seq_write},
+};
+use aya_log_ebpf::warn;
+use thread_probe_ebpf::{
+    names::{CloneErrno, Lost},
+    record::{
+        COUNTERS, Counters, Head, PART_ENDED, PART_PROCESS, PART_STORAGE, PART_THREAD, PART_WAITS, Process, Thread,
+        ThreadRecord,
+    },
+    storage::TaskStorage,
+};
+
+use crate::{
+    clone,
+    kernel::{Comm, RLIMIT_AS, RLIMIT_NPROC, RLIMIT_STACK, Task},
+    maps::{ENDED, SCRATCH, TASKS, lost, orphan},
+};
+
+/// Index of `threads_created` in [`Counters`].
+const THREADS_CREATED: usize = core::mem::offset_of!(Counters, threads_created) / 8;
+/// Index of `processes_created` in [`Counters`].
+const PROCESSES_CREATED: usize = core::mem::offset_of!(Counters, processes_created) / 8;
+
+/// The task that runs the program.
+#[inline(always)]
+pub(crate) fn current() -> Task {
+    // SAFETY: the helper has no preconditions.
+    Task(unsafe { bpf_get_current_task_btf() }.cast_const().cast())
+}
+
+/// A task was created by the current one. `task_newtask` rather than `sched_process_fork`, which the kernel's own
+/// `create_io_thread` (io_uring workers) and `vhost_task_create` never reach.
+#[inline(always)]
+pub(crate) fn created(child: Task) {
+    // fork_idle, at CPU hotplug.
+    if child.pid() == 0 {
+        return;
+    }
+    match TASKS.get_or_create(child, ptr::null_mut()) {
+        Some(storage) => storage.process_start_ns = child.process_start_ns(),
+        None => lost(Lost::StorageNotCreated),
+    }
+    let creator = current();
+    let is_thread = child.tgid() == creator.tgid();
+    match TASKS.get(creator) {
+        Some(storage) => {
+            if is_thread {
+                storage.threads_created += 1;
+            } else {
+                storage.processes_created += 1;
+            }
+            clone::succeeded(storage);
+        }
+        None => {
+            lost(Lost::CreatorWithoutStorage);
+            orphan(if is_thread { THREADS_CREATED } else { PROCESSES_CREATED }, 1);
+        }
+    }
+}
+
+/// A task has begun to exit. It is freed only after its parent has waited for it and an RCU grace period, so this is
+/// the only place that knows how long it lived.
+#[inline(always)]
+pub(crate) fn exiting(task: Task) {
+    if let Some(storage) = TASKS.get(task) {
+        storage.ended_ns = boot_ns();
+    }
+}
+
+/// A task is about to be freed: its counters are final. Sends its record, filled as the scan fills it.
+#[inline(always)]
+pub(crate) fn freed<C: EbpfContext>(context: &C, task: Task) {
+    let storage = TASKS.get(task);
+    if storage.is_none() {
+        lost(Lost::RecordWithoutHistogram);
+    }
+    let storage = storage.as_deref();
+    let Some(mut entry) = ENDED.reserve(0) else {
+        lost(Lost::RingFull);
+        give_up(task, storage);
+        warn!(context, "ring buffer full: the end of thread {} was not sent", task.pid());
+        return;
+    };
+    let record: *mut ThreadRecord = entry.as_mut_ptr();
+    let mut parts = PART_THREAD | PART_PROCESS | PART_WAITS | PART_ENDED;
+    let mut ended_ns = 0;
+    // SAFETY: the reservation is a whole record, aligned to 8 bytes; every byte of it is written here.
+    unsafe {
+        if let Some(storage) = storage {
+            parts |= PART_STORAGE;
+            ended_ns = storage.ended_ns;
+            copy_words(&raw const storage.waits, &raw mut (*record).waits);
+        } else {
+            zero_words(&raw mut (*record).waits);
+        }
+        fill_thread(&raw mut (*record).thread, task, storage, parts);
+        fill_process(&raw mut (*record).process, task);
+        (*record).thread.ended_ns = if ended_ns == 0 { boot_ns() } else { ended_ns };
+    }
+    entry.submit(wakeup_flag());
+}
+
+/// Adds what the scan has not sent yet to the orphans.
+#[inline(always)]
+fn give_up(task: Task, storage: Option<&TaskStorage>) {
+    let Some(record) = SCRATCH.get_ptr_mut(0) else {
+        return;
+    };
+    // SAFETY: this CPU's slot. It may interrupt the scan between its fill and its write only where the free runs in
+    // softirq, so it uses the slot's second record.
+    let counters = unsafe {
+        let record = &raw mut (*record)[1].thread;
+        fill_thread(record, task, storage, 0);
+        (&raw const (*record).counters).cast::<u64>()
+    };
+    for index in 0..COUNTERS {
+        // SAFETY: within the counters, which are nothing but u64.
+        let (last, sent) = unsafe {
+            let sent = storage.map_or(0, |storage| (&raw const storage.sent).cast::<u64>().add(index).read_volatile());
+            (counters.add(index).read_volatile(), sent)
+        };
+        orphan(index, last.wrapping_sub(sent));
+    }
+}
+
+/// Wakes the daemon when the ring is half full, and only then: it drains on its own clock otherwise.
+#[inline(always)]
+fn wakeup_flag() -> u64 {
+    const BPF_RB_NO_WAKEUP: u64 = 1;
+    const BPF_RB_FORCE_WAKEUP: u64 = 2;
+    const BPF_RB_AVAIL_DATA: u64 = 0;
+    const BPF_RB_RING_SIZE: u64 = 1;
+    let ring = (&raw const ENDED).cast_mut().cast();
+    // SAFETY: the map is a ring buffer.
+    let (pending, size) = unsafe { (bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA), bpf_ringbuf_query(ring, BPF_RB_RING_SIZE)) };
+    if pending > size / 2 { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP }
+}
+
+/// `struct bpf_iter__task`.
+#[repr(C)]
+pub struct IterContext {
+    meta: *const IterMeta,
+    task: *const u8,
+}
+
+/// `struct bpf_iter_meta`.
+#[repr(C)]
+struct IterMeta {
+    seq: *mut seq_file,
+}
+
+/// Writes the record of one task to the scan's stream, cut to what changed since the last scan.
+#[inline(always)]
+pub(crate) fn scan(context: *const IterContext) {
+    // SAFETY: the kernel passes a valid context, and the verifier checks the loads.
+    let (seq, task) = unsafe { ((*(*context).meta).seq, Task((*context).task)) };
+    if task.0.is_null() {
+        return;
+    }
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
+        return;
+    };
+    // SAFETY: this CPU's slot; the program is not migrated and one scan runs at a time.
+    let record = unsafe { &raw mut (*scratch)[0] };
+    let leads = task.pid() == task.tgid();
+    let parts = PART_THREAD | if leads { PART_PROCESS } else { 0 };
+    let Some(storage) = TASKS.get(task).or_else(|| adopt(task)) else {
+        write_record(seq, record, task, None, parts);
+        return;
+    };
+    if !leads && is_as_sent(task, storage) {
+        write(seq, &Head { task: task.0 as u64, parts: PART_STORAGE, tid: task.pid() });
+        return;
+    }
+    let runs = task.pcount();
+    let waits = if storage.sent_once == 0 || runs != storage.sent.runs { PART_WAITS } else { 0 };
+    // On a full buffer the kernel drops what this call wrote and calls again for the same task: only what was
+    // written whole counts as sent.
+    if write_record(seq, record, task, Some(storage), parts | PART_STORAGE | waits)
+        && (waits == 0 || write(seq, &storage.waits))
+    {
+        // SAFETY: both are whole counters; the record was just filled.
+        unsafe { copy_words(&raw const (*record).thread.counters, &raw mut storage.sent) };
+        storage.sent_comm = task.comm();
+        // SAFETY: as above.
+        storage.sent_state = unsafe { (*record).thread.state };
+        storage.sent_once = 1;
+    }
+}
+
+/// Whether the last record of a sleeping thread still stands: it has not run since, nor been renamed.
+#[inline(always)]
+fn is_as_sent(task: Task, storage: &TaskStorage) -> bool {
+    let comm = task.comm();
+    storage.sent_state != 0
+        && task.state() == storage.sent_state
+        && task.exit_state() == 0
+        && task.nvcsw() == storage.sent.voluntary_switches
+        && task.nivcsw() == storage.sent.involuntary_switches
+        && task.pcount() == storage.sent.runs
+        && comm[0] == storage.sent_comm[0]
+        && comm[1] == storage.sent_comm[1]
+}
+
+/// Storage for a task that was there before the probe, or whose storage could not be allocated when it was created.
+#[inline(always)]
+fn adopt(task: Task) -> Option<&'static mut TaskStorage> {
+    let run_delay = task.run_delay();
+    let storage = TASKS.get_or_create(task, ptr::null_mut())?;
+    storage.accounted_ns = run_delay;
+    storage.run_delay_base_ns = run_delay;
+    storage.process_start_ns = task.process_start_ns();
+    Some(storage)
+}
+
+/// Writes the thread's part and, if it leads its group, the process's.
+#[inline(always)]
+fn write_record(
+    seq: *mut seq_file,
+    record: *mut ThreadRecord,
+    task: Task,
+    storage: Option<&TaskStorage>,
+    parts: u32,
+) -> bool {
+    // SAFETY: the caller passes a whole record.
+    unsafe {
+        fill_thread(&raw mut (*record).thread, task, storage, parts);
+        if !write(seq, &(*record).thread) {
+            return false;
+        }
+        if parts & PART_PROCESS == 0 {
+            return true;
+        }
+        fill_process(&raw mut (*record).process, task);
+        write(seq, &(*record).process)
+    }
+}
+
+#[inline(always)]
+fn write<T>(seq: *mut seq_file, part: &T) -> bool {
+    // SAFETY: the part is plain data without padding, of the size said.
+    unsafe { bpf_seq_write(seq, ptr::from_ref(part).cast(), size_of::<T>() as u32) == 0 }
+}
+
+/// Fills a thread's part in place: the BPF stack is too small for a copy of it.
+///
+/// # Safety
+/// `thread` points to a whole one.
+#[inline(always)]
+unsafe fn fill_thread(thread: *mut Thread, task: Task, storage: Option<&TaskStorage>, parts: u32) {
+    // SAFETY: the caller's.
+    let thread = unsafe { &mut *thread };
+    thread.head.task = task.0 as u64;
+    thread.head.parts = parts;
+    thread.head.tid = task.pid();
+    thread.tgid = task.tgid();
+    thread.flags = task.flags();
+    thread.start_boottime_ns = task.start_boottime();
+    thread.state = task.state();
+    thread.exit_state = task.exit_state();
+    // SAFETY: the caller's.
+    unsafe { fill_stack(thread, task) };
+    // SAFETY: 16 bytes of plain data at an offset that is a multiple of 8.
+    unsafe { thread.comm.as_mut_ptr().cast::<Comm>().write(task.comm()) };
+    thread.counters.voluntary_switches = task.nvcsw();
+    thread.counters.involuntary_switches = task.nivcsw();
+    thread.counters.run_delay_ns = task.run_delay();
+    thread.counters.runs = task.pcount();
+    thread.counters.cpu_ns = task.sum_exec_runtime();
+    match storage {
+        Some(storage) => fill_from_storage(thread, storage),
+        None => fill_without_storage(thread),
+    }
+}
+
+/// The size and the used depth of the kernel stack; both 0 once it is gone, and the depth while the task never ran.
+///
+/// # Safety
+/// `thread` points to a whole one.
+#[inline(always)]
+unsafe fn fill_stack(thread: *mut Thread, task: Task) {
+    /// No architecture has smaller pages, and what is saved above the registers is less.
+    const SMALLEST_PAGE: u64 = 4096;
+    let stack = task.stack();
+    // The verifier refuses arithmetic on a pointer but not on what was stored and read back.
+    // SAFETY: the caller's.
+    let registers = unsafe {
+        let slot = (&raw mut (*thread).ended_ns).cast::<*const u8>();
+        slot.write_volatile(task.entry_registers());
+        slot.cast::<u64>().read_volatile()
+    };
+    let top = (registers + SMALLEST_PAGE - 1) & !(SMALLEST_PAGE - 1);
+    let (size, depth) = (top.wrapping_sub(stack), top.wrapping_sub(task.stack_pointer()));
+    let (size, depth) = if stack == 0 { (0, 0) } else { (size, if depth > size { 0 } else { depth }) };
+    // SAFETY: the caller's.
+    unsafe {
+        (*thread).stack_bytes = size as u32;
+        (*thread).stack_depth_bytes = depth as u32;
+        (*thread).ended_ns = 0;
+    }
+}
+
+#[inline(always)]
+fn fill_from_storage(thread: &mut Thread, storage: &TaskStorage) {
+    thread.process_start_ns = storage.process_start_ns;
+    thread.run_delay_base_ns = storage.run_delay_base_ns;
+    thread.counters.same_process_switches = storage.same_process_switches;
+    thread.counters.threads_created = storage.threads_created;
+    thread.counters.processes_created = storage.processes_created;
+    for errno in 0..CloneErrno::ALL.len() {
+        thread.counters.clone_failures[errno] = storage.clone_failures[errno];
+    }
+}
+
+#[inline(always)]
+fn fill_without_storage(thread: &mut Thread) {
+    thread.process_start_ns = 0;
+    thread.run_delay_base_ns = 0;
+    thread.counters.same_process_switches = 0;
+    thread.counters.threads_created = 0;
+    thread.counters.processes_created = 0;
+    for errno in 0..CloneErrno::ALL.len() {
+        thread.counters.clone_failures[errno] = 0;
+    }
+}
+
+/// Fills a process's part in place.
+///
+/// # Safety
+/// `process` points to a whole one.
+#[inline(always)]
+unsafe fn fill_process(process: *mut Process, task: Task) {
+    // SAFETY: the caller's.
+    let process = unsafe { &mut *process };
+    let signal = task.signal();
+    let mm = task.mm();
+    process.parent_tgid = task.parent_tgid();
+    process.uid = task.uid();
+    process.nr_threads = signal.nr_threads();
+    process.map_count = mm.map_count();
+    process.total_vm_pages = mm.total_vm_pages();
+    process.cgroup_id = task.cgroup_id();
+    process.css_set = task.css_set() as u64;
+    process.rlimit_nproc = signal.rlimit(RLIMIT_NPROC);
+    process.rlimit_as_bytes = signal.rlimit(RLIMIT_AS);
+    process.rlimit_stack_bytes = signal.rlimit(RLIMIT_STACK);
+    // SAFETY: whole words of plain data.
+    unsafe { zero_words(&raw mut process.exe) };
+    mm.exe_name(&mut process.exe);
+}
+
+/// Copies word by word: the target has no `memcpy` to call.
+///
+/// # Safety
+/// Both point to a whole `T`, aligned to 8 bytes and a multiple of 8 long.
+#[inline(always)]
+unsafe fn copy_words<T>(from: *const T, to: *mut T) {
+    let (from, to) = (from.cast::<u64>(), to.cast::<u64>());
+    for word in 0..size_of::<T>() / 8 {
+        // SAFETY: the caller's. Volatile, lest it become the call of `memcpy` again.
+        unsafe { to.add(word).write_volatile(from.add(word).read_volatile()) };
+    }
+}
+
+/// Zeroes word by word.
+///
+/// # Safety
+/// `to` points to a whole `T`, aligned to 8 bytes and a multiple of 8 long.
+#[inline(always)]
+unsafe fn zero_words<T>(to: *mut T) {
+    let to = to.cast::<u64>();
+    for word in 0..size_of::<T>() / 8 {
+        // SAFETY: the caller's.
+        unsafe { to.add(word).write_volatile(0) };
+    }
+}
+
+/// Nanoseconds since boot, suspended time included: the clock of `start_boottime`.
+#[inline(always)]
+pub(crate) fn boot_ns() -> u64 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_ktime_get_boot_ns() }
+}

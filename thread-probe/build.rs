@@ -1,0 +1,50 @@
+//! Compiles the eBPF programs into the daemon, with the linker that `cargo xtask setup` installs.
+
+use std::{
+    env,
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, anyhow};
+use aya_build::{Package, Toolchain};
+
+/// The toolchain of rust-toolchain.toml: the nested build must not pick another.
+const TOOLCHAIN: &str = "1.95.0";
+
+#[expect(clippy::print_stdout, reason = "how a build script speaks to cargo")]
+fn main() -> Result<()> {
+    let manifest = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").context("cargo sets CARGO_MANIFEST_DIR")?);
+    let workspace = manifest.parent().context("the package is in a workspace")?;
+    let programs = workspace.join("thread-probe-ebpf");
+    let tools = workspace.join("target/tools/bin");
+    println!("cargo::rerun-if-changed={}", tools.join("bpf-linker").display());
+
+    let path = search_path(&tools)?;
+    if !env::split_paths(&path).any(|folder| folder.join("bpf-linker").is_file()) {
+        println!("cargo::error=the eBPF programs need bpf-linker, which is not there: run `cargo xtask setup`");
+        return Ok(());
+    }
+    // SAFETY: a build script has one thread. RUSTC_BOOTSTRAP lets the pinned stable compiler build `core` for the BPF
+    // target; it is set here so that it reaches the nested build and nothing else.
+    unsafe {
+        env::set_var("PATH", path);
+        env::set_var("RUSTC_BOOTSTRAP", "1");
+        // What the nested cargo prints arrives as warnings: let it be warnings only.
+        env::set_var("CARGO_TERM_QUIET", "true");
+    }
+    let package = Package {
+        name: "thread-probe-ebpf",
+        root_dir: programs.to_str().ok_or_else(|| anyhow!("{} is not UTF-8", programs.display()))?,
+        no_default_features: false,
+        features: &["programs"],
+    };
+    aya_build::build_ebpf([package], Toolchain::Custom(TOOLCHAIN))
+        .context("the eBPF programs did not build; if it says that rust-src is missing, run `cargo xtask setup`")
+}
+
+fn search_path(tools: &Path) -> Result<OsString> {
+    let inherited = env::var_os("PATH").unwrap_or_default();
+    let folders = std::iter::once(tools.to_path_buf()).chain(env::split_paths(&inherited));
+    env::join_paths(folders).context("the workspace's path has a colon in it")
+}

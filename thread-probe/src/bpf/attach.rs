@@ -1,0 +1,149 @@
+//! Attaching the programs, each where it belongs, and saying what is attached and from where.
+
+use aya::{
+    Btf, Ebpf,
+    programs::{BtfTracePoint, FEntry, FExit, Iter, Program, ProgramError, TracePoint},
+};
+use serde::Serialize;
+
+use super::{
+    privileges::TracefsMount,
+    requirements::{LoadError, chain},
+};
+
+/// The function that every clone, fork and vfork ends in.
+const KERNEL_CLONE: &str = "kernel_clone";
+/// The system calls that create tasks; an architecture may lack fork and vfork.
+const CLONE_SYSCALLS: [&str; 4] = ["clone", "clone3", "fork", "vfork"];
+
+/// The kind of hook a program is attached to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// A tracepoint with typed arguments.
+    TpBtf,
+    /// A task iterator.
+    Iter,
+    /// Entry and return of a kernel function.
+    Fexit,
+    /// Tracepoints of system calls.
+    Tracepoint,
+    /// Not attached.
+    None,
+}
+
+impl Source {
+    /// The value of the label `source`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::TpBtf => "tp_btf",
+            Self::Iter => "iter",
+            Self::Fexit => "fexit",
+            Self::Tracepoint => "tracepoint",
+            Self::None => "none",
+        }
+    }
+}
+
+/// One program, and whether and where it is attached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AttachedProgram {
+    /// Its name.
+    pub program: &'static str,
+    /// Where it is attached.
+    pub source: Source,
+    /// Why there and not elsewhere; empty where there is no choice.
+    pub reason: String,
+}
+
+impl AttachedProgram {
+    fn new(program: &'static str, source: Source) -> Self {
+        Self { program, source, reason: String::new() }
+    }
+
+    /// Whether it is attached anywhere.
+    pub fn is_attached(&self) -> bool {
+        self.source != Source::None
+    }
+}
+
+fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, LoadError>
+where
+    &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
+{
+    let program = ebpf.program_mut(name).ok_or(LoadError::Missing(name))?;
+    program.try_into().map_err(|_| LoadError::Missing(name))
+}
+
+/// Loads a program and attaches it to the tracepoint of its name.
+pub(super) fn tp_btf(ebpf: &mut Ebpf, btf: &Btf, name: &'static str) -> Result<AttachedProgram, LoadError> {
+    let program: &mut BtfTracePoint = program(ebpf, name)?;
+    program.load(name, btf).map_err(|error| LoadError::load(name, error))?;
+    program.attach().map_err(|error| LoadError::attach(name, error))?;
+    Ok(AttachedProgram::new(name, Source::TpBtf))
+}
+
+/// Loads the iterator; each scan attaches it anew.
+pub(super) fn iter(ebpf: &mut Ebpf, btf: &Btf, name: &'static str) -> Result<AttachedProgram, LoadError> {
+    let program: &mut Iter = program(ebpf, name)?;
+    program.load("task", btf).map_err(|error| LoadError::load(name, error))?;
+    Ok(AttachedProgram::new(name, Source::Iter))
+}
+
+/// The iterator that [`iter`] loaded.
+pub(super) fn iter_program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Iter, LoadError> {
+    program(ebpf, name)
+}
+
+/// Attaches the clone programs: to `kernel_clone` itself where the kernel allows it, as that costs nothing elsewhere,
+/// else to the tracepoints of its system calls, which put every system call of the host on the slow path; else
+/// nowhere, and all but clone failures and durations still works.
+pub(super) fn clone(ebpf: &mut Ebpf, btf: &Btf) -> AttachedProgram {
+    let name = "clone";
+    let refused = match clone_fexit(ebpf, btf) {
+        Ok(()) => return AttachedProgram::new(name, Source::Fexit),
+        Err(error) => error,
+    };
+    match clone_tracepoints(ebpf) {
+        Ok(()) => AttachedProgram { program: name, source: Source::Tracepoint, reason: format!("no fexit: {refused}") },
+        Err(error) => {
+            let reason = format!("no fexit: {refused}; no tracepoints: {error}");
+            AttachedProgram { program: name, source: Source::None, reason }
+        }
+    }
+}
+
+fn clone_fexit(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), LoadError> {
+    let (enter, exit) = ("clone_enter_fentry", "clone_exit_fexit");
+    // Both are loaded before either is attached: half of the pair would be worse than none.
+    let fentry: &mut FEntry = program(ebpf, enter)?;
+    fentry.load(KERNEL_CLONE, btf).map_err(|error| LoadError::load(enter, error))?;
+    let fexit: &mut FExit = program(ebpf, exit)?;
+    fexit.load(KERNEL_CLONE, btf).map_err(|error| LoadError::load(exit, error))?;
+    fexit.attach().map_err(|error| LoadError::attach(exit, error))?;
+    let fentry: &mut FEntry = program(ebpf, enter)?;
+    fentry.attach().map_err(|error| LoadError::attach(enter, error))?;
+    Ok(())
+}
+
+fn clone_tracepoints(ebpf: &mut Ebpf) -> Result<(), LoadError> {
+    let _tracefs = TracefsMount::if_missing();
+    for (name, hook) in [("clone_exit_syscall", "sys_exit"), ("clone_enter_syscall", "sys_enter")] {
+        let program: &mut TracePoint = program(ebpf, name)?;
+        program.load().map_err(|error| LoadError::load(name, error))?;
+        attach_to_syscalls(program, name, hook)?;
+    }
+    Ok(())
+}
+
+/// Attaches to the tracepoint of each system call that the architecture has: clone is on all of them.
+fn attach_to_syscalls(program: &mut TracePoint, name: &'static str, hook: &str) -> Result<(), LoadError> {
+    for syscall in CLONE_SYSCALLS {
+        match program.attach("syscalls", &format!("{hook}_{syscall}")) {
+            Ok(_) => {}
+            Err(error) if syscall == "clone" => return Err(LoadError::attach(name, error)),
+            Err(error) => tracing::debug!(syscall, error = chain(&error), "no tracepoint"),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! Resolving the offsets table from the running kernel's types.
+
+use std::path::Path;
+
+use btf_rs::{Backend, Btf, Struct, Type};
+use thread_probe_ebpf::offsets::{MEMBERS, Member, Offsets};
+
+use super::requirements::{LoadError, VMLINUX_BTF};
+
+/// What the programs and the memory accounting need to know of the kernel's types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct KernelTypes {
+    /// Where the members are.
+    pub offsets: Offsets,
+    /// Size of `struct task_struct`, without the FPU area that follows it where the CPU needs more.
+    pub task_struct_bytes: u64,
+}
+
+/// Resolves everything from the kernel's BTF.
+///
+/// # Errors
+/// No BTF, or a structure or member that is not in it.
+pub(super) fn kernel_types() -> Result<KernelTypes, LoadError> {
+    types_from(Path::new(VMLINUX_BTF))
+}
+
+fn types_from(path: &Path) -> Result<KernelTypes, LoadError> {
+    let btf = Btf::from_file_with_backend(path, Backend::Cache)
+        .map_err(|error| LoadError::NoBtf { error: error.to_string() })?;
+    let mut offsets = [0; MEMBERS.len()];
+    for (offset, member) in offsets.iter_mut().zip(&MEMBERS) {
+        *offset = member_offset(&btf, member)?;
+    }
+    Ok(KernelTypes {
+        offsets: Offsets::from_array(offsets),
+        task_struct_bytes: find(&btf, "task_struct")?.size() as u64,
+    })
+}
+
+/// The structure or union of that name, not a forward declaration or a typedef of it.
+fn find(btf: &Btf, name: &str) -> Result<Struct, LoadError> {
+    let missing = || LoadError::MissingMember { member: format!("struct {name}") };
+    btf.resolve_types_by_name(name)
+        .map_err(|_| missing())?
+        .into_iter()
+        .find_map(|found| match found {
+            Type::Struct(found) | Type::Union(found) => Some(found),
+            _ => None,
+        })
+        .ok_or_else(missing)
+}
+
+fn member_offset(btf: &Btf, member: &Member) -> Result<u64, LoadError> {
+    let structure = find(btf, member.structure)?;
+    member
+        .paths
+        .iter()
+        .find_map(|path| bit_offset(btf, &structure, path))
+        .map(|bits| u64::from(bits) / 8)
+        .ok_or_else(|| LoadError::MissingMember {
+            member: format!("{}.{}", member.structure, member.paths.join(" or ")),
+        })
+}
+
+/// Offset in bits of a dotted path through embedded structures; anonymous ones count as their members.
+fn bit_offset(btf: &Btf, structure: &Struct, path: &str) -> Option<u32> {
+    let (name, rest) = path.split_once('.').map_or((path, None), |(name, rest)| (name, Some(rest)));
+    structure.members.iter().find_map(|member| {
+        let member_name = btf.resolve_name(member).ok()?;
+        let within = if member_name == name {
+            match rest {
+                None => return Some(member.bit_offset()),
+                Some(rest) => rest,
+            }
+        } else if member_name.is_empty() {
+            path
+        } else {
+            return None;
+        };
+        let inner = bit_offset(btf, &embedded(btf, member)?, within)?;
+        Some(member.bit_offset() + inner)
+    })
+}
+
+/// The structure a member embeds, behind typedefs and qualifiers.
+fn embedded(btf: &Btf, member: &btf_rs::Member) -> Option<Struct> {
+    btf.chained_type_iter(member)
+        .take_while(|link| !matches!(link, Type::Ptr(_)))
+        .find_map(|link| match link {
+            Type::Struct(found) | Type::Union(found) => Some(found),
+            _ => None,
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kernel_btf() -> Option<Btf> {
+        Btf::from_file(VMLINUX_BTF).ok()
+    }
+
+    #[test]
+    fn every_member_of_the_table_resolves_on_the_running_kernel() {
+        if !Path::new(VMLINUX_BTF).exists() {
+            return;
+        }
+        let types = kernel_types().map_err(|error| error.to_string());
+        assert!(types.as_ref().is_ok_and(|types| types.task_struct_bytes > 1024), "{types:?}");
+    }
+
+    #[test]
+    fn a_member_behind_an_anonymous_union_or_an_embedded_structure_is_found_where_it_is() {
+        let Some(btf) = kernel_btf() else { return };
+        let offset = |structure, path: &'static [&'static str]| {
+            member_offset(&btf, &Member { structure, paths: path }).unwrap_or(u64::MAX)
+        };
+        let outer = offset("task_struct", &["sched_info"]);
+        assert_eq!(offset("task_struct", &["sched_info.run_delay"]), outer + offset("sched_info", &["run_delay"]));
+        assert!(offset("mm_struct", &["map_count"]) < 4096);
+        assert_eq!(offset("task_struct", &["no_such_member", "pid"]), offset("task_struct", &["pid"]));
+    }
+
+    #[test]
+    fn a_missing_member_is_named_with_all_its_alternatives() {
+        let Some(btf) = kernel_btf() else { return };
+        let error = member_offset(&btf, &Member { structure: "task_struct", paths: &["nope", "se.nope"] });
+        assert!(error.is_err_and(|error| error.to_string().contains("task_struct.nope or se.nope")));
+    }
+}

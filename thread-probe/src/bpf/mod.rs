@@ -1,0 +1,12 @@
+//! Loading, attaching and reading the eBPF programs: the only place that knows aya.
+
+mod attach;
+mod btf;
+mod probe;
+mod requirements;
+pub mod privileges;
+mod scan;
+
+pub use attach::{AttachedProgram, Source};
+pub use probe::{LoadOptions, Probe};
+pub use requirements::LoadError;

@@ -1,0 +1,194 @@
+//! The loaded programs: start them, scan, drain, read their counters.
+
+use std::{
+    io,
+    os::fd::{AsFd as _, OwnedFd},
+};
+
+use aya::{
+    Btf, Ebpf, EbpfLoader, VerifierLogLevel, include_bytes_aligned,
+    maps::{MapData, PerCpuArray, RingBuf},
+};
+use aya_log::EbpfLogger;
+use log::Log;
+use thread_probe_ebpf::{
+    histogram::BUCKETS,
+    names::Lost,
+    record::{COUNTERS, Counters},
+    storage::TaskStorage,
+};
+
+use super::{
+    attach::{self, AttachedProgram},
+    btf::{KernelTypes, kernel_types},
+    requirements::{self, LoadError, chain},
+    scan,
+};
+use crate::sample::{HostCounters, Observation, ThreadCost};
+
+/// The object that build.rs compiled.
+static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/thread-probe-ebpf"));
+
+const SCAN: &str = "scan_tasks";
+
+/// How to load.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LoadOptions {
+    /// Let the programs log what is rare: a failed clone, a full ring.
+    pub log: bool,
+}
+
+/// The programs, loaded. Dropping it detaches them.
+pub struct Probe {
+    ebpf: Ebpf,
+    btf: Btf,
+    ended: RingBuf<MapData>,
+    lost: PerCpuArray<MapData, [u64; Lost::ALL.len()]>,
+    orphans: PerCpuArray<MapData, [u64; COUNTERS]>,
+    clone_duration: PerCpuArray<MapData, [u64; BUCKETS + 1]>,
+    logger: Option<EbpfLogger<&'static dyn Log>>,
+    types: KernelTypes,
+    programs: Vec<AttachedProgram>,
+    malformed: u64,
+}
+
+impl Probe {
+    /// Loads the programs and attaches those that must see every task from its creation to its end.
+    ///
+    /// # Errors
+    /// What the host lacks, in one line.
+    pub fn load(options: LoadOptions) -> Result<Self, LoadError> {
+        requirements::check()?;
+        let types = kernel_types()?;
+        let btf = Btf::from_sys_fs().map_err(|error| LoadError::NoBtf { error: chain(&error) })?;
+        let mut ebpf = load_object(&btf, &types, options)?;
+        let logger = match options.log {
+            true => Some(EbpfLogger::init(&mut ebpf).map_err(|_| LoadError::Missing("AYA_LOGS"))?),
+            false => None,
+        };
+        let mut programs = Vec::new();
+        for name in ["sched_process_free", "sched_process_exit", "task_newtask"] {
+            programs.push(attach::tp_btf(&mut ebpf, &btf, name)?);
+        }
+        programs.push(attach::iter(&mut ebpf, &btf, SCAN)?);
+        Ok(Self {
+            ended: map(&mut ebpf, "ENDED")?,
+            lost: map(&mut ebpf, "LOST")?,
+            orphans: map(&mut ebpf, "ORPHANS")?,
+            clone_duration: map(&mut ebpf, "CLONE_DURATION")?,
+            ebpf,
+            btf,
+            logger,
+            types,
+            programs,
+            malformed: 0,
+        })
+    }
+
+    /// Scans once, so that every thread has its storage, and only then attaches to the context switch and to clone.
+    ///
+    /// # Errors
+    /// The scan failed, or the context switch can't be attached to.
+    pub fn start(&mut self, sink: &mut dyn FnMut(Observation<'_>)) -> Result<(), LoadError> {
+        self.scan(sink)?;
+        self.programs.push(attach::tp_btf(&mut self.ebpf, &self.btf, "sched_switch")?);
+        self.programs.push(attach::clone(&mut self.ebpf, &self.btf));
+        Ok(())
+    }
+
+    /// Reads the record of every thread. Returns how many there are.
+    ///
+    /// # Errors
+    /// What the kernel said. A scan that failed half-way can't be repeated: what it handed out is not sent again.
+    pub fn scan(&mut self, sink: &mut dyn FnMut(Observation<'_>)) -> io::Result<u64> {
+        let program = attach::iter_program(&mut self.ebpf, SCAN).map_err(io::Error::other)?;
+        let link = program.attach().map_err(io::Error::other)?;
+        let link = program.take_link(link).map_err(io::Error::other)?;
+        let stream = link.into_file().map_err(io::Error::other)?;
+        scan::read(stream, sink)
+    }
+
+    /// Takes the final records of the threads that ended. Returns how many.
+    pub fn drain(&mut self, sink: &mut dyn FnMut(Observation<'_>)) -> u64 {
+        let mut records = 0;
+        while let Some(record) = self.ended.next() {
+            if scan::parse_ended(&record, sink) {
+                records += 1;
+            } else {
+                self.malformed += 1;
+            }
+        }
+        if let Some(logger) = &mut self.logger {
+            logger.flush();
+        }
+        records
+    }
+
+    /// A descriptor that becomes readable when the ring is half full.
+    ///
+    /// # Errors
+    /// No descriptor is free.
+    pub fn ring_fd(&self) -> io::Result<OwnedFd> {
+        self.ended.as_fd().try_clone_to_owned()
+    }
+
+    /// What the programs counted for the host as a whole.
+    ///
+    /// # Errors
+    /// A map could not be read.
+    pub fn host_counters(&self) -> io::Result<HostCounters> {
+        let clones = sum_of_cpus(&self.clone_duration)?;
+        let mut duration_buckets = [0; BUCKETS];
+        duration_buckets.copy_from_slice(&clones[..BUCKETS]);
+        Ok(HostCounters {
+            lost: sum_of_cpus(&self.lost)?,
+            malformed_records: self.malformed,
+            orphans: Counters::from_array(sum_of_cpus(&self.orphans)?),
+            clone_duration_buckets: duration_buckets,
+            clone_duration_sum_ns: clones[BUCKETS],
+        })
+    }
+
+    /// The programs and where they are attached.
+    pub fn programs(&self) -> &[AttachedProgram] {
+        &self.programs
+    }
+
+    /// What one thread costs this kernel. Reads a file that is root's alone: call it before privileges are dropped.
+    pub fn thread_cost(&self) -> ThreadCost {
+        ThreadCost::measure(self.types.task_struct_bytes, size_of::<TaskStorage>() as u64)
+    }
+}
+
+fn load_object(btf: &Btf, types: &KernelTypes, options: LoadOptions) -> Result<Ebpf, LoadError> {
+    let offsets = types.offsets.to_array();
+    // The levels are those of the crate log; 0 is off and lets the verifier remove the calls.
+    let log_level: u8 = if options.log { 5 } else { 0 };
+    let mut loader = EbpfLoader::new();
+    loader
+        .btf(Some(btf))
+        .allow_unsupported_maps()
+        .verifier_log_level(VerifierLogLevel::STATS)
+        .override_global("OFFSETS", &offsets[..], true)
+        .override_global(aya_log::LEVEL, &log_level, true);
+    loader.load(OBJECT).map_err(LoadError::from)
+}
+
+fn map<M>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, LoadError>
+where
+    M: TryFrom<aya::maps::Map, Error = aya::maps::MapError>,
+{
+    let map = ebpf.take_map(name).ok_or(LoadError::Missing(name))?;
+    map.try_into().map_err(|source| LoadError::Map { map: name, source })
+}
+
+fn sum_of_cpus<const N: usize>(map: &PerCpuArray<MapData, [u64; N]>) -> io::Result<[u64; N]> {
+    let per_cpu = map.get(&0, 0).map_err(io::Error::other)?;
+    let mut sum = [0u64; N];
+    for counts in per_cpu.iter() {
+        for (total, count) in sum.iter_mut().zip(counts) {
+            *total = total.wrapping_add(*count);
+        }
+    }
+    Ok(sum)
+}

@@ -1,0 +1,224 @@
+//! What the kernel and the caller must offer, and what to do where something is missing.
+
+use std::{fs, io, path::Path};
+
+use aya::{EbpfError, programs::ProgramError};
+use capctl::caps::{Cap, CapState};
+use thiserror::Error;
+
+/// The kernel's own types; world-readable.
+pub(super) const VMLINUX_BTF: &str = "/sys/kernel/btf/vmlinux";
+/// The oldest Linux whose task storage and task iterator do what the programs need.
+const MIN_KERNEL: (u32, u32) = (5, 15);
+const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
+
+/// Why the programs can't run here: one line that says what is missing and what to do.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// The running kernel is older than 5.15.
+    #[error("Linux {release} is too old: thread-probe needs {}.{} or later; boot a newer kernel", MIN_KERNEL.0, MIN_KERNEL.1)]
+    KernelTooOld {
+        /// What `uname -r` says.
+        release: String,
+    },
+    /// There is no BTF of the running kernel.
+    #[error("{VMLINUX_BTF}: {error}: the kernel was built without CONFIG_DEBUG_INFO_BTF; boot a distribution's kernel")]
+    NoBtf {
+        /// What reading it said.
+        error: String,
+    },
+    /// A structure or member that the programs read is not in the kernel's BTF.
+    #[error("this kernel has no {member}: thread-probe does not know its layout; please report it with `uname -r`")]
+    MissingMember {
+        /// Structure and member.
+        member: String,
+    },
+    /// The process may not load programs.
+    #[error("no privilege to load eBPF programs: {missing} missing; run as root (sudo), or grant CAP_BPF and CAP_PERFMON")]
+    MissingCapabilities {
+        /// Which.
+        missing: String,
+    },
+    /// The kernel forbids BPF to read its memory.
+    #[error("the kernel is locked down ({mode}), which forbids eBPF to read kernel memory: boot with lockdown=integrity or none")]
+    LockedDown {
+        /// The mode in force.
+        mode: String,
+    },
+    /// A program did not load.
+    #[error("loading the eBPF program {program} failed: {error}{}", verifier_tail(.verifier_log))]
+    Load {
+        /// Which.
+        program: &'static str,
+        /// What the kernel said.
+        error: String,
+        /// The verifier's account, which may be long.
+        verifier_log: String,
+    },
+    /// A program did not attach.
+    #[error("attaching the eBPF program {program} failed: {error}")]
+    Attach {
+        /// Which.
+        program: &'static str,
+        /// What the kernel said.
+        error: String,
+    },
+    /// The object or its maps could not be loaded.
+    #[error("loading the eBPF maps failed: {0}")]
+    Object(#[from] EbpfError),
+    /// The object lacks a program or map: a build that does not fit together.
+    #[error("the eBPF object has no {0}: rebuild thread-probe")]
+    Missing(&'static str),
+    /// A map could not be opened.
+    #[error("opening the eBPF map {map} failed: {source}")]
+    Map {
+        /// Which.
+        map: &'static str,
+        /// Why.
+        source: aya::maps::MapError,
+    },
+    /// The first pass over the threads failed.
+    #[error("the first scan failed: {0}")]
+    FirstScan(#[from] io::Error),
+}
+
+/// The verifier says what it refused in its last lines.
+fn verifier_tail(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
+    match lines[lines.len().saturating_sub(3)..].join(" | ") {
+        tail if tail.is_empty() => tail,
+        tail => format!("; verifier: {tail}"),
+    }
+}
+
+impl LoadError {
+    pub(super) fn load(program: &'static str, error: ProgramError) -> Self {
+        let (error, verifier_log) = match error {
+            ProgramError::LoadError { io_error, verifier_log } => (io_error.to_string(), verifier_log.to_string()),
+            other => (chain(&other), String::new()),
+        };
+        Self::Load { program, error, verifier_log }
+    }
+
+    pub(super) fn attach(program: &'static str, error: impl std::error::Error) -> Self {
+        Self::Attach { program, error: chain(&error) }
+    }
+}
+
+/// An error with what caused it, on one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !line.contains(&cause_text) {
+            line = format!("{line}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    line
+}
+
+/// Checks what can be known before anything is loaded, so that each lack has its own line.
+///
+/// # Errors
+/// The first lack found.
+pub(super) fn check() -> Result<(), LoadError> {
+    let release = nix::sys::utsname::uname()
+        .map(|name| name.release().to_string_lossy().into_owned())
+        .unwrap_or_default();
+    check_kernel(&release)?;
+    check_capabilities(CapState::get_current().map(|caps| caps.effective).unwrap_or_default())?;
+    check_lockdown(Path::new(LOCKDOWN))?;
+    match fs::File::open(VMLINUX_BTF) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(LoadError::NoBtf { error: error.to_string() }),
+    }
+}
+
+fn check_kernel(release: &str) -> Result<(), LoadError> {
+    if parse_release(release).is_some_and(|version| version < MIN_KERNEL) {
+        return Err(LoadError::KernelTooOld { release: release.to_owned() });
+    }
+    Ok(())
+}
+
+/// Major and minor version; `None` if the release does not start with them.
+pub(super) fn parse_release(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+/// CAP_SYS_ADMIN includes the other two (include/linux/capability.h).
+fn check_capabilities(effective: capctl::caps::CapSet) -> Result<(), LoadError> {
+    if effective.has(Cap::SYS_ADMIN) {
+        return Ok(());
+    }
+    let missing: Vec<_> = [(Cap::BPF, "CAP_BPF"), (Cap::PERFMON, "CAP_PERFMON")]
+        .into_iter()
+        .filter(|(cap, _)| !effective.has(*cap))
+        .map(|(_, name)| name)
+        .collect();
+    if missing.is_empty() { Ok(()) } else { Err(LoadError::MissingCapabilities { missing: missing.join(" and ") }) }
+}
+
+/// Only confidentiality mode forbids `bpf_probe_read_kernel` and the like; without securityfs there is no lockdown
+/// that could be read, and the load itself says no.
+fn check_lockdown(path: &Path) -> Result<(), LoadError> {
+    let modes = fs::read_to_string(path).unwrap_or_default();
+    if modes.contains("[confidentiality]") {
+        return Err(LoadError::LockedDown { mode: "confidentiality".to_owned() });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use capctl::caps::CapSet;
+
+    use super::*;
+
+    fn message(result: Result<(), LoadError>) -> String {
+        result.err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_kernel_before_5_15_is_refused_by_name_and_later_ones_are_not() {
+        assert!(message(check_kernel("5.10.0-33-cloud-amd64")).starts_with("Linux 5.10.0-33-cloud-amd64 is too old"));
+        for release in ["5.15.0", "6.1.0-18-amd64", "6.18.44-fc", "7.2.0", "10.0"] {
+            assert_eq!(message(check_kernel(release)), "", "{release}");
+        }
+    }
+
+    #[test]
+    fn the_missing_capability_is_named() {
+        let mut caps = CapSet::empty();
+        assert!(message(check_capabilities(caps)).contains("CAP_BPF and CAP_PERFMON missing"));
+        caps.add(Cap::BPF);
+        assert!(message(check_capabilities(caps)).contains(": CAP_PERFMON missing"));
+        caps.add(Cap::PERFMON);
+        assert_eq!(message(check_capabilities(caps)), "");
+    }
+
+    #[test]
+    fn confidentiality_lockdown_is_refused_and_integrity_is_not() -> std::io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("lockdown");
+        fs::write(&path, "none integrity [confidentiality]\n")?;
+        assert!(message(check_lockdown(&path)).contains("locked down (confidentiality)"));
+        fs::write(&path, "none [integrity] confidentiality\n")?;
+        assert_eq!(message(check_lockdown(&path)), "");
+        Ok(())
+    }
+
+    #[test]
+    fn the_verifiers_last_lines_follow_the_error_on_one_line() {
+        let error = LoadError::Load {
+            program: "sched_switch",
+            error: "Permission denied".into(),
+            verifier_log: "0: (b7) r0 = 0\n1: R1 invalid mem access\nprocessed 2 insns\n\n".into(),
+        };
+        assert_eq!(error.to_string().lines().count(), 1);
+        assert!(error.to_string().contains("R1 invalid mem access"));
+    }
+}

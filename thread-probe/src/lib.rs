@@ -1,0 +1,3 @@
+//! thread-probe.
+pub mod bpf;
+pub mod sample;

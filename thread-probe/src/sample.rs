@@ -1,0 +1,99 @@
+//! What one sample brings from the kernel: raw, cumulative records at one instant.
+
+use std::{fs, path::Path};
+
+use serde::Serialize;
+use thread_probe_ebpf::{
+    histogram::BUCKETS,
+    names::Lost,
+    record::{Counters, Process, Thread, Waits},
+};
+
+/// One record, on whichever road it came.
+#[derive(Clone, Copy, Debug)]
+pub enum Observation<'a> {
+    /// The thread is alive and its last record still stands.
+    Unchanged {
+        /// Address of its `task_struct`.
+        task: u64,
+    },
+    /// The thread is alive.
+    Alive(ThreadObservation<'a>),
+    /// The thread ended: its counters are final.
+    Ended(ThreadObservation<'a>),
+}
+
+/// The parts of a record that are there.
+#[derive(Clone, Copy, Debug)]
+pub struct ThreadObservation<'a> {
+    /// The thread's own.
+    pub thread: &'a Thread,
+    /// Its process's, if it is the leader.
+    pub process: Option<&'a Process>,
+    /// Its histogram; without one the last stands.
+    pub waits: Option<&'a Waits>,
+}
+
+/// What the programs count for the host as a whole, since they were loaded.
+#[derive(Clone, Copy, Debug)]
+pub struct HostCounters {
+    /// Dropped events, by [`Lost`].
+    pub lost: [u64; Lost::ALL.len()],
+    /// Records of the ring that were none.
+    pub malformed_records: u64,
+    /// What could not be sent with a record.
+    pub orphans: Counters,
+    /// Successful clones by duration.
+    pub clone_duration_buckets: [u64; BUCKETS],
+    /// The sum of those durations, in nanoseconds.
+    pub clone_duration_sum_ns: u64,
+}
+
+impl Default for HostCounters {
+    fn default() -> Self {
+        Self {
+            lost: [0; Lost::ALL.len()],
+            malformed_records: 0,
+            orphans: Counters::default(),
+            clone_duration_buckets: [0; BUCKETS],
+            clone_duration_sum_ns: 0,
+        }
+    }
+}
+
+/// The kernel memory that one thread costs, in bytes; none of it can be swapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ThreadCost {
+    /// The kernel stack: THREAD_SIZE.
+    pub stack_bytes: u64,
+    /// The `task_struct` with its FPU area: the slab's object size, or BTF's size of the structure alone where the
+    /// slab can't be read.
+    pub task_struct_bytes: u64,
+    /// Whether `task_struct_bytes` is the slab's.
+    pub task_struct_from_slab: bool,
+    /// What thread-probe itself keeps for each thread in task storage.
+    pub probe_bytes: u64,
+}
+
+impl ThreadCost {
+    /// Reads the slab's object size, which is root's alone to read.
+    /// `stack_bytes` stays 0 until a record tells it.
+    pub fn measure(task_struct_btf_bytes: u64, probe_bytes: u64) -> Self {
+        let slab = slab_object_bytes(Path::new("/sys/kernel/slab/task_struct/object_size"));
+        Self {
+            stack_bytes: 0,
+            task_struct_bytes: slab.unwrap_or(task_struct_btf_bytes),
+            task_struct_from_slab: slab.is_some(),
+            probe_bytes,
+        }
+    }
+
+    /// Stack and `task_struct`.
+    pub fn total_bytes(&self) -> u64 {
+        self.stack_bytes + self.task_struct_bytes
+    }
+}
+
+fn slab_object_bytes(path: &Path) -> Option<u64> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
