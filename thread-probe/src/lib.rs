@@ -1,3 +1,53 @@
-//! thread-probe.
+//! thread-probe: what every thread on a Linux host costs.
+//!
+//! Data flows one way: [`bpf`] hands out raw records ([`sample`]), the [`ledger`] adds them up by process and
+//! [`grouping`], the [`model`] turns one sample of it into what people read, and the views draw the model:
+//! [`metrics`], [`server`], [`ps`]. ARCHITECTURE.md is the map.
+
 pub mod bpf;
+pub mod cli;
+pub mod grouping;
+pub mod ledger;
+pub mod metrics;
+pub mod model;
+pub mod ps;
 pub mod sample;
+pub mod sampler;
+pub mod serve;
+pub mod server;
+
+use std::{io::Write as _, process::ExitCode};
+
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::{Cli, Command, LogFormat};
+
+/// Runs a command to its end. An error is one line on standard error and exit code 1.
+pub fn run(cli: &Cli) -> ExitCode {
+    start_log(cli);
+    let result = match &cli.command {
+        Command::Serve(options) => serve::serve(options),
+        Command::Ps(options) => ps::ps(options),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody is left to tell if standard error is gone.
+            let _ = writeln!(std::io::stderr(), "thread-probe: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start_log(cli: &Cli) {
+    let level = cli.log_level.unwrap_or_else(|| cli.command.default_log_level());
+    let builder = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_target(false)
+        .with_env_filter(EnvFilter::new(level.directive()));
+    match cli.log_format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}

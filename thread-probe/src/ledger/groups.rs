@@ -1,0 +1,141 @@
+//! The groups: a bounded number of names with totals that outlive their processes.
+
+use std::{sync::Arc, time::Duration};
+
+use rustc_hash::FxHashMap;
+
+use super::totals::{Delta, Interval, Totals};
+
+/// Where processes go that no group has room for.
+pub const OTHER: &str = "~other";
+/// Where what can be attributed to no process goes: see `ORPHANS` of the programs.
+pub const LOST: &str = "~lost";
+
+/// Names a group as long as it exists; never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GroupId(u32);
+
+/// One group.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// Its name: the label `group`.
+    pub name: Arc<str>,
+    /// All that its processes did while they belonged to it.
+    pub totals: Totals,
+    /// Deepest kernel stack of its threads seen while switched out, in bytes.
+    pub stack_depth_max_bytes: u32,
+    pub(super) interval: Interval,
+    last_alive_ns: u64,
+}
+
+impl Group {
+    /// What was added in the interval `epoch`.
+    pub fn interval(&self, epoch: u64) -> Option<&Totals> {
+        self.interval.in_epoch(epoch)
+    }
+}
+
+/// All groups.
+#[derive(Debug)]
+pub(super) struct Groups {
+    by_id: FxHashMap<GroupId, Group>,
+    by_name: FxHashMap<Arc<str>, GroupId>,
+    next: u32,
+    max: usize,
+    retention_ns: u64,
+    refused: u64,
+}
+
+impl Groups {
+    pub(super) fn new(max: usize, retention: Duration) -> Self {
+        Self {
+            by_id: FxHashMap::default(),
+            by_name: FxHashMap::default(),
+            next: 0,
+            max,
+            retention_ns: u64::try_from(retention.as_nanos()).unwrap_or(u64::MAX),
+            refused: 0,
+        }
+    }
+
+    /// The group of that name, made if there is room; else `~other`, which has always room, as has `~lost`.
+    pub(super) fn get_or_create(&mut self, name: &str, now_ns: u64) -> GroupId {
+        if let Some(id) = self.by_name.get(name) {
+            return *id;
+        }
+        let reserved = name == OTHER || name == LOST;
+        if !reserved && self.named() >= self.max {
+            self.refused += 1;
+            return self.get_or_create(OTHER, now_ns);
+        }
+        let id = GroupId(self.next);
+        self.next += 1;
+        let name: Arc<str> = Arc::from(name);
+        let group = Group {
+            name: Arc::clone(&name),
+            totals: Totals::default(),
+            stack_depth_max_bytes: 0,
+            interval: Interval::default(),
+            last_alive_ns: now_ns,
+        };
+        self.by_id.insert(id, group);
+        self.by_name.insert(name, id);
+        id
+    }
+
+    /// Groups that count against the bound.
+    fn named(&self) -> usize {
+        let reserved = [OTHER, LOST].iter().filter(|name| self.by_name.contains_key(**name)).count();
+        self.by_id.len() - reserved
+    }
+
+    pub(super) fn add(&mut self, id: GroupId, epoch: u64, delta: &Delta<'_>) {
+        if let Some(group) = self.by_id.get_mut(&id) {
+            group.totals.add(delta);
+            group.interval.of(epoch).add(delta);
+        }
+    }
+
+    pub(super) fn merge(&mut self, id: GroupId, epoch: u64, totals: &Totals) {
+        if let Some(group) = self.by_id.get_mut(&id) {
+            group.totals.merge(totals);
+            group.interval.of(epoch).merge(totals);
+        }
+    }
+
+    pub(super) fn saw_depth(&mut self, id: GroupId, depth_bytes: u32) {
+        if let Some(group) = self.by_id.get_mut(&id) {
+            group.stack_depth_max_bytes = group.stack_depth_max_bytes.max(depth_bytes);
+        }
+    }
+
+    pub(super) fn saw_alive(&mut self, id: GroupId, now_ns: u64) {
+        if let Some(group) = self.by_id.get_mut(&id) {
+            group.last_alive_ns = now_ns;
+        }
+    }
+
+    /// Drops each group that had no live process for the retention time. `~other` and `~lost` stay.
+    pub(super) fn drop_expired(&mut self, now_ns: u64) {
+        let retention_ns = self.retention_ns;
+        let expired = |group: &Group| {
+            now_ns.saturating_sub(group.last_alive_ns) > retention_ns && *group.name != *OTHER && *group.name != *LOST
+        };
+        self.by_id.retain(|_, group| !expired(group));
+        let by_id = &self.by_id;
+        self.by_name.retain(|_, id| by_id.contains_key(id));
+    }
+
+    pub(super) fn get(&self, id: GroupId) -> Option<&Group> {
+        self.by_id.get(&id)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (GroupId, &Group)> {
+        self.by_id.iter().map(|(id, group)| (*id, group))
+    }
+
+    /// Processes that went to `~other` because there was no room for their group.
+    pub(super) fn refused(&self) -> u64 {
+        self.refused
+    }
+}

@@ -1,0 +1,213 @@
+//! What is added up: for a process, a group, the host.
+
+use thread_probe_ebpf::{
+    histogram::BUCKETS,
+    record::{COUNTERS, Counters, Waits},
+};
+
+/// Upper bounds, inclusive, of the classes of thread lifetimes, in nanoseconds; a last class has none.
+pub const LIFETIME_BOUNDS_NS: [u64; 8] =
+    [100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000, 10_000_000_000, 100_000_000_000, 1_000_000_000_000];
+
+/// Counts of waits by bucket of [`thread_probe_ebpf::histogram`]; allocated with the first wait.
+#[derive(Clone, Debug, Default)]
+pub struct WaitCounts(Option<Box<[u64; BUCKETS]>>);
+
+impl WaitCounts {
+    /// The counts by bucket.
+    pub fn buckets(&self) -> &[u64; BUCKETS] {
+        const NONE: [u64; BUCKETS] = [0; BUCKETS];
+        self.0.as_deref().unwrap_or(&NONE)
+    }
+
+    /// How many waits there were.
+    pub fn count(&self) -> u64 {
+        self.0.as_ref().map_or(0, |buckets| buckets.iter().sum())
+    }
+
+    fn add(&mut self, changes: &[(u8, u32)]) {
+        if changes.is_empty() {
+            return;
+        }
+        let buckets = self.0.get_or_insert_with(|| Box::new([0; BUCKETS]));
+        for (bucket, count) in changes {
+            buckets[usize::from(*bucket) % BUCKETS] += u64::from(*count);
+        }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        let Some(theirs) = &other.0 else { return };
+        let buckets = self.0.get_or_insert_with(|| Box::new([0; BUCKETS]));
+        for (count, more) in buckets.iter_mut().zip(theirs.iter()) {
+            *count += more;
+        }
+    }
+}
+
+/// The waits of one thread as last reported: the buckets that are not 0, in order. Most threads have a few.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ThreadWaits(Box<[(u8, u32)]>);
+
+impl ThreadWaits {
+    /// Takes over what the kernel reports and leaves in `changes` what was added since. The counters are `u32` that
+    /// wrap.
+    pub(super) fn replace(&mut self, reported: &Waits, changes: &mut Vec<(u8, u32)>) {
+        changes.clear();
+        let mut before = self.0.iter().copied().peekable();
+        let mut same_buckets = true;
+        for (bucket, count) in (0u8..).zip(reported.buckets) {
+            let old = before.next_if(|(old, _)| *old == bucket).map_or(0, |(_, count)| count);
+            if count != old {
+                changes.push((bucket, count.wrapping_sub(old)));
+                same_buckets &= old != 0;
+            }
+        }
+        if changes.is_empty() {
+            return;
+        }
+        if same_buckets {
+            for (bucket, count) in &mut self.0 {
+                *count = reported.buckets[usize::from(*bucket)];
+            }
+        } else {
+            self.0 = (0u8..).zip(reported.buckets).filter(|(_, count)| *count != 0).collect();
+        }
+    }
+
+    /// The counts by bucket.
+    pub(super) fn buckets(&self) -> [u64; BUCKETS] {
+        let mut buckets = [0; BUCKETS];
+        for (bucket, count) in &self.0 {
+            buckets[usize::from(*bucket) % BUCKETS] = u64::from(*count);
+        }
+        buckets
+    }
+}
+
+/// What one record adds to the one before it.
+#[derive(Debug)]
+pub(super) struct Delta<'a> {
+    pub(super) counters: Counters,
+    pub(super) waited_ns: u64,
+    pub(super) waits: &'a [(u8, u32)],
+    /// Of the thread that ended with this record: its lifetime if it is known.
+    pub(super) ended: Option<Option<u64>>,
+}
+
+/// Totals; they only grow.
+#[derive(Clone, Debug, Default)]
+pub struct Totals {
+    /// The kernel's and the programs' counters.
+    pub counters: Counters,
+    /// Time waited for a CPU by threads with a histogram, in nanoseconds: the sum of [`Self::waits`].
+    pub waited_ns: u64,
+    /// How long each wait was.
+    pub waits: WaitCounts,
+    /// Threads that ended, main threads included.
+    pub threads_exited: u64,
+    /// Lifetimes of those, by [`LIFETIME_BOUNDS_NS`] and a last class above them.
+    pub lifetimes: [u64; LIFETIME_BOUNDS_NS.len() + 1],
+    /// Sum of those lifetimes, in nanoseconds.
+    pub lifetimes_ns: u64,
+}
+
+impl Totals {
+    pub(super) fn add(&mut self, delta: &Delta<'_>) {
+        self.counters = combine(self.counters, delta.counters, u64::wrapping_add);
+        self.waited_ns = self.waited_ns.wrapping_add(delta.waited_ns);
+        self.waits.add(delta.waits);
+        if let Some(lifetime) = delta.ended {
+            self.threads_exited += 1;
+            if let Some(lifetime_ns) = lifetime {
+                self.lifetimes[LIFETIME_BOUNDS_NS.partition_point(|bound| *bound < lifetime_ns)] += 1;
+                self.lifetimes_ns += lifetime_ns;
+            }
+        }
+    }
+
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.counters = combine(self.counters, other.counters, u64::wrapping_add);
+        self.waited_ns = self.waited_ns.wrapping_add(other.waited_ns);
+        self.waits.merge(&other.waits);
+        self.threads_exited += other.threads_exited;
+        for (count, more) in self.lifetimes.iter_mut().zip(other.lifetimes) {
+            *count += more;
+        }
+        self.lifetimes_ns += other.lifetimes_ns;
+    }
+}
+
+/// Applies an operation to each pair of counters.
+pub(super) fn combine(a: Counters, b: Counters, operation: fn(u64, u64) -> u64) -> Counters {
+    let (a, b) = (a.to_array(), b.to_array());
+    let mut result = [0; COUNTERS];
+    for index in 0..COUNTERS {
+        result[index] = operation(a[index], b[index]);
+    }
+    Counters::from_array(result)
+}
+
+/// Totals over one interval: what was added since the sample before.
+#[derive(Clone, Debug, Default)]
+pub struct Interval {
+    pub(super) epoch: u64,
+    /// What was added.
+    pub added: Totals,
+}
+
+impl Interval {
+    /// The totals of the interval `epoch`; those of an earlier one are forgotten.
+    pub(super) fn of(&mut self, epoch: u64) -> &mut Totals {
+        if self.epoch != epoch {
+            *self = Self { epoch, added: Totals::default() };
+        }
+        &mut self.added
+    }
+
+    /// What was added in the interval `epoch`; nothing if the last addition was in an earlier one.
+    pub fn in_epoch(&self, epoch: u64) -> Option<&Totals> {
+        (self.epoch == epoch).then_some(&self.added)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_changes_of_a_histogram_add_up_to_it_whatever_came_before() {
+        let mut thread = ThreadWaits::default();
+        let mut total = WaitCounts::default();
+        let mut changes = Vec::new();
+        let mut reported = Waits::default();
+        for (bucket, count) in [(3, 1), (100, u32::MAX), (3, 5), (4, 2), (127, 1)] {
+            reported.buckets[bucket] = count;
+            thread.replace(&reported, &mut changes);
+            total.add(&changes);
+        }
+        assert_eq!(thread.buckets(), reported.buckets.map(u64::from));
+        assert_eq!(total.buckets(), &reported.buckets.map(u64::from));
+    }
+
+    #[test]
+    fn a_bucket_that_wraps_adds_what_was_counted() {
+        let mut thread = ThreadWaits::default();
+        let mut changes = Vec::new();
+        let mut reported = Waits::default();
+        reported.buckets[9] = u32::MAX - 1;
+        thread.replace(&reported, &mut changes);
+        reported.buckets[9] = 2;
+        thread.replace(&reported, &mut changes);
+        assert_eq!(changes, [(9, 4)]);
+    }
+
+    #[test]
+    fn a_lifetime_on_a_bound_belongs_to_the_class_below_it() {
+        let mut totals = Totals::default();
+        for lifetime in [50_000, 100_000, 100_001, u64::MAX / 2] {
+            let ended = Some(Some(lifetime));
+            totals.add(&Delta { counters: Counters::default(), waited_ns: 0, waits: &[], ended });
+        }
+        assert_eq!(totals.lifetimes, [2, 1, 0, 0, 0, 0, 0, 0, 1]);
+    }
+}

@@ -1,0 +1,234 @@
+//! Filling the table from a model. Built anew for each sample, so a group that is gone is gone.
+
+use std::time::Duration;
+
+use prometheus::{
+    TextEncoder,
+    core::Collector as _,
+    process_collector::ProcessCollector,
+    proto,
+};
+use thread_probe_ebpf::{
+    histogram::{BUCKETS, bucket_of},
+    names::CloneErrno,
+};
+
+use super::table::{self, Kind, Metric};
+use crate::{
+    ledger::{LIFETIME_BOUNDS_NS, ThreadState},
+    model::{Group, Model},
+};
+
+/// Powers of two at which an exported histogram of durations has its `le`, in nanoseconds. Each ends an internal
+/// bucket, so the exported counts are exact. With +Inf they are 14.
+const BOUND_EXPONENTS: [u32; 13] = [10, 12, 14, 16, 17, 18, 19, 20, 22, 24, 26, 28, 30];
+
+const SECONDS_PER_NS: f64 = 1e-9;
+
+/// The text exposition of a model, and of the daemon's own process.
+///
+/// # Errors
+/// The encoder refused a family: a mistake in the table.
+pub fn render(model: &Model) -> prometheus::Result<String> {
+    let mut families = group_families(&model.groups);
+    families.extend(host_families(model));
+    families.extend(self_families(model));
+    families.extend(ProcessCollector::for_self().collect());
+    families.retain(|family| !family.get_metric().is_empty());
+    TextEncoder::new().encode_to_string(&families)
+}
+
+fn family(metric: Metric, metrics: Vec<proto::Metric>) -> proto::MetricFamily {
+    let mut family = proto::MetricFamily::default();
+    family.set_name(metric.name.to_owned());
+    family.set_help(metric.help.to_owned());
+    family.set_field_type(match metric.kind {
+        Kind::Counter => proto::MetricType::COUNTER,
+        Kind::Gauge => proto::MetricType::GAUGE,
+        Kind::Histogram => proto::MetricType::HISTOGRAM,
+    });
+    family.set_metric(metrics);
+    family
+}
+
+fn labelled(metric: &Metric, values: &[&str]) -> proto::Metric {
+    debug_assert_eq!(metric.labels.len(), values.len(), "{}", metric.name);
+    let pair = |(name, value): (&&str, &&str)| {
+        let mut pair = proto::LabelPair::default();
+        pair.set_name((*name).to_owned());
+        pair.set_value((*value).to_owned());
+        pair
+    };
+    proto::Metric::from_label(metric.labels.iter().zip(values).map(pair).collect())
+}
+
+fn value(metric: &Metric, labels: &[&str], value: f64) -> proto::Metric {
+    let mut out = labelled(metric, labels);
+    match metric.kind {
+        Kind::Counter => {
+            let mut counter = proto::Counter::default();
+            counter.set_value(value);
+            out.set_counter(counter);
+        }
+        Kind::Gauge => {
+            let mut gauge = proto::Gauge::default();
+            gauge.set_value(value);
+            out.set_gauge(gauge);
+        }
+        Kind::Histogram => debug_assert!(false, "{} is a histogram", metric.name),
+    }
+    out
+}
+
+/// A histogram of the given bounds in nanoseconds and cumulative counts.
+fn histogram(
+    metric: &Metric,
+    labels: &[&str],
+    cumulative: impl Iterator<Item = (u64, u64)>,
+    count: u64,
+    sum_ns: u64,
+) -> proto::Metric {
+    let mut histogram = proto::Histogram::default();
+    histogram.set_sample_count(count);
+    histogram.set_sample_sum(sum_ns as f64 * SECONDS_PER_NS);
+    let buckets = cumulative.map(|(bound_ns, below)| {
+        let mut bucket = proto::Bucket::default();
+        bucket.set_upper_bound(bound_ns as f64 / 1e9);
+        bucket.set_cumulative_count(below);
+        bucket
+    });
+    histogram.set_bucket(buckets.collect());
+    let mut out = labelled(metric, labels);
+    out.set_histogram(histogram);
+    out
+}
+
+/// The cumulative counts of internal buckets at each exported bound.
+fn at_bounds(buckets: &[u64; BUCKETS]) -> impl Iterator<Item = (u64, u64)> {
+    let mut from = 0;
+    let mut below = 0;
+    BOUND_EXPONENTS.iter().map(move |exponent| {
+        let bound_ns = 1u64 << exponent;
+        let end = bucket_of(bound_ns) + 1;
+        below += buckets[from..end].iter().sum::<u64>();
+        from = end;
+        (bound_ns, below)
+    })
+}
+
+fn durations(metric: &Metric, labels: &[&str], buckets: &[u64; BUCKETS], sum_ns: u64) -> proto::Metric {
+    histogram(metric, labels, at_bounds(buckets), buckets.iter().sum(), sum_ns)
+}
+
+fn lifetimes(group: &Group) -> proto::Metric {
+    let totals = &group.raw;
+    let mut below = 0;
+    let cumulative = LIFETIME_BOUNDS_NS.iter().zip(totals.lifetimes).map(|(bound, count)| {
+        below += count;
+        (*bound, below)
+    });
+    let count = totals.lifetimes.iter().sum();
+    histogram(&table::LIFETIME, &[&group.group], cumulative, count, totals.lifetimes_ns)
+}
+
+/// One family with one value a group.
+fn per_group(metric: Metric, groups: &[Group], of: impl Fn(&Group) -> f64) -> proto::MetricFamily {
+    family(metric, groups.iter().map(|group| value(&metric, &[&group.group], of(group))).collect())
+}
+
+fn group_families(groups: &[Group]) -> Vec<proto::MetricFamily> {
+    let histograms = |metric: Metric, of: &dyn Fn(&Group) -> proto::Metric| family(metric, groups.iter().map(of).collect());
+    vec![
+        per_group(table::PROCESSES, groups, |group| group.processes as f64),
+        threads(groups),
+        per_group(table::PROCESSES_CREATED, groups, |group| group.totals.processes_created as f64),
+        per_group(table::THREADS_CREATED, groups, |group| group.totals.threads_created as f64),
+        per_group(table::THREADS_EXITED, groups, |group| group.totals.threads_exited as f64),
+        switches(groups),
+        per_group(table::SAME_PROCESS, groups, |group| group.totals.same_process_switches as f64),
+        histograms(table::WAIT, &|group| {
+            durations(&table::WAIT, &[&group.group], group.raw.waits.buckets(), group.raw.waited_ns)
+        }),
+        per_group(table::CPU, groups, |group| group.totals.cpu_seconds),
+        histograms(table::LIFETIME, &lifetimes),
+        per_group(table::STACK, groups, |group| group.memory.kernel_stack_bytes as f64),
+        per_group(table::STACK_DEPTH, groups, |group| group.memory.kernel_stack_depth_max_bytes as f64),
+        per_group(table::KERNEL_MEMORY, groups, |group| group.memory.kernel_memory_bytes as f64),
+        clone_failures(groups),
+    ]
+}
+
+fn threads(groups: &[Group]) -> proto::MetricFamily {
+    let of_group = |group: &Group| {
+        let by_state = ThreadState::ALL.iter().zip(group.threads.by_state());
+        by_state
+            .map(|(state, count)| value(&table::THREADS, &[&group.group, state.label()], count as f64))
+            .collect::<Vec<_>>()
+    };
+    family(table::THREADS, groups.iter().flat_map(of_group).collect())
+}
+
+fn switches(groups: &[Group]) -> proto::MetricFamily {
+    let of_group = |group: &Group| {
+        let kinds = [
+            ("voluntary", group.totals.voluntary_switches),
+            ("involuntary", group.totals.involuntary_switches),
+        ];
+        kinds.map(|(kind, count)| value(&table::SWITCHES, &[&group.group, kind], count as f64))
+    };
+    family(table::SWITCHES, groups.iter().flat_map(of_group).collect())
+}
+
+/// Only groups that had one: a failed clone is rare, and six series a group are not.
+fn clone_failures(groups: &[Group]) -> proto::MetricFamily {
+    let of_group = |group: &Group| {
+        let by_errno = CloneErrno::ALL.iter().zip(group.raw.counters.clone_failures);
+        by_errno
+            .filter(|(_, count)| *count != 0)
+            .map(|(errno, count)| value(&table::CLONE_FAILURES, &[&group.group, errno.label()], count as f64))
+            .collect::<Vec<_>>()
+    };
+    family(table::CLONE_FAILURES, groups.iter().flat_map(of_group).collect())
+}
+
+fn host_families(model: &Model) -> Vec<proto::MetricFamily> {
+    let host = &model.host;
+    let cost = &host.thread_cost;
+    let parts = [("stack", cost.stack_bytes), ("task_struct", cost.task_struct_bytes), ("probe", cost.probe_bytes)];
+    let sum_ns = Duration::from_secs_f64(host.clone_duration_seconds).as_nanos() as u64;
+    vec![
+        family(
+            table::CLONE_DURATION,
+            vec![durations(&table::CLONE_DURATION, &[], &host.clone_duration_buckets, sum_ns)],
+        ),
+        single(table::HOST_THREADS, host.threads.total as f64),
+        family(
+            table::THREAD_COST,
+            parts.iter().map(|(part, bytes)| value(&table::THREAD_COST, &[part], *bytes as f64)).collect(),
+        ),
+    ]
+}
+
+fn single(metric: Metric, number: f64) -> proto::MetricFamily {
+    family(metric, vec![value(&metric, &[], number)])
+}
+
+fn self_families(model: &Model) -> Vec<proto::MetricFamily> {
+    let probe = &model.probe;
+    let attached = probe.programs.iter().map(|program| {
+        let labels = [program.program, program.source.label()];
+        value(&table::PROGRAM_ATTACHED, &labels, f64::from(u8::from(program.is_attached())))
+    });
+    let lost = probe.lost.iter().map(|lost| value(&table::LOST, &[lost.reason], lost.count as f64));
+    vec![
+        family(table::BUILD_INFO, vec![value(&table::BUILD_INFO, &[model.version], 1.0)]),
+        family(table::PROGRAM_ATTACHED, attached.collect()),
+        single(table::SAMPLE_DURATION, probe.sample_duration_seconds),
+        single(table::SAMPLE_THREADS, probe.sample_threads as f64),
+        family(table::LOST, lost.collect()),
+        single(table::GROUPS_DROPPED, probe.groups_dropped as f64),
+    ]
+}
+
+#[cfg(test)]
+mod tests;

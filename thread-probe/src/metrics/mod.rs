@@ -1,0 +1,7 @@
+//! The metrics: one table that declares them, and the exposition that fills it from a model.
+
+mod exposition;
+mod table;
+
+pub use exposition::render;
+pub use table::{Kind, METRICS, Metric, markdown};

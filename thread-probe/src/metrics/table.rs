@@ -1,0 +1,108 @@
+//! Every metric, declared once. README's table is made from this one, and a test holds the exposition to it.
+
+use std::fmt::Write as _;
+
+/// The Prometheus type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Counts by bucket, with sum and count.
+    Histogram,
+}
+
+/// A metric.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// Its name, unit included.
+    pub name: &'static str,
+    /// Its type.
+    pub kind: Kind,
+    /// Its labels, `le` not included.
+    pub labels: &'static [&'static str],
+    /// What it says.
+    pub help: &'static str,
+}
+
+macro_rules! metrics {
+    ($($id:ident: $kind:ident $name:literal [$($label:literal),*] $help:literal;)+) => {
+        $(pub(super) const $id: Metric =
+            Metric { name: $name, kind: Kind::$kind, labels: &[$($label),*], help: $help };)+
+
+        /// All metrics, in the order of the exposition; those of the process itself (`process_*`) come after them.
+        pub const METRICS: &[Metric] = &[$($id),+];
+    };
+}
+
+metrics! {
+    PROCESSES: Gauge "threadprobe_processes" ["group"] "Live processes.";
+    THREADS: Gauge "threadprobe_threads" ["group", "state"] "Threads by state: running, sleeping, blocked, stopped, zombie.";
+    PROCESSES_CREATED: Counter "threadprobe_processes_created_total" ["group"]
+        "Processes created by this group's threads.";
+    THREADS_CREATED: Counter "threadprobe_threads_created_total" ["group"]
+        "Threads created by this group's threads in their own process; the first thread of a new process is not one.";
+    THREADS_EXITED: Counter "threadprobe_threads_exited_total" ["group"] "Threads that ended, main threads included.";
+    SWITCHES: Counter "threadprobe_context_switches_total" ["group", "kind"]
+        "Switches away from a thread: voluntary (it blocked) or involuntary (something else was to run).";
+    SAME_PROCESS: Counter "threadprobe_same_process_switches_total" ["group"]
+        "Switches to a thread from another of its process, which keep the address space.";
+    WAIT: Histogram "threadprobe_runqueue_latency_seconds" ["group"]
+        "Time runnable but not running, each time a thread was put on a CPU; the sum is the kernel's run_delay.";
+    CPU: Counter "threadprobe_cpu_seconds_total" ["group"] "Time on a CPU (sum_exec_runtime).";
+    LIFETIME: Histogram "threadprobe_thread_lifetime_seconds" ["group"] "Age of threads when they ended.";
+    STACK: Gauge "threadprobe_kernel_stack_bytes" ["group"]
+        "Kernel stacks, which can't be swapped: threads that did not end, times THREAD_SIZE.";
+    STACK_DEPTH: Gauge "threadprobe_kernel_stack_depth_max_bytes" ["group"]
+        "Deepest kernel stack seen while switched out, since the group exists.";
+    KERNEL_MEMORY: Gauge "threadprobe_kernel_memory_bytes" ["group"]
+        "Kernel stacks and task structures with their FPU area.";
+    CLONE_FAILURES: Counter "threadprobe_clone_failures_total" ["group", "errno"]
+        "Calls of clone, clone3, fork and vfork that failed, from the first failure of a group on.";
+    CLONE_DURATION: Histogram "threadprobe_clone_duration_seconds" []
+        "Time from the call to the complete new task, of successful clones.";
+    HOST_THREADS: Gauge "threadprobe_host_threads" [] "Threads on the host.";
+    THREAD_COST: Gauge "threadprobe_thread_kernel_bytes" ["part"]
+        "Kernel memory one thread costs: its stack, its task_struct, and what thread-probe keeps of it (probe).";
+    BUILD_INFO: Gauge "threadprobe_build_info" ["version"] "Always 1.";
+    PROGRAM_ATTACHED: Gauge "threadprobe_program_attached" ["program", "source"]
+        "Whether an eBPF program is attached, and to what: tp_btf, iter, fexit, tracepoint or none.";
+    SAMPLE_DURATION: Gauge "threadprobe_sample_duration_seconds" [] "How long the last sample took: scan, drain, ledger.";
+    SAMPLE_THREADS: Gauge "threadprobe_sample_threads" [] "Threads that the last scan saw.";
+    LOST: Counter "threadprobe_lost_total" ["reason"] "Events or parts of them that were dropped.";
+    GROUPS_DROPPED: Counter "threadprobe_groups_dropped_total" []
+        "Processes counted under ~other because there were --max-groups groups already.";
+}
+
+/// The table as README shows it.
+pub fn markdown() -> String {
+    let mut table = String::from("| metric | type | labels | what it says |\n|---|---|---|---|\n");
+    for metric in METRICS {
+        let kind = match metric.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+        };
+        // Writing to a String never fails.
+        let _ = writeln!(table, "| `{}` | {kind} | {} | {} |", metric.name, metric.labels.join(", "), metric.help);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_prometheus_conventions() {
+        for metric in METRICS {
+            let name = metric.name;
+            assert!(name.starts_with("threadprobe_"), "{name}");
+            assert_eq!(name.ends_with("_total"), metric.kind == Kind::Counter, "{name}");
+            assert!(metric.help.ends_with('.'), "{name}");
+            assert!(metric.kind != Kind::Histogram || name.ends_with("_seconds"), "{name}");
+            assert!(!metric.labels.contains(&"type"), "{name}");
+        }
+    }
+}

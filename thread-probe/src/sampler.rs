@@ -1,0 +1,141 @@
+//! The loop from probe to model: load, then sample by sample.
+
+use std::{
+    io,
+    os::fd::OwnedFd,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use anyhow::{Context as _, Result};
+use nix::time::{ClockId, clock_gettime};
+
+use crate::{
+    bpf::{AttachedProgram, LoadOptions, Probe, privileges},
+    cli::ProbeOptions,
+    grouping::{GroupBy, Grouper},
+    ledger::Ledger,
+    model::{self, Model, SampleFacts},
+    sample::ThreadCost,
+};
+
+/// The probe with its ledger.
+pub struct Sampler {
+    probe: Probe,
+    ledger: Ledger,
+    group_by: GroupBy,
+    cost: ThreadCost,
+    programs: Arc<[AttachedProgram]>,
+    last: Option<Instant>,
+    interval_seconds: Option<f64>,
+}
+
+impl Sampler {
+    /// Loads and attaches the programs, takes the first sample, and gives up every privilege. Called while the process
+    /// has one thread.
+    ///
+    /// # Errors
+    /// What the host lacks, or a privilege that could not be given up.
+    pub fn start(options: &ProbeOptions) -> Result<(Self, Model)> {
+        let user = options.user.as_deref().map(privileges::find_user).transpose()?;
+        let mut probe = Probe::load(LoadOptions { log: options.ebpf_log })?;
+        let groups = &options.groups;
+        let mut ledger =
+            Ledger::new(Grouper::new(groups.group_by), groups.max_groups as usize, groups.group_retention);
+        let started = Instant::now();
+        ledger.begin_scan(boot_ns()?);
+        let mut threads = 0;
+        probe.start(&mut |observation| {
+            threads += 1;
+            ledger.observe(observation);
+        })?;
+        let cost = probe.thread_cost();
+        if let Some(kept) = privileges::drop_all(user.as_ref())? {
+            tracing::warn!("kept {kept}");
+        }
+        log_programs(probe.programs(), &cost);
+        let programs = Arc::from(probe.programs());
+        let mut sampler =
+            Self { probe, ledger, group_by: groups.group_by, cost, programs, last: None, interval_seconds: None };
+        let model = sampler.finish(started, threads)?;
+        Ok((sampler, model))
+    }
+
+    /// Takes a sample: scan first, drain second, so that a final record replaces what the scan saw.
+    ///
+    /// # Errors
+    /// The scan failed. It can't be repeated without losing what it had handed out, so the probe has to be restarted.
+    pub fn sample(&mut self) -> Result<Model> {
+        let started = Instant::now();
+        self.ledger.begin_scan(boot_ns()?);
+        let ledger = &mut self.ledger;
+        let threads =
+            self.probe.scan(&mut |observation| ledger.observe(observation)).context("scanning the threads failed")?;
+        self.finish(started, threads)
+    }
+
+    fn finish(&mut self, started: Instant, threads: u64) -> Result<Model> {
+        self.drain();
+        let counters = self.probe.host_counters().context("reading the probe's counters failed")?;
+        self.ledger.observe_orphans(counters.orphans);
+        self.ledger.finish_sample();
+        let interval = self.last.map(|last| started - last);
+        let facts = SampleFacts {
+            time: SystemTime::now(),
+            interval,
+            duration: started.elapsed(),
+            threads,
+            group_by: self.group_by,
+            counters: &counters,
+            cost: self.cost,
+            programs: &self.programs,
+        };
+        let model = Model::build(&mut self.ledger, &facts);
+        self.interval_seconds = model.interval_seconds;
+        self.last = Some(started);
+        self.ledger.next_interval();
+        Ok(model)
+    }
+
+    /// Takes in the threads that ended since the last drain.
+    pub fn drain(&mut self) {
+        let ledger = &mut self.ledger;
+        self.probe.drain(&mut |observation| ledger.observe(observation));
+    }
+
+    /// A descriptor that becomes readable when [`Self::drain`] is due before the next sample.
+    ///
+    /// # Errors
+    /// No descriptor is free.
+    pub fn ring_fd(&self) -> io::Result<OwnedFd> {
+        self.probe.ring_fd()
+    }
+
+    /// The threads of a process in the last sample; empty if there is no such process.
+    pub fn threads_of(&self, pid: u32) -> Vec<model::Thread> {
+        let last_epoch = self.ledger.epoch().saturating_sub(1);
+        model::threads_of(&self.ledger, pid, last_epoch, self.interval_seconds)
+    }
+}
+
+fn log_programs(programs: &[AttachedProgram], cost: &ThreadCost) {
+    for program in programs {
+        let (name, source) = (program.program, program.source.label());
+        if !program.is_attached() {
+            tracing::warn!(program = name, reason = program.reason, "not attached: clone failures and durations are missing");
+        } else if program.reason.is_empty() {
+            tracing::info!(program = name, source, "attached");
+        } else {
+            tracing::info!(program = name, source, reason = program.reason, "attached");
+        }
+    }
+    if !cost.task_struct_from_slab {
+        tracing::warn!("the size of the task_struct slab is not readable: its FPU area is not counted");
+    }
+}
+
+/// Time since boot, suspended time included: the clock of the records.
+fn boot_ns() -> Result<u64> {
+    let now = clock_gettime(ClockId::CLOCK_BOOTTIME).context("reading CLOCK_BOOTTIME failed")?;
+    Ok(Duration::from(now).as_nanos() as u64)
+}

@@ -1,0 +1,118 @@
+//! `thread-probe serve`: one thread samples, the main one answers.
+//!
+//! Both are there before the first request; nothing creates a thread or process afterwards, so at the host's limit the
+//! daemon goes on.
+
+use std::{os::fd::OwnedFd, thread, time::Duration};
+
+use anyhow::{Context as _, Result, anyhow};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    runtime,
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, oneshot, watch},
+    time::{MissedTickBehavior, interval_at},
+};
+
+use crate::{
+    cli::ServeOptions,
+    sampler::Sampler,
+    server::{self, Published, ThreadsRequest},
+};
+
+/// Requests for the threads of a process that may wait for the sampler.
+const PENDING_REQUESTS: usize = 16;
+
+/// Runs the daemon until SIGTERM or SIGINT.
+///
+/// # Errors
+/// An address in use, what the host lacks, or a sample that failed.
+pub fn serve(options: &ServeOptions) -> Result<()> {
+    let runtime = new_runtime()?;
+    // Before the probe: a port in use is said at once, and a low port needs a privilege that is dropped later.
+    let listeners = runtime.block_on(server::bind(&options.listen_addresses))?;
+    let (sampler, first) = Sampler::start(&options.probe)?;
+    let (models, latest) = watch::channel(Published::new(first));
+    let (requests, pending) = mpsc::channel(PENDING_REQUESTS);
+    let (stop, stopped) = oneshot::channel();
+    let (failed, failure) = oneshot::channel();
+    let interval = options.interval;
+    let thread = thread::Builder::new()
+        .name("sampler".to_owned())
+        .spawn(move || {
+            // If the other end is gone, the daemon is ending anyway.
+            let _ = failed.send(sample_until_stopped(sampler, interval, &models, pending, stopped));
+        })
+        .context("starting the sampling thread failed")?;
+    let state = server::State::new(latest, requests, interval, options.telemetry_path.clone());
+    let outcome = runtime.block_on(serve_until_signal(listeners, state, failure));
+    // The sampler hears of it at once, or when the scan it is in is done, and detaches the programs.
+    drop(stop);
+    thread.join().map_err(|_| anyhow!("the sampling thread panicked: please report it"))?;
+    outcome
+}
+
+fn new_runtime() -> Result<runtime::Runtime> {
+    runtime::Builder::new_current_thread().enable_io().enable_time().build().context("starting the event loop failed")
+}
+
+async fn serve_until_signal(
+    listeners: Vec<tokio::net::TcpListener>,
+    state: server::State,
+    failure: oneshot::Receiver<Result<()>>,
+) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("handling SIGTERM failed")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("handling SIGINT failed")?;
+    for listener in &listeners {
+        tracing::info!(address = %listener.local_addr()?, "listening");
+    }
+    tokio::select! {
+        () = server::run(listeners, state) => Ok(()),
+        outcome = failure => outcome.unwrap_or_else(|_| Err(anyhow!("the sampling thread ended: please report it"))),
+        _ = terminate.recv() => { tracing::info!("SIGTERM: detaching"); Ok(()) }
+        _ = interrupt.recv() => { tracing::info!("SIGINT: detaching"); Ok(()) }
+    }
+}
+
+fn sample_until_stopped(
+    sampler: Sampler,
+    interval: Duration,
+    models: &watch::Sender<Published>,
+    pending: mpsc::Receiver<ThreadsRequest>,
+    stopped: oneshot::Receiver<()>,
+) -> Result<()> {
+    let ring = sampler.ring_fd().context("duplicating the ring buffer's descriptor failed")?;
+    new_runtime()?.block_on(async {
+        // SAFETY: the descriptor is owned, so it stays open and the same for as long as the AsyncFd lives.
+        let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
+            .context("waiting for the ring buffer failed")?;
+        sample_loop(sampler, interval, models, pending, stopped, ring).await
+    })
+}
+
+async fn sample_loop(
+    mut sampler: Sampler,
+    interval: Duration,
+    models: &watch::Sender<Published>,
+    mut pending: mpsc::Receiver<ThreadsRequest>,
+    mut stopped: oneshot::Receiver<()>,
+    ring: AsyncFd<OwnedFd>,
+) -> Result<()> {
+    let mut ticks = interval_at(tokio::time::Instant::now() + interval, interval);
+    // After a suspend or a stall one sample is due, not all that were missed.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            _ = &mut stopped => return Ok(()),
+            half_full = ring.readable() => {
+                sampler.drain();
+                half_full.context("waiting for the ring buffer failed")?.clear_ready();
+            }
+            _ = ticks.tick() => {
+                models.send_replace(Published::new(sampler.sample()?));
+            }
+            Some(request) = pending.recv() => request.answer(&sampler),
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! HTTP: `/metrics`, `/healthz`, `/api/v1/snapshot` and a landing page, from the last sample.
+//!
+//! What a client can make the daemon hold is bounded: a head of 16 kB, 64 connections of at most a minute each; the
+//! oldest goes when another comes. Bodies are rendered once a sample and shared.
+
+use std::{
+    collections::VecDeque,
+    fmt::Write as _,
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::{Query, State as Extract, rejection::QueryRejection},
+    http::{StatusCode, header},
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
+use hyper::server::conn::http1;
+use hyper_util::{rt::TokioIo, rt::TokioTimer, service::TowerToHyperService};
+use serde::{Deserialize, Serialize};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{mpsc, oneshot, watch},
+    task::AbortHandle,
+};
+
+use crate::{
+    metrics,
+    model::{Model, Thread},
+    sampler::Sampler,
+};
+
+const MAX_HEAD_BYTES: usize = 16 << 10;
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+const MAX_CONNECTIONS: usize = 64;
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A sample, with what was rendered of it so far.
+#[derive(Clone, Debug)]
+pub struct Published(Arc<Rendered>);
+
+#[derive(Debug)]
+struct Rendered {
+    model: Model,
+    at: Instant,
+    metrics: OnceLock<Bytes>,
+    snapshot: OnceLock<Bytes>,
+}
+
+impl Published {
+    /// Publishes a sample, taken now.
+    pub fn new(model: Model) -> Self {
+        Self(Arc::new(Rendered { model, at: Instant::now(), metrics: OnceLock::new(), snapshot: OnceLock::new() }))
+    }
+
+    fn metrics(&self) -> Result<Bytes> {
+        if let Some(rendered) = self.0.metrics.get() {
+            return Ok(rendered.clone());
+        }
+        let text = metrics::render(&self.0.model).context("rendering the metrics failed")?;
+        Ok(self.0.metrics.get_or_init(|| Bytes::from(text)).clone())
+    }
+
+    fn snapshot(&self) -> Result<Bytes> {
+        if let Some(rendered) = self.0.snapshot.get() {
+            return Ok(rendered.clone());
+        }
+        let json = serde_json::to_vec(&self.0.model).context("rendering the snapshot failed")?;
+        Ok(self.0.snapshot.get_or_init(|| Bytes::from(json)).clone())
+    }
+}
+
+/// Asks the sampler for the threads of a process: it alone has them.
+pub struct ThreadsRequest {
+    pid: u32,
+    reply: oneshot::Sender<Vec<Thread>>,
+}
+
+impl ThreadsRequest {
+    /// Answers from the last sample.
+    pub fn answer(self, sampler: &Sampler) {
+        // The client may be gone.
+        let _ = self.reply.send(sampler.threads_of(self.pid));
+    }
+}
+
+/// What the handlers share.
+#[derive(Clone)]
+pub struct State {
+    latest: watch::Receiver<Published>,
+    requests: mpsc::Sender<ThreadsRequest>,
+    fresh_for: Duration,
+    telemetry_path: String,
+}
+
+impl State {
+    /// A sample is fresh for two intervals and a second: one may be late, two mean that something is wrong.
+    pub fn new(
+        latest: watch::Receiver<Published>,
+        requests: mpsc::Sender<ThreadsRequest>,
+        interval: Duration,
+        telemetry_path: String,
+    ) -> Self {
+        Self { latest, requests, fresh_for: 2 * interval + Duration::from_secs(1), telemetry_path }
+    }
+
+    fn latest(&self) -> Published {
+        self.latest.borrow().clone()
+    }
+}
+
+/// Binds every address.
+///
+/// # Errors
+/// The first that can't be bound, by name.
+pub async fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>> {
+    let mut listeners = Vec::new();
+    for address in addresses {
+        let listener = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("listening on {address} failed; choose another --web.listen-address"))?;
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+/// Serves for ever.
+pub async fn run(listeners: Vec<TcpListener>, state: State) {
+    let router = router(state);
+    let mut accepting = tokio::task::JoinSet::new();
+    for listener in listeners {
+        accepting.spawn(accept(listener, router.clone()));
+    }
+    accepting.join_all().await;
+}
+
+/// The routes.
+pub fn router(state: State) -> Router {
+    Router::new()
+        .route("/", get(landing_page))
+        .route("/healthz", get(healthz))
+        .route("/api/v1/snapshot", get(snapshot))
+        .route(&state.telemetry_path, get(telemetry))
+        .with_state(state)
+}
+
+async fn accept(listener: TcpListener, router: Router) {
+    let mut connections: VecDeque<AbortHandle> = VecDeque::new();
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of descriptors: those of other clients come back.
+                tracing::warn!(%error, "accepting a connection failed");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        connections.retain(|connection| !connection.is_finished());
+        if connections.len() >= MAX_CONNECTIONS
+            && let Some(oldest) = connections.pop_front()
+        {
+            oldest.abort();
+        }
+        connections.push_back(tokio::spawn(serve_connection(stream, router.clone())).abort_handle());
+    }
+}
+
+async fn serve_connection(stream: TcpStream, router: Router) {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    match tokio::time::timeout(CONNECTION_TIMEOUT, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "connection"),
+        Err(_) => tracing::debug!("connection closed: it was open for too long"),
+    }
+}
+
+async fn telemetry(Extract(state): Extract<State>) -> Response {
+    // The text format of Prometheus, version 0.0.4.
+    body(state.latest().metrics(), "text/plain; version=0.0.4; charset=utf-8")
+}
+
+async fn healthz(Extract(state): Extract<State>) -> Response {
+    let age = state.latest().0.at.elapsed();
+    let text = format!("last sample {:.1} s ago\n", age.as_secs_f64());
+    let status = if age <= state.fresh_for { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, text).into_response()
+}
+
+#[derive(Deserialize)]
+struct SnapshotQuery {
+    pid: Option<u32>,
+}
+
+/// The model, with the threads of one process.
+#[derive(Serialize)]
+pub(crate) struct SnapshotWithThreads<'a> {
+    #[serde(flatten)]
+    pub(crate) model: &'a Model,
+    pub(crate) threads: Vec<Thread>,
+}
+
+async fn snapshot(
+    Extract(state): Extract<State>,
+    query: std::result::Result<Query<SnapshotQuery>, QueryRejection>,
+) -> Response {
+    let pid = match query {
+        Ok(Query(query)) => query.pid,
+        Err(error) => return failure(StatusCode::BAD_REQUEST, &format!("the query is not ?pid=NUMBER: {error}")),
+    };
+    let published = state.latest();
+    let Some(pid) = pid else {
+        return body(published.snapshot(), "application/json");
+    };
+    let (reply, threads) = oneshot::channel();
+    if state.requests.try_send(ThreadsRequest { pid, reply }).is_err() {
+        return failure(StatusCode::SERVICE_UNAVAILABLE, "too many requests for threads wait for the sampler");
+    }
+    let threads = threads.await.unwrap_or_default();
+    if threads.is_empty() {
+        return failure(StatusCode::NOT_FOUND, &format!("no process {pid} in the last sample"));
+    }
+    let json = serde_json::to_vec(&SnapshotWithThreads { model: &published.0.model, threads });
+    body(json.map(Bytes::from).context("rendering the snapshot failed"), "application/json")
+}
+
+fn body(content: Result<Bytes>, content_type: &'static str) -> Response {
+    match content {
+        Ok(bytes) => ([(header::CONTENT_TYPE, content_type)], Body::from(bytes)).into_response(),
+        Err(error) => failure(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error:#}")),
+    }
+}
+
+fn failure(status: StatusCode, error: &str) -> Response {
+    let json = serde_json::json!({ "error": error }).to_string();
+    (status, [(header::CONTENT_TYPE, "application/json")], json).into_response()
+}
+
+async fn landing_page(Extract(state): Extract<State>) -> Response {
+    let published = state.latest();
+    let model = &published.0.model;
+    let mut programs = String::new();
+    for program in model.probe.programs.iter() {
+        // Writing to a String never fails.
+        let _ = write!(
+            programs,
+            "<tr><td>{}</td><td>{}</td><td>{}</td></tr>",
+            program.program,
+            program.source.label(),
+            escape(&program.reason)
+        );
+    }
+    let page = format!(
+        "<!doctype html><html lang=en><head><meta charset=utf-8><title>thread-probe</title></head><body>\
+         <h1>thread-probe {version}</h1>\
+         <p>{threads} threads in {processes} processes and {groups} groups; last sample {age:.1} s ago.</p>\
+         <ul><li><a href=\"{path}\">metrics</a></li><li><a href=\"/api/v1/snapshot\">snapshot (JSON)</a></li>\
+         <li><a href=\"/healthz\">health</a></li></ul>\
+         <h2>Programs</h2><table><tr><th>program</th><th>source</th><th>why</th></tr>{programs}</table>\
+         </body></html>\n",
+        version = model.version,
+        threads = model.host.threads.total,
+        processes = model.host.processes,
+        groups = model.groups.len(),
+        age = published.0.at.elapsed().as_secs_f64(),
+        path = state.telemetry_path,
+    );
+    ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], page).into_response()
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+#[cfg(test)]
+mod tests;
