@@ -20,7 +20,7 @@ use crate::{
 /// # Errors
 /// What the host lacks, no such process, or standard output that can't be written to.
 pub fn ps(options: &PsOptions) -> Result<()> {
-    let (mut sampler, _) = Sampler::start(&options.probe)?;
+    let (mut sampler, _) = Sampler::start_and_drop_privileges(&options.probe)?;
     thread::sleep(options.interval);
     let mut model = sampler.sample()?;
     let top = options.top.unwrap_or(usize::MAX);

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use nix::time::{ClockId, clock_gettime};
 
 use crate::{
-    bpf::{AttachedProgram, LoadOptions, Probe, privileges},
+    bpf::{AttachedProgram, LoadOptions, Probe, SlowToDetach, privileges},
     cli::ProbeOptions,
     grouping::{GroupBy, Grouper},
     ledger::Ledger,
@@ -31,13 +31,25 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// Loads and attaches the programs, takes the first sample, and gives up every privilege. Called while the process
-    /// has one thread.
+    /// [`Self::start`]s, and gives up every privilege. Called while the process has one thread.
     ///
     /// # Errors
     /// What the host lacks, or a privilege that could not be given up.
-    pub fn start(options: &ProbeOptions) -> Result<(Self, Model)> {
+    pub fn start_and_drop_privileges(options: &ProbeOptions) -> Result<(Self, Model)> {
+        // Before anything is attached: a user that does not exist is a mistake on the command line.
         let user = options.user.as_deref().map(privileges::find_user).transpose()?;
+        let started = Self::start(options)?;
+        if let Some(kept) = privileges::drop_all(user.as_ref())? {
+            tracing::warn!("kept {kept}");
+        }
+        Ok(started)
+    }
+
+    /// Loads and attaches the programs and takes the first sample.
+    ///
+    /// # Errors
+    /// What the host lacks.
+    pub fn start(options: &ProbeOptions) -> Result<(Self, Model)> {
         let mut probe = Probe::load(LoadOptions { log: options.ebpf_log })?;
         let groups = &options.groups;
         let mut ledger =
@@ -50,9 +62,6 @@ impl Sampler {
             ledger.observe(observation);
         })?;
         let cost = probe.thread_cost();
-        if let Some(kept) = privileges::drop_all(user.as_ref())? {
-            tracing::warn!("kept {kept}");
-        }
         log_programs(probe.programs(), &cost);
         let programs = Arc::from(probe.programs());
         let mut sampler =
@@ -109,6 +118,11 @@ impl Sampler {
     /// No descriptor is free.
     pub fn ring_fd(&self) -> io::Result<OwnedFd> {
         self.probe.ring_fd()
+    }
+
+    /// What another thread may drop while this one drops the rest, to detach in half the time.
+    pub fn take_slow_links(&mut self) -> SlowToDetach {
+        self.probe.take_slow_links()
     }
 
     /// The threads of a process in the last sample; empty if there is no such process.

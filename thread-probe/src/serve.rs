@@ -31,7 +31,8 @@ pub fn serve(options: &ServeOptions) -> Result<()> {
     let runtime = new_runtime()?;
     // Before the probe: a port in use is said at once, and a low port needs a privilege that is dropped later.
     let listeners = runtime.block_on(server::bind(&options.listen_addresses))?;
-    let (sampler, first) = Sampler::start(&options.probe)?;
+    let (mut sampler, first) = Sampler::start_and_drop_privileges(&options.probe)?;
+    let slow_links = sampler.take_slow_links();
     let (models, latest) = watch::channel(Published::new(first));
     let (requests, pending) = mpsc::channel(PENDING_REQUESTS);
     let (stop, stopped) = oneshot::channel();
@@ -48,6 +49,7 @@ pub fn serve(options: &ServeOptions) -> Result<()> {
     let outcome = runtime.block_on(serve_until_signal(listeners, state, failure));
     // The sampler hears of it at once, or when the scan it is in is done, and detaches the programs.
     drop(stop);
+    drop(slow_links);
     thread.join().map_err(|_| anyhow!("the sampling thread panicked: please report it"))?;
     outcome
 }

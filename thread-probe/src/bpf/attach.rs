@@ -2,7 +2,10 @@
 
 use aya::{
     Btf, Ebpf,
-    programs::{BtfTracePoint, FEntry, FExit, Iter, Program, ProgramError, TracePoint},
+    programs::{
+        BtfTracePoint, FEntry, FExit, Iter, Program, ProgramError, TracePoint,
+        trace_point::{TracePointLink, TracePointLinkId},
+    },
 };
 use serde::Serialize;
 
@@ -13,8 +16,6 @@ use super::{
 
 /// The function that every clone, fork and vfork ends in.
 const KERNEL_CLONE: &str = "kernel_clone";
-/// The system calls that create tasks; an architecture may lack fork and vfork.
-const CLONE_SYSCALLS: [&str; 4] = ["clone", "clone3", "fork", "vfork"];
 
 /// The kind of hook a program is attached to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -98,20 +99,28 @@ pub(super) fn iter_program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result
 /// Attaches the clone programs: to `kernel_clone` itself where the kernel allows it, as that costs nothing elsewhere,
 /// else to the tracepoints of its system calls, which put every system call of the host on the slow path; else
 /// nowhere, and all but clone failures and durations still works.
-pub(super) fn clone(ebpf: &mut Ebpf, btf: &Btf) -> AttachedProgram {
+pub(super) fn clone(ebpf: &mut Ebpf, btf: &Btf) -> (AttachedProgram, SlowToDetach) {
     let name = "clone";
     let refused = match clone_fexit(ebpf, btf) {
-        Ok(()) => return AttachedProgram::new(name, Source::Fexit),
+        Ok(()) => return (AttachedProgram::new(name, Source::Fexit), SlowToDetach(Vec::new())),
         Err(error) => error,
     };
     match clone_tracepoints(ebpf) {
-        Ok(()) => AttachedProgram { program: name, source: Source::Tracepoint, reason: format!("no fexit: {refused}") },
+        Ok(links) => {
+            let reason = format!("no fexit: {refused}");
+            (AttachedProgram { program: name, source: Source::Tracepoint, reason }, links)
+        }
         Err(error) => {
             let reason = format!("no fexit: {refused}; no tracepoints: {error}");
-            AttachedProgram { program: name, source: Source::None, reason }
+            (AttachedProgram { program: name, source: Source::None, reason }, SlowToDetach(Vec::new()))
         }
     }
 }
+
+/// Half of the links to tracepoints. Closing each waits for an RCU grace period (`perf_trace_event_unreg`), 75 to
+/// 250 ms, so the daemon's two threads share them when it ends.
+#[derive(Debug, Default)]
+pub struct SlowToDetach(#[expect(dead_code, reason = "held to be dropped")] Vec<TracePointLink>);
 
 fn clone_fexit(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), LoadError> {
     let (enter, exit) = ("clone_enter_fentry", "clone_exit_fexit");
@@ -126,24 +135,35 @@ fn clone_fexit(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), LoadError> {
     Ok(())
 }
 
-fn clone_tracepoints(ebpf: &mut Ebpf) -> Result<(), LoadError> {
+fn clone_tracepoints(ebpf: &mut Ebpf) -> Result<SlowToDetach, LoadError> {
     let _tracefs = TracefsMount::if_missing();
-    for (name, hook) in [("clone_exit_syscall", "sys_exit"), ("clone_enter_syscall", "sys_enter")] {
-        let program: &mut TracePoint = program(ebpf, name)?;
-        program.load().map_err(|error| LoadError::load(name, error))?;
-        attach_to_syscalls(program, name, hook)?;
-    }
-    Ok(())
+    let name = "clone_exit_syscall";
+    let exit: &mut TracePoint = program(ebpf, name)?;
+    exit.load().map_err(|error| LoadError::load(name, error))?;
+    attach_to_syscalls(exit, name, "sys_exit", &["clone", "clone3", "fork", "vfork"])?;
+    // Durations are of what libraries create tasks with.
+    let name = "clone_enter_syscall";
+    let enter: &mut TracePoint = program(ebpf, name)?;
+    enter.load().map_err(|error| LoadError::load(name, error))?;
+    let links = attach_to_syscalls(enter, name, "sys_enter", &["clone", "clone3"])?;
+    let links = links.into_iter().map(|link| enter.take_link(link)).collect::<Result<_, _>>();
+    links.map(SlowToDetach).map_err(|error| LoadError::attach(name, error))
 }
 
 /// Attaches to the tracepoint of each system call that the architecture has: clone is on all of them.
-fn attach_to_syscalls(program: &mut TracePoint, name: &'static str, hook: &str) -> Result<(), LoadError> {
-    for syscall in CLONE_SYSCALLS {
+fn attach_to_syscalls(
+    program: &mut TracePoint,
+    name: &'static str,
+    hook: &str,
+    syscalls: &[&str],
+) -> Result<Vec<TracePointLinkId>, LoadError> {
+    let mut links = Vec::new();
+    for syscall in syscalls {
         match program.attach("syscalls", &format!("{hook}_{syscall}")) {
-            Ok(_) => {}
-            Err(error) if syscall == "clone" => return Err(LoadError::attach(name, error)),
+            Ok(link) => links.push(link),
+            Err(error) if *syscall == "clone" => return Err(LoadError::attach(name, error)),
             Err(error) => tracing::debug!(syscall, error = chain(&error), "no tracepoint"),
         }
     }
-    Ok(())
+    Ok(links)
 }

@@ -1,8 +1,8 @@
 //! Resolving the offsets table from the running kernel's types.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
-use btf_rs::{Backend, Btf, Struct, Type};
+use btf_rs::{Btf, Struct, Type};
 use thread_probe_ebpf::offsets::{MEMBERS, Member, Offsets};
 
 use super::requirements::{LoadError, VMLINUX_BTF};
@@ -25,8 +25,9 @@ pub(super) fn kernel_types() -> Result<KernelTypes, LoadError> {
 }
 
 fn types_from(path: &Path) -> Result<KernelTypes, LoadError> {
-    let btf = Btf::from_file_with_backend(path, Backend::Cache)
-        .map_err(|error| LoadError::NoBtf { error: error.to_string() })?;
+    // Read at once: the parser asks a file for its position before each of the 100,000 types.
+    let bytes = fs::read(path).map_err(|error| LoadError::NoBtf { error: error.to_string() })?;
+    let btf = Btf::from_bytes(&bytes).map_err(|error| LoadError::NoBtf { error: error.to_string() })?;
     let mut offsets = [0; MEMBERS.len()];
     for (offset, member) in offsets.iter_mut().zip(&MEMBERS) {
         *offset = member_offset(&btf, member)?;

@@ -7,6 +7,6 @@ mod requirements;
 pub mod privileges;
 mod scan;
 
-pub use attach::{AttachedProgram, Source};
+pub use attach::{AttachedProgram, SlowToDetach, Source};
 pub use probe::{LoadOptions, Probe};
 pub use requirements::LoadError;

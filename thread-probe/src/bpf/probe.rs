@@ -19,7 +19,7 @@ use thread_probe_ebpf::{
 };
 
 use super::{
-    attach::{self, AttachedProgram},
+    attach::{self, AttachedProgram, SlowToDetach},
     btf::{KernelTypes, kernel_types},
     requirements::{self, LoadError, chain},
     scan,
@@ -41,7 +41,8 @@ pub struct LoadOptions {
 /// The programs, loaded. Dropping it detaches them.
 pub struct Probe {
     ebpf: Ebpf,
-    btf: Btf,
+    /// The kernel's types, for programs still to be loaded; many megabytes.
+    btf: Option<Btf>,
     ended: RingBuf<MapData>,
     lost: PerCpuArray<MapData, [u64; Lost::ALL.len()]>,
     orphans: PerCpuArray<MapData, [u64; COUNTERS]>,
@@ -49,6 +50,7 @@ pub struct Probe {
     logger: Option<EbpfLogger<&'static dyn Log>>,
     types: KernelTypes,
     programs: Vec<AttachedProgram>,
+    slow_links: SlowToDetach,
     malformed: u64,
 }
 
@@ -77,10 +79,11 @@ impl Probe {
             orphans: map(&mut ebpf, "ORPHANS")?,
             clone_duration: map(&mut ebpf, "CLONE_DURATION")?,
             ebpf,
-            btf,
+            btf: Some(btf),
             logger,
             types,
             programs,
+            slow_links: SlowToDetach::default(),
             malformed: 0,
         })
     }
@@ -91,8 +94,13 @@ impl Probe {
     /// The scan failed, or the context switch can't be attached to.
     pub fn start(&mut self, sink: &mut dyn FnMut(Observation<'_>)) -> Result<(), LoadError> {
         self.scan(sink)?;
-        self.programs.push(attach::tp_btf(&mut self.ebpf, &self.btf, "sched_switch")?);
-        self.programs.push(attach::clone(&mut self.ebpf, &self.btf));
+        let btf = self.btf.take().ok_or(LoadError::Missing("program left to attach"))?;
+        self.programs.push(attach::tp_btf(&mut self.ebpf, &btf, "sched_switch")?);
+        let (clone, links) = attach::clone(&mut self.ebpf, &btf);
+        self.programs.push(clone);
+        self.slow_links = links;
+        drop(btf);
+        return_freed_memory();
         Ok(())
     }
 
@@ -149,6 +157,11 @@ impl Probe {
         })
     }
 
+    /// What another thread may drop while this one drops the rest, to detach in half the time.
+    pub fn take_slow_links(&mut self) -> SlowToDetach {
+        std::mem::take(&mut self.slow_links)
+    }
+
     /// The programs and where they are attached.
     pub fn programs(&self) -> &[AttachedProgram] {
         &self.programs
@@ -172,6 +185,15 @@ fn load_object(btf: &Btf, types: &KernelTypes, options: LoadOptions) -> Result<E
         .override_global("OFFSETS", &offsets[..], true)
         .override_global(aya_log::LEVEL, &log_level, true);
     loader.load(OBJECT).map_err(LoadError::from)
+}
+
+/// The kernel's types were tens of megabytes: the allocator would keep them for a daemon that needs few.
+fn return_freed_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: glibc's malloc_trim has no preconditions.
+    unsafe {
+        nix::libc::malloc_trim(0);
+    }
 }
 
 fn map<M>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, LoadError>

@@ -1,0 +1,35 @@
+//! The invariants of the design, on the running kernel, with workloads whose truth is known.
+//!
+//! They need root (or the capabilities the probe needs); without, every one is reported as skipped. `cargo xtask vm`
+//! runs them on stock kernels. Each workload is this very program in another role: see `workloads`.
+#![expect(clippy::print_stdout, reason = "a test program")]
+
+mod probe;
+mod tests;
+mod workloads;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    if args.next().as_deref() == Some(workloads::ROLE) {
+        return workloads::play(args.collect());
+    }
+    let mut arguments = Arguments::from_args();
+    // One probe watches all of them, and the host's own counters are part of what is compared.
+    arguments.test_threads = Some(1);
+    let refusal = probe::refusal();
+    if let Some(reason) = &refusal {
+        println!("\n*** THE KERNEL TESTS ARE SKIPPED: {reason}\n*** run `cargo xtask test` as root, or with sudo\n");
+    }
+    let trials = tests::ALL
+        .iter()
+        .map(|(name, test)| {
+            Trial::test(*name, move || test().map_err(|error| format!("{error:#}").into()))
+                .with_ignored_flag(refusal.is_some())
+        })
+        .collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}

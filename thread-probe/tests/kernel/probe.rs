@@ -1,0 +1,102 @@
+//! The one probe that all tests share: loading it takes seconds on an emulated machine.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use thread_probe::{
+    cli::{GroupOptions, ProbeOptions},
+    grouping::GroupBy,
+    model::{Group, Model, Process, Thread},
+    sampler::Sampler,
+};
+
+static SAMPLER: Mutex<Option<Sampler>> = Mutex::new(None);
+
+/// Whether this kernel is one whose first process is hidden from eBPF: there a wait that ends with a switch away from
+/// that process goes unseen, so a histogram may lack 1 % of its events. Sums and all other counts stay exact.
+pub fn hides_init(model: &Model) -> bool {
+    model.processes.iter().all(|process| process.pid != 1)
+}
+
+/// Why the probe can't be loaded for lack of privilege, if so. Anything else is for the tests to fail on.
+pub fn refusal() -> Option<String> {
+    if nix::unistd::geteuid().is_root() {
+        return None;
+    }
+    Some("loading eBPF programs needs root".to_owned())
+}
+
+/// The probe, started by the first who asks.
+pub struct Probe(MutexGuard<'static, Option<Sampler>>);
+
+impl Probe {
+    pub fn get() -> Result<Self> {
+        let mut sampler = SAMPLER.lock().unwrap_or_else(PoisonError::into_inner);
+        if sampler.is_none() {
+            let groups = GroupOptions {
+                group_by: GroupBy::Comm,
+                max_groups: 5000,
+                group_retention: Duration::from_secs(600),
+            };
+            *sampler = Some(Sampler::start(&ProbeOptions { user: None, ebpf_log: false, groups })?.0);
+        }
+        Ok(Self(sampler))
+    }
+
+    pub fn sample(&mut self) -> Result<Model> {
+        self.0.as_mut().context("started above")?.sample()
+    }
+
+    pub fn drain(&mut self) -> Result<()> {
+        self.0.as_mut().context("started above")?.drain();
+        Ok(())
+    }
+
+    pub fn ring_fd(&self) -> Result<std::os::fd::OwnedFd> {
+        Ok(self.0.as_ref().context("started above")?.ring_fd()?)
+    }
+
+    pub fn threads_of(&self, pid: u32) -> Result<Vec<Thread>> {
+        Ok(self.0.as_ref().context("started above")?.threads_of(pid))
+    }
+
+    /// Samples until `done` answers, for at most a minute: final records come an RCU grace period after the end.
+    pub fn sample_until<T>(&mut self, what: &str, mut done: impl FnMut(&Model) -> Option<T>) -> Result<T> {
+        let started = Instant::now();
+        loop {
+            let model = self.sample()?;
+            if let Some(found) = done(&model) {
+                return Ok(found);
+            }
+            if started.elapsed() > Duration::from_secs(60) {
+                bail!("{what}: not after a minute; lost: {:?}", model.probe.lost);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+/// The process in a model.
+pub fn process(model: &Model, pid: u32) -> Result<&Process> {
+    model.processes.iter().find(|process| process.pid == pid).with_context(|| format!("process {pid} is not in the sample"))
+}
+
+/// The group in a model.
+pub fn group<'a>(model: &'a Model, name: &str) -> Option<&'a Group> {
+    model.groups.iter().find(|group| *group.group == *name)
+}
+
+/// How much was lost of what may never be lost while a test runs.
+pub fn lost(model: &Model) -> u64 {
+    let harmless = ["storage_missing", "creator_without_storage", "failure_without_storage"];
+    let counts = model.probe.lost.iter().filter(|lost| !harmless.contains(&lost.reason) || !hides_init(model));
+    counts.map(|lost| lost.count).sum()
+}
+
+pub fn ensure_equal<T: PartialEq + std::fmt::Debug>(what: &str, ours: T, truth: T) -> Result<()> {
+    ensure!(ours == truth, "{what}: the probe says {ours:?}, the truth is {truth:?}");
+    Ok(())
+}

@@ -1,0 +1,325 @@
+//! Workloads: this program in another role. Each reports facts it knows of itself, a line each, and waits for a line
+//! on its standard input before it goes on.
+
+use std::{
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    os::{fd::{AsFd as _, OwnedFd}, unix::process::CommandExt as _},
+    process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sched::{CpuSet, sched_setaffinity},
+    sys::resource::{Resource, UsageWho, getrusage, setrlimit},
+    unistd::{Gid, Pid, Uid, pipe, read, setgid, setuid, write},
+};
+
+use crate::probe::Probe;
+
+/// The first argument that makes this program a workload.
+pub const ROLE: &str = "workload";
+
+/// A workload that was started.
+pub struct Workload {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+}
+
+impl Workload {
+    /// Starts one under a name of its own, which is its comm and so its group.
+    pub fn start(name: &str, args: &[&str]) -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg(ROLE).arg(name).args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().with_context(|| format!("starting workload {name}"))?;
+        let input = child.stdin.take();
+        let output = BufReader::new(child.stdout.take().context("piped above")?);
+        Ok(Self { child, input, output })
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The numbers of the next line it reports.
+    pub fn facts(&mut self) -> Result<Vec<u64>> {
+        let mut line = String::new();
+        self.output.read_line(&mut line)?;
+        ensure!(!line.is_empty(), "the workload ended: {:?}", self.child.wait()?);
+        line.split_whitespace().map(|word| word.parse().with_context(|| format!("workload said {line:?}"))).collect()
+    }
+
+    /// The same, while the probe takes in what ends, as the daemon does: when the ring is half full.
+    pub fn facts_while_draining(&mut self, probe: &mut Probe) -> Result<Vec<u64>> {
+        let ring = probe.ring_fd()?;
+        loop {
+            let mut ready =
+                [PollFd::new(ring.as_fd(), PollFlags::POLLIN), PollFd::new(self.output.get_ref().as_fd(), PollFlags::POLLIN)];
+            poll(&mut ready, PollTimeout::NONE)?;
+            if ready[0].any() == Some(true) {
+                probe.drain()?;
+            }
+            if ready[1].any() == Some(true) {
+                return self.facts();
+            }
+        }
+    }
+
+    /// Lets it go on.
+    pub fn go(&mut self) -> Result<()> {
+        self.input.as_mut().context("its input is open")?.write_all(b"\n")?;
+        Ok(())
+    }
+
+    /// Closes its input, which ends it, and waits for it.
+    pub fn finish(&mut self) -> Result<()> {
+        self.input = None;
+        let status = self.child.wait()?;
+        ensure!(status.success(), "the workload ended with {status}");
+        Ok(())
+    }
+}
+
+impl Drop for Workload {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Plays a role.
+pub fn play(args: Vec<String>) -> ExitCode {
+    let name = args.first().map_or("", String::as_str);
+    let number = |index: usize| args.get(index).and_then(|arg| arg.parse().ok()).unwrap_or(0);
+    let outcome = rename(name.as_bytes()).and_then(|()| match name {
+        "tp-threads" => threads(number(1)),
+        "tp-switches" => switches(number(1)),
+        "tp-sleeper" => report(&[]).and_then(|()| wait_for_line()),
+        "tp-short" => short_threads(number(1)),
+        "tp-pingpong" => pingpong_threads(number(1)),
+        "tp-pingproc" => pingpong_processes(number(1)),
+        "tp-churn" => churn(number(1), number(2)),
+        "tp-nproc" => beyond_nproc(number(1)),
+        "tp-exec" => exec_from_thread(),
+        // What tp-exec becomes: its usage goes on across the exec.
+        "tp-execd" => report_usage_when_asked(),
+        "tp-zombie" => zombie_leader(),
+        "tp-io-uring" => io_uring_worker(),
+        "tp-hostile" => rename(b"a\"b\\c\nd\xffe").and_then(|()| report(&[])).and_then(|()| wait_for_line()),
+        other => bail!("no workload {other:?}"),
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "workload {name}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Changes the comm of this thread; a process's is that of its main thread.
+fn rename(name: &[u8]) -> Result<()> {
+    std::fs::write("/proc/thread-self/comm", name).context("renaming")
+}
+
+fn report(facts: &[u64]) -> Result<()> {
+    let line: Vec<String> = facts.iter().map(u64::to_string).collect();
+    let mut out = io::stdout().lock();
+    writeln!(out, "{}", line.join(" "))?;
+    Ok(out.flush()?)
+}
+
+fn wait_for_line() -> Result<()> {
+    let mut byte = [0];
+    // Unbuffered: one byte is one line.
+    let _ = io::stdin().lock().read(&mut byte)?;
+    Ok(())
+}
+
+/// Reports `voluntary involuntary` so far.
+fn report_usage() -> Result<()> {
+    let usage = getrusage(UsageWho::RUSAGE_SELF)?;
+    report(&[usage.voluntary_context_switches() as u64, usage.involuntary_context_switches() as u64])
+}
+
+/// Creates and joins threads; reports when done; waits.
+fn threads(count: u64) -> Result<()> {
+    for _ in 0..count {
+        thread::Builder::new().stack_size(64 << 10).spawn(|| {})?.join().map_err(|_| anyhow::anyhow!("panicked"))?;
+    }
+    report(&[count])?;
+    wait_for_line()
+}
+
+/// Switches in several threads that end; then reports its usage, each time it is let go on.
+fn switches(rounds: u64) -> Result<()> {
+    let sleepers: Vec<_> = (0..4)
+        .map(|_| thread::spawn(move || (0..rounds).for_each(|_| thread::sleep(Duration::from_micros(50)))))
+        .collect();
+    for sleeper in sleepers {
+        sleeper.join().map_err(|_| anyhow::anyhow!("panicked"))?;
+    }
+    report_usage_when_asked()
+}
+
+/// Reports its usage before it sleeps and after it is woken, again and again.
+fn report_usage_when_asked() -> Result<()> {
+    for _ in 0..20 {
+        report_usage()?;
+        wait_for_line()?;
+        report_usage()?;
+        wait_for_line()?;
+    }
+    Ok(())
+}
+
+/// Threads that end at once. Reports the time from before each was created until after it was joined, summed, in ns.
+fn short_threads(count: u64) -> Result<()> {
+    let mut total = Duration::ZERO;
+    for _ in 0..count {
+        let started = Instant::now();
+        thread::spawn(|| {}).join().map_err(|_| anyhow::anyhow!("panicked"))?;
+        total += started.elapsed();
+    }
+    report(&[total.as_nanos() as u64])?;
+    wait_for_line()
+}
+
+fn pin_to_first_cpu() -> Result<()> {
+    let mut cpus = CpuSet::new();
+    cpus.set(0)?;
+    Ok(sched_setaffinity(Pid::from_raw(0), &cpus)?)
+}
+
+/// Passes a byte back and forth over two pipes.
+fn bounce(rounds: u64, mine: &OwnedFd, theirs: &OwnedFd, first: bool) -> Result<()> {
+    let mut byte = [0];
+    for _ in 0..rounds {
+        if first {
+            write(theirs.as_fd(), &byte)?;
+        }
+        ensure!(read(mine.as_fd(), &mut byte)? == 1, "the other side is gone");
+        if !first {
+            write(theirs.as_fd(), &byte)?;
+        }
+    }
+    Ok(())
+}
+
+fn pingpong_threads(rounds: u64) -> Result<()> {
+    pin_to_first_cpu()?;
+    let ((ping_out, ping_in), (pong_out, pong_in)) = (pipe()?, pipe()?);
+    let other = thread::spawn(move || bounce(rounds, &ping_out, &pong_in, false));
+    bounce(rounds, &pong_out, &ping_in, true)?;
+    other.join().map_err(|_| anyhow::anyhow!("panicked"))??;
+    report(&[])?;
+    wait_for_line()
+}
+
+/// The same between two processes: the child is a copy that has one thread and only bounces.
+fn pingpong_processes(rounds: u64) -> Result<()> {
+    pin_to_first_cpu()?;
+    let ((ping_out, ping_in), (pong_out, pong_in)) = (pipe()?, pipe()?);
+    // SAFETY: this process has one thread.
+    match unsafe { nix::unistd::fork() }? {
+        nix::unistd::ForkResult::Child => {
+            let bounced = bounce(rounds, &ping_out, &pong_in, false);
+            // SAFETY: ends the process without running what belongs to the parent.
+            unsafe { nix::libc::_exit(i32::from(bounced.is_err())) }
+        }
+        nix::unistd::ForkResult::Parent { child } => {
+            bounce(rounds, &pong_out, &ping_in, true)?;
+            nix::sys::wait::waitpid(child, None)?;
+        }
+    }
+    report(&[])?;
+    wait_for_line()
+}
+
+/// Creates threads and processes as fast as it can; reports how many of each.
+fn churn(threads: u64, processes: u64) -> Result<()> {
+    for _ in 0..processes {
+        // SAFETY: this process has one thread at this point.
+        match unsafe { nix::unistd::fork() }? {
+            // SAFETY: ends the process without running what belongs to the parent.
+            nix::unistd::ForkResult::Child => unsafe { nix::libc::_exit(0) },
+            nix::unistd::ForkResult::Parent { child } => nix::sys::wait::waitpid(child, None)?,
+        };
+    }
+    let each = threads / 4;
+    let creators: Vec<_> = (0..4)
+        .map(|_| {
+            thread::spawn(move || {
+                (0..each - 1).filter(|_| thread::spawn(|| {}).join().is_ok()).count() as u64
+            })
+        })
+        .collect();
+    let mut created = 4;
+    for creator in creators {
+        created += creator.join().map_err(|_| anyhow::anyhow!("panicked"))?;
+    }
+    report(&[created, processes])?;
+    wait_for_line()
+}
+
+/// Becomes another user at its limit, and reports how many of the attempts to create a thread failed.
+fn beyond_nproc(attempts: u64) -> Result<()> {
+    const NOBODY_ELSE: u32 = 64_321;
+    setrlimit(Resource::RLIMIT_NPROC, 1, 1)?;
+    setgid(Gid::from_raw(NOBODY_ELSE))?;
+    setuid(Uid::from_raw(NOBODY_ELSE))?;
+    let failed = (0..attempts).filter(|_| thread::Builder::new().spawn(|| {}).is_err()).count();
+    report(&[failed as u64])?;
+    wait_for_line()
+}
+
+/// Executes another program from a thread that is not the leader, after both have switched.
+fn exec_from_thread() -> Result<()> {
+    thread::sleep(Duration::from_millis(5));
+    let (started, error) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        (0..200).for_each(|_| thread::sleep(Duration::from_micros(50)));
+        let _ = report(&[]);
+        let _ = wait_for_line();
+        let executable = std::env::current_exe().unwrap_or_default();
+        let _ = started.send(Command::new(executable).args([ROLE, "tp-execd"]).exec());
+    });
+    Err(error.recv()?.into())
+}
+
+/// Ends its main thread while another goes on.
+fn zombie_leader() -> Result<()> {
+    thread::spawn(|| {
+        let _ = wait_for_line();
+        std::process::exit(0);
+    });
+    report(&[])?;
+    // SAFETY: ends this thread alone, and the other needs nothing of it. pthread_exit would unwind through main.
+    unsafe { nix::libc::syscall(nix::libc::SYS_exit, 0) };
+    bail!("exit returned")
+}
+
+/// Makes the kernel create an io_uring worker: a read that must not wait in the submitter. Reports 0 where io_uring
+/// is not to be had.
+fn io_uring_worker() -> Result<()> {
+    let Ok(mut ring) = io_uring::IoUring::new(4) else {
+        report(&[0])?;
+        return wait_for_line();
+    };
+    let (out, into) = pipe()?;
+    let mut byte = [0u8];
+    let read = io_uring::opcode::Read::new(io_uring::types::Fd(std::os::fd::AsRawFd::as_raw_fd(&out)), byte.as_mut_ptr(), 1)
+        .build()
+        .flags(io_uring::squeue::Flags::ASYNC);
+    // SAFETY: the buffer outlives the ring's use of it: the read completes below.
+    unsafe { ring.submission().push(&read) }.map_err(|_| anyhow::anyhow!("the queue is full"))?;
+    ring.submit()?;
+    thread::sleep(Duration::from_millis(20));
+    write(into.as_fd(), b"x")?;
+    ring.submit_and_wait(1)?;
+    report(&[1])?;
+    wait_for_line()
+}
