@@ -25,8 +25,8 @@ pub(crate) fn entered() {
     }
 }
 
-/// The new task is complete. Measured here, not at the return: a vfork returns only when its child has executed
-/// another program.
+/// The new task is woken. Measured here, not at the return: a vfork returns only when its child has executed another
+/// program.
 #[inline(always)]
 pub(crate) fn succeeded(creator: &mut TaskStorage) {
     if creator.clone_started_ns == 0 {

@@ -2,9 +2,10 @@
 //!
 //! | program | hook | what it does |
 //! |---|---|---|
-//! | `task_newtask` | tp_btf | storage for the new task; counts threads and processes created |
+//! | `task_newtask`, `sched_process_fork` | tp_btf | storage for the new task |
+//! | `sched_wakeup_new` | tp_btf | counts threads and processes created |
 //! | `sched_switch` | tp_btf | the hot path: the wait of the next task into its histogram |
-//! | `sched_process_exit` | tp_btf | the moment a task ends |
+//! | `sched_process_exit`, `sched_process_exit_again` | tp_btf | the moment a task ends |
 //! | `sched_process_free` | tp_btf | the final record of a task, once |
 //! | `scan_tasks` | iter/task | the record of every task, when asked |
 //! | `clone_enter`, `clone_exit` | fentry and fexit of `kernel_clone`, or tracepoints of the system calls | failures and duration |
@@ -44,6 +45,21 @@ fn task_newtask(context: BtfTracePointContext) -> i32 {
     0
 }
 
+/// `sched_process_fork(parent, child)`, in `kernel_clone`: a second chance for what [`task_newtask`] missed. Where a
+/// tracepoint can be preempted (Linux 7), the kernel skips a program that another task on the CPU is in the middle of.
+#[btf_tracepoint(function = "sched_process_fork")]
+fn sched_process_fork(context: BtfTracePointContext) -> i32 {
+    tasks::created(Task(context.arg(1)));
+    0
+}
+
+/// `sched_wakeup_new(task)`, in `wake_up_new_task` with the run queue locked, so that it can't be missed.
+#[btf_tracepoint(function = "sched_wakeup_new")]
+fn sched_wakeup_new(context: BtfTracePointContext) -> i32 {
+    tasks::woken(Task(context.arg(0)));
+    0
+}
+
 /// `sched_switch(preempt, prev, next, ...)`, in `__schedule` with the run queue locked.
 #[btf_tracepoint(function = "sched_switch")]
 fn sched_switch(context: BtfTracePointContext) -> i32 {
@@ -54,6 +70,13 @@ fn sched_switch(context: BtfTracePointContext) -> i32 {
 /// `sched_process_exit(task, ...)`, in `do_exit`.
 #[btf_tracepoint(function = "sched_process_exit")]
 fn sched_process_exit(context: BtfTracePointContext) -> i32 {
+    tasks::exiting(Task(context.arg(0)));
+    0
+}
+
+/// The same once more, for what the first missed: see [`sched_process_fork`].
+#[btf_tracepoint(function = "sched_process_exit")]
+fn sched_process_exit_again(context: BtfTracePointContext) -> i32 {
     tasks::exiting(Task(context.arg(0)));
     0
 }
@@ -72,10 +95,11 @@ fn clone_enter_fentry(_context: FEntryContext) -> i32 {
     0
 }
 
-/// Return of `kernel_clone(args)`: the second slot of the context is its return value.
+/// Return of `kernel_clone(args)`: the second slot of the context is its return value, a `pid_t` whose upper half is
+/// not sign-extended.
 #[fexit(function = "kernel_clone")]
 fn clone_exit_fexit(context: FExitContext) -> i32 {
-    clone::returned(&context, context.arg(1));
+    clone::returned(&context, i64::from(context.arg::<i32>(1)));
     0
 }
 

@@ -18,11 +18,13 @@ pub enum Lost {
     CreatorWithoutStorage = 5,
     /// A clone failed in a thread whose storage was out of reach: the failure counts for `~lost`.
     FailureWithoutStorage = 6,
+    /// A thread ended and the programs did not see when: its record has no lifetime.
+    EndNotSeen = 7,
 }
 
 impl Lost {
     /// All reasons that the programs count, in the order of their index.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::StorageMissing,
         Self::StorageNotCreated,
         Self::ImpossibleWait,
@@ -30,6 +32,7 @@ impl Lost {
         Self::RecordWithoutHistogram,
         Self::CreatorWithoutStorage,
         Self::FailureWithoutStorage,
+        Self::EndNotSeen,
     ];
 
     /// The value of the label `reason`.
@@ -42,6 +45,7 @@ impl Lost {
             Self::RecordWithoutHistogram => "record_without_histogram",
             Self::CreatorWithoutStorage => "creator_without_storage",
             Self::FailureWithoutStorage => "failure_without_storage",
+            Self::EndNotSeen => "end_not_seen",
         }
     }
 }

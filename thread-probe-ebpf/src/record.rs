@@ -17,6 +17,9 @@ pub const PART_ENDED: u32 = 1 << 3;
 /// The thread's storage was at hand: what the programs count themselves is filled, not 0.
 pub const PART_STORAGE: u32 = 1 << 4;
 
+/// `ended_ns` is when the thread began to exit, not when it was freed.
+pub const PART_END_SEEN: u32 = 1 << 5;
+
 /// Bytes of a comm, with its terminating 0: `TASK_COMM_LEN` of `include/linux/sched.h`.
 pub const COMM_BYTES: usize = 16;
 /// Bytes kept of the name of an executable.

@@ -11,7 +11,7 @@ use aya_log_ebpf::warn;
 use thread_probe_ebpf::{
     names::{CloneErrno, Lost},
     record::{
-        COUNTERS, Counters, Head, PART_ENDED, PART_PROCESS, PART_STORAGE, PART_THREAD, PART_WAITS, Process, Thread,
+        COUNTERS, Counters, Head, PART_END_SEEN, PART_ENDED, PART_PROCESS, PART_STORAGE, PART_THREAD, PART_WAITS, Process, Thread,
         ThreadRecord,
     },
     storage::TaskStorage,
@@ -35,8 +35,9 @@ pub(crate) fn current() -> Task {
     Task(unsafe { bpf_get_current_task_btf() }.cast_const().cast())
 }
 
-/// A task was created by the current one. `task_newtask` rather than `sched_process_fork`, which the kernel's own
-/// `create_io_thread` (io_uring workers) and `vhost_task_create` never reach.
+/// A task was created and can't run yet: gives it its storage. In process context: nothing is ever allocated under a
+/// run queue's lock. `task_newtask` comes first and, unlike `sched_process_fork`, also for what the kernel creates
+/// without `kernel_clone`: io_uring workers (`create_io_thread`) and vhost tasks.
 #[inline(always)]
 pub(crate) fn created(child: Task) {
     // fork_idle, at CPU hotplug.
@@ -47,6 +48,12 @@ pub(crate) fn created(child: Task) {
         Some(storage) => storage.process_start_ns = child.process_start_ns(),
         None => lost(Lost::StorageNotCreated),
     }
+}
+
+/// The current task has created another, and wakes it: counted here, where interrupts are off, so that it can't be
+/// missed.
+#[inline(always)]
+pub(crate) fn woken(child: Task) {
     let creator = current();
     let is_thread = child.tgid() == creator.tgid();
     match TASKS.get(creator) {
@@ -69,7 +76,9 @@ pub(crate) fn created(child: Task) {
 /// the only place that knows how long it lived.
 #[inline(always)]
 pub(crate) fn exiting(task: Task) {
-    if let Some(storage) = TASKS.get(task) {
+    if let Some(storage) = TASKS.get(task)
+        && storage.ended_ns == 0
+    {
         storage.ended_ns = boot_ns();
     }
 }
@@ -94,8 +103,13 @@ pub(crate) fn freed<C: EbpfContext>(context: &C, task: Task) {
     // SAFETY: the reservation is a whole record, aligned to 8 bytes; every byte of it is written here.
     unsafe {
         if let Some(storage) = storage {
-            parts |= PART_STORAGE;
             ended_ns = storage.ended_ns;
+            parts |= PART_STORAGE;
+            if ended_ns == 0 {
+                lost(Lost::EndNotSeen);
+            } else {
+                parts |= PART_END_SEEN;
+            }
             copy_words(&raw const storage.waits, &raw mut (*record).waits);
         } else {
             zero_words(&raw mut (*record).waits);

@@ -421,6 +421,7 @@ fn lost_counts(host: &HostCounters, ledger: LedgerLosses) -> Vec<LostCount> {
         ("unknown_thread", ledger.unknown_thread),
         ("counter_backwards", ledger.counter_backwards),
         ("malformed_record", host.malformed_records),
+        ("program_skipped", host.missed_runs),
     ];
     programs.chain(own.map(|(reason, count)| LostCount { reason, count })).collect()
 }

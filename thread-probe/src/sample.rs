@@ -41,6 +41,8 @@ pub struct HostCounters {
     pub lost: [u64; Lost::ALL.len()],
     /// Records of the ring that were none.
     pub malformed_records: u64,
+    /// Runs of a program that the kernel skipped.
+    pub missed_runs: u64,
     /// What could not be sent with a record.
     pub orphans: Counters,
     /// Successful clones by duration.
@@ -54,6 +56,7 @@ impl Default for HostCounters {
         Self {
             lost: [0; Lost::ALL.len()],
             malformed_records: 0,
+            missed_runs: 0,
             orphans: Counters::default(),
             clone_duration_buckets: [0; BUCKETS],
             clone_duration_sum_ns: 0,

@@ -1,1 +1,60 @@
-fn main(){}
+//! Developer commands: `cargo xtask COMMAND`.
+#![expect(clippy::print_stdout, reason = "a program for the terminal")]
+
+mod build;
+mod initramfs;
+mod kernels;
+mod setup;
+mod vm;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Developer commands of thread-probe
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install what the build needs: rust-src, and bpf-linker into target/tools
+    Setup,
+    /// Build, and run thread-probe as root (through sudo if need be)
+    Run {
+        /// Arguments of thread-probe
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Run all tests; those on the kernel as root (through sudo if need be)
+    Test,
+    /// Lint the eBPF programs, with warnings denied
+    ClippyEbpf,
+    /// Run the kernel tests on Debian's stock kernels, in emulated machines
+    Vm(vm::Options),
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("cargo xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Setup => setup::setup()?,
+        Command::Run { arguments } => return build::run(&arguments),
+        Command::Test => build::test()?,
+        Command::ClippyEbpf => build::clippy_ebpf()?,
+        Command::Vm(options) => vm::run(&options)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,5 +1,7 @@
 //! Attaching the programs, each where it belongs, and saying what is attached and from where.
 
+use std::os::fd::{AsFd, BorrowedFd};
+
 use aya::{
     Btf, Ebpf,
     programs::{
@@ -76,12 +78,18 @@ where
     program.try_into().map_err(|_| LoadError::Missing(name))
 }
 
-/// Loads a program and attaches it to the tracepoint of its name.
+/// Loads a program and attaches it to the tracepoint of its name; `_again` is the second to the same.
 pub(super) fn tp_btf(ebpf: &mut Ebpf, btf: &Btf, name: &'static str) -> Result<AttachedProgram, LoadError> {
     let program: &mut BtfTracePoint = program(ebpf, name)?;
-    program.load(name, btf).map_err(|error| LoadError::load(name, error))?;
+    program.load(name.trim_end_matches("_again"), btf).map_err(|error| LoadError::load(name, error))?;
     program.attach().map_err(|error| LoadError::attach(name, error))?;
     Ok(AttachedProgram::new(name, Source::TpBtf))
+}
+
+/// The descriptor of a program that [`tp_btf`] attached.
+pub(super) fn tp_btf_fd<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<BorrowedFd<'a>, LoadError> {
+    let program: &mut BtfTracePoint = program(ebpf, name)?;
+    program.fd().map(AsFd::as_fd).map_err(|error| LoadError::attach(name, error))
 }
 
 /// Loads the iterator; each scan attaches it anew.

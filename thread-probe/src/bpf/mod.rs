@@ -2,6 +2,7 @@
 
 mod attach;
 mod btf;
+mod missed;
 mod probe;
 mod requirements;
 pub mod privileges;

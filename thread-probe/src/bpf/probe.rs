@@ -21,6 +21,7 @@ use thread_probe_ebpf::{
 use super::{
     attach::{self, AttachedProgram, SlowToDetach},
     btf::{KernelTypes, kernel_types},
+    missed::MissedRuns,
     requirements::{self, LoadError, chain},
     scan,
 };
@@ -30,6 +31,19 @@ use crate::sample::{HostCounters, Observation, ThreadCost};
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/thread-probe-ebpf"));
 
 const SCAN: &str = "scan_tasks";
+const SWITCH: &str = "sched_switch";
+/// The end before the beginning: what is seen to begin must be seen to end.
+const OF_A_TASKS_LIFE: [&str; 6] = [
+    "sched_process_free",
+    "sched_process_exit",
+    "sched_process_exit_again",
+    "sched_wakeup_new",
+    "sched_process_fork",
+    "task_newtask",
+];
+/// Programs of which a skipped run loses something. The others have a second for what the first missed, and what both
+/// missed is counted where it lacks.
+const MUST_RUN: [&str; 3] = ["sched_process_free", "sched_wakeup_new", SWITCH];
 
 /// How to load.
 #[derive(Clone, Copy, Debug, Default)]
@@ -51,6 +65,7 @@ pub struct Probe {
     types: KernelTypes,
     programs: Vec<AttachedProgram>,
     slow_links: SlowToDetach,
+    missed: MissedRuns,
     malformed: u64,
 }
 
@@ -69,7 +84,7 @@ impl Probe {
             false => None,
         };
         let mut programs = Vec::new();
-        for name in ["sched_process_free", "sched_process_exit", "task_newtask"] {
+        for name in OF_A_TASKS_LIFE {
             programs.push(attach::tp_btf(&mut ebpf, &btf, name)?);
         }
         programs.push(attach::iter(&mut ebpf, &btf, SCAN)?);
@@ -84,6 +99,7 @@ impl Probe {
             types,
             programs,
             slow_links: SlowToDetach::default(),
+            missed: MissedRuns::default(),
             malformed: 0,
         })
     }
@@ -95,7 +111,10 @@ impl Probe {
     pub fn start(&mut self, sink: &mut dyn FnMut(Observation<'_>)) -> Result<(), LoadError> {
         self.scan(sink)?;
         let btf = self.btf.take().ok_or(LoadError::Missing("program left to attach"))?;
-        self.programs.push(attach::tp_btf(&mut self.ebpf, &btf, "sched_switch")?);
+        self.programs.push(attach::tp_btf(&mut self.ebpf, &btf, SWITCH)?);
+        for name in MUST_RUN {
+            self.missed.include(attach::tp_btf_fd(&mut self.ebpf, name)?)?;
+        }
         let (clone, links) = attach::clone(&mut self.ebpf, &btf);
         self.programs.push(clone);
         self.slow_links = links;
@@ -151,6 +170,7 @@ impl Probe {
         Ok(HostCounters {
             lost: sum_of_cpus(&self.lost)?,
             malformed_records: self.malformed,
+            missed_runs: self.missed.total()?,
             orphans: Counters::from_array(sum_of_cpus(&self.orphans)?),
             clone_duration_buckets: duration_buckets,
             clone_duration_sum_ns: clones[BUCKETS],

@@ -10,7 +10,7 @@ mod totals;
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
-use thread_probe_ebpf::record::{self, COMM_BYTES, Counters, PART_STORAGE};
+use thread_probe_ebpf::record::{self, COMM_BYTES, Counters, PART_END_SEEN, PART_STORAGE};
 
 pub use self::{
     groups::{Group, GroupId, LOST, OTHER},
@@ -278,7 +278,7 @@ impl Ledger {
     fn thread_ended(&mut self, observed: ThreadObservation<'_>) {
         let record = observed.thread;
         let previous = self.take_ended(record);
-        let knows_lifetime = record.head.parts & PART_STORAGE != 0;
+        let knows_lifetime = record.head.parts & PART_END_SEEN != 0;
         let lifetime = knows_lifetime.then(|| record.ended_ns.saturating_sub(record.start_boottime_ns));
         let (_, key) = self.account(observed, previous, Some(lifetime));
         if observed.process.is_some()

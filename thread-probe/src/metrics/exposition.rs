@@ -179,12 +179,13 @@ fn switches(groups: &[Group]) -> proto::MetricFamily {
     family(table::SWITCHES, groups.iter().flat_map(of_group).collect())
 }
 
-/// Only groups that had one: a failed clone is rare, and six series a group are not.
+/// Those that a limit causes are there from the start, so that the first failure is an increase; the rest once there
+/// was one: six series a group would be many.
 fn clone_failures(groups: &[Group]) -> proto::MetricFamily {
     let of_group = |group: &Group| {
         let by_errno = CloneErrno::ALL.iter().zip(group.raw.counters.clone_failures);
         by_errno
-            .filter(|(_, count)| *count != 0)
+            .filter(|(errno, count)| *count != 0 || matches!(errno, CloneErrno::Eagain | CloneErrno::Enomem))
             .map(|(errno, count)| value(&table::CLONE_FAILURES, &[&group.group, errno.label()], count as f64))
             .collect::<Vec<_>>()
     };

@@ -59,7 +59,7 @@ metrics! {
     KERNEL_MEMORY: Gauge "threadprobe_kernel_memory_bytes" ["group"]
         "Kernel stacks and task structures with their FPU area.";
     CLONE_FAILURES: Counter "threadprobe_clone_failures_total" ["group", "errno"]
-        "Calls of clone, clone3, fork and vfork that failed, from the first failure of a group on.";
+        "Calls of clone, clone3, fork and vfork that failed; EAGAIN and ENOMEM from the start, others once there was one.";
     CLONE_DURATION: Histogram "threadprobe_clone_duration_seconds" []
         "Time from the call to the complete new task, of successful clones.";
     HOST_THREADS: Gauge "threadprobe_host_threads" [] "Threads on the host.";

@@ -89,11 +89,24 @@ pub fn group<'a>(model: &'a Model, name: &str) -> Option<&'a Group> {
     model.groups.iter().find(|group| *group.group == *name)
 }
 
-/// How much was lost of what may never be lost while a test runs.
+/// How often something was lost for one reason.
+pub fn lost_for(model: &Model, reason: &str) -> u64 {
+    model.probe.lost.iter().filter(|lost| lost.reason == reason).map(|lost| lost.count).sum()
+}
+
+/// How much was lost of what may never be lost. Before Linux 6.2 storage is out of reach while another operation on it
+/// is interrupted, and on a kernel that hides its first process, that of its threads always is; both are counted.
 pub fn lost(model: &Model) -> u64 {
-    let harmless = ["storage_missing", "creator_without_storage", "failure_without_storage"];
-    let counts = model.probe.lost.iter().filter(|lost| !harmless.contains(&lost.reason) || !hides_init(model));
-    counts.map(|lost| lost.count).sum()
+    let of_storage =
+        ["storage_missing", "creator_without_storage", "failure_without_storage", "record_without_histogram"];
+    let harmless = |reason: &&str| of_storage.contains(reason) && (hides_init(model) || is_before_6_2());
+    model.probe.lost.iter().filter(|lost| !harmless(&lost.reason)).map(|lost| lost.count).sum()
+}
+
+fn is_before_6_2() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = release.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
+    (numbers.next(), numbers.next()) < (Some(6), Some(2))
 }
 
 pub fn ensure_equal<T: PartialEq + std::fmt::Debug>(what: &str, ours: T, truth: T) -> Result<()> {

@@ -1,0 +1,87 @@
+//! What the build needs besides cargo, installed once: only here, and said before it is done.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+/// It links against rustc's own LLVM, so its version goes with rust-toolchain.toml's.
+const BPF_LINKER_VERSION: &str = "0.10.4";
+const BPF_LINKER_FEATURES: &str = "rust-llvm-22";
+
+/// The workspace's root.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_path_buf()
+}
+
+/// Where tools are installed.
+pub(crate) fn tools() -> PathBuf {
+    root().join("target/tools")
+}
+
+/// A cargo command in the workspace.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    command
+}
+
+/// Runs a command to its end.
+///
+/// # Errors
+/// It could not be started, or did not succeed.
+pub(crate) fn succeed(command: &mut Command) -> Result<()> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let status = command.status().with_context(|| format!("starting {program}"))?;
+    ensure!(status.success(), "{program} ended with {status}");
+    Ok(())
+}
+
+/// What a command prints.
+///
+/// # Errors
+/// It could not be started, or did not succeed.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().with_context(|| format!("starting {program}"))?;
+    ensure!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr).trim());
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Installs what is missing.
+///
+/// # Errors
+/// An installation failed; it has said why.
+pub(crate) fn setup() -> Result<()> {
+    rust_src()?;
+    bpf_linker()
+}
+
+fn rust_src() -> Result<()> {
+    let sysroot = output(Command::new("rustc").args(["--print", "sysroot"]).current_dir(root()))?;
+    if Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/core").exists() {
+        return Ok(());
+    }
+    println!("Adding the component rust-src to the toolchain: the eBPF programs are built with their own core library.");
+    succeed(Command::new("rustup").args(["component", "add", "rust-src"]).current_dir(root()))
+}
+
+fn bpf_linker() -> Result<()> {
+    let installed = output(Command::new(tools().join("bin/bpf-linker")).arg("--version")).unwrap_or_default();
+    if installed.trim().ends_with(BPF_LINKER_VERSION) {
+        return Ok(());
+    }
+    println!("Installing bpf-linker {BPF_LINKER_VERSION} into {} (about a minute).", tools().display());
+    // Not RUSTFLAGS and the like: they are meant for the project, not for its tools.
+    succeed(
+        cargo()
+            .env_remove("RUSTFLAGS")
+            .env_remove("CARGO_TARGET_DIR")
+            .args(["install", "bpf-linker", "--locked", "--version", BPF_LINKER_VERSION])
+            .args(["--no-default-features", "--features", BPF_LINKER_FEATURES])
+            .arg("--root")
+            .arg(tools()),
+    )
+}
