@@ -62,6 +62,15 @@ pub(crate) fn test() -> Result<()> {
     Ok(())
 }
 
+/// Measures.
+///
+/// # Errors
+/// The build or a measurement failed.
+pub(crate) fn bench() -> Result<()> {
+    setup()?;
+    succeed(&mut as_root(&executable(&["bench", "--package", "thread-probe", "--no-run", "--bench", "cost"], "cost")?))
+}
+
 /// Builds one of thread-probe's integration tests.
 ///
 /// # Errors

@@ -34,6 +34,8 @@ enum Command {
     Test,
     /// Lint the eBPF programs, with warnings denied
     ClippyEbpf,
+    /// Measure what thread-probe costs, as root: switches, scans, the daemon (some five minutes)
+    Bench,
     /// Run the kernel tests on Debian's stock kernels, in emulated machines
     Vm(vm::Options),
 }
@@ -54,6 +56,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Run { arguments } => return build::run(&arguments),
         Command::Test => build::test()?,
         Command::ClippyEbpf => build::clippy_ebpf()?,
+        Command::Bench => build::bench()?,
         Command::Vm(options) => vm::run(&options)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -18,6 +18,8 @@ use super::{
 
 /// The function that every clone, fork and vfork ends in.
 const KERNEL_CLONE: &str = "kernel_clone";
+const FEXIT: &str = "clone_exit_fexit";
+const SYSCALL_EXIT: &str = "clone_exit_syscall";
 
 /// The kind of hook a program is attached to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -125,13 +127,29 @@ pub(super) fn clone(ebpf: &mut Ebpf, btf: &Btf) -> (AttachedProgram, SlowToDetac
     }
 }
 
+/// The descriptor of the program that sees clones return, if one is attached.
+pub(super) fn clone_exit_fd(ebpf: &mut Ebpf, source: Source) -> Result<Option<BorrowedFd<'_>>, LoadError> {
+    let failed = |error| LoadError::attach("clone", error);
+    match source {
+        Source::Fexit => {
+            let exit: &mut FExit = program(ebpf, FEXIT)?;
+            exit.fd().map(|fd| Some(fd.as_fd())).map_err(failed)
+        }
+        Source::Tracepoint => {
+            let exit: &mut TracePoint = program(ebpf, SYSCALL_EXIT)?;
+            exit.fd().map(|fd| Some(fd.as_fd())).map_err(failed)
+        }
+        _ => Ok(None),
+    }
+}
+
 /// Half of the links to tracepoints. Closing each waits for an RCU grace period (`perf_trace_event_unreg`), 75 to
 /// 250 ms, so the daemon's two threads share them when it ends.
 #[derive(Debug, Default)]
 pub struct SlowToDetach(#[expect(dead_code, reason = "held to be dropped")] Vec<TracePointLink>);
 
 fn clone_fexit(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), LoadError> {
-    let (enter, exit) = ("clone_enter_fentry", "clone_exit_fexit");
+    let (enter, exit) = ("clone_enter_fentry", FEXIT);
     // Both are loaded before either is attached: half of the pair would be worse than none.
     let fentry: &mut FEntry = program(ebpf, enter)?;
     fentry.load(KERNEL_CLONE, btf).map_err(|error| LoadError::load(enter, error))?;
@@ -145,7 +163,7 @@ fn clone_fexit(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), LoadError> {
 
 fn clone_tracepoints(ebpf: &mut Ebpf) -> Result<SlowToDetach, LoadError> {
     let _tracefs = TracefsMount::if_missing();
-    let name = "clone_exit_syscall";
+    let name = SYSCALL_EXIT;
     let exit: &mut TracePoint = program(ebpf, name)?;
     exit.load().map_err(|error| LoadError::load(name, error))?;
     attach_to_syscalls(exit, name, "sys_exit", &["clone", "clone3", "fork", "vfork"])?;

@@ -116,6 +116,9 @@ impl Probe {
             self.missed.include(attach::tp_btf_fd(&mut self.ebpf, name)?)?;
         }
         let (clone, links) = attach::clone(&mut self.ebpf, &btf);
+        if let Some(fd) = attach::clone_exit_fd(&mut self.ebpf, clone.source)? {
+            self.missed.include(fd)?;
+        }
         self.programs.push(clone);
         self.slow_links = links;
         drop(btf);

@@ -1,0 +1,124 @@
+//! Loads: this program in another role.
+
+use std::{
+    io::{self, Read as _, Write as _},
+    os::fd::AsFd as _,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use nix::{
+    sched::{CpuSet, sched_setaffinity},
+    unistd::{ForkResult, Pid, fork, pipe, read, write},
+};
+
+/// The first argument that makes this program a load.
+pub const ROLE: &str = "load";
+
+/// A load that runs until this is dropped.
+pub struct Load(Child);
+
+impl Load {
+    /// Starts one and waits until it is ready.
+    pub fn start(args: &[&str]) -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        let mut child = command.arg(ROLE).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut ready = [0];
+        child.stdout.as_mut().context("piped above")?.read_exact(&mut ready).context("the load did not start")?;
+        Ok(Self(child))
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        // Its standard input closes, which ends it and its children.
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+/// Plays a role.
+pub fn play(args: &[String]) -> Result<()> {
+    let number = |index: usize| args.get(index).and_then(|arg| arg.parse().ok()).unwrap_or(0);
+    match args.first().map(String::as_str) {
+        Some("sleepers") => sleepers(number(1), number(2)),
+        Some("churn") => churn(number(1)),
+        other => bail!("no load {other:?}"),
+    }
+}
+
+fn ready_then_wait() -> Result<()> {
+    io::stdout().write_all(b"r")?;
+    io::stdout().flush()?;
+    // Until the other end closes.
+    io::stdin().read_to_end(&mut Vec::new())?;
+    Ok(())
+}
+
+/// `processes` processes that have `threads` threads in all, which sleep.
+fn sleepers(processes: u64, threads: u64) -> Result<()> {
+    let children = (1..processes)
+        .map(|_| Load::start(&["sleepers", "1", &(threads / processes).to_string()]))
+        .collect::<Result<Vec<_>>>()?;
+    for _ in 1..threads / processes {
+        thread::Builder::new().stack_size(16 << 10).spawn(|| loop {
+            thread::park();
+        })?;
+    }
+    ready_then_wait()?;
+    drop(children);
+    Ok(())
+}
+
+/// Creates and joins threads, at most `per_second`, until its input closes; then says on standard error how many.
+fn churn(per_second: u64) -> Result<()> {
+    thread::spawn(move || {
+        let started = Instant::now();
+        for created in 1.. {
+            let _ = thread::Builder::new().stack_size(16 << 10).spawn(|| {}).map(thread::JoinHandle::join);
+            let due = Duration::from_nanos(created * 1_000_000_000 / per_second);
+            if let Some(early) = due.checked_sub(started.elapsed()) {
+                thread::sleep(early);
+            }
+        }
+    });
+    ready_then_wait()
+}
+
+/// Nanoseconds a switch takes between two processes on one CPU that pass a byte back and forth.
+pub fn ping_pong(rounds: u64) -> Result<f64> {
+    let (ping, pong) = (pipe()?, pipe()?);
+    let mut byte = [0];
+    // SAFETY: the child calls only what is safe after fork, and ends without returning.
+    match unsafe { fork() }? {
+        ForkResult::Child => {
+            let _ = pin_to_last_cpu();
+            for _ in 0..rounds {
+                if read(ping.0.as_fd(), &mut byte) != Ok(1) || write(pong.1.as_fd(), &byte) != Ok(1) {
+                    break;
+                }
+            }
+            // SAFETY: ends the child without running what belongs to the parent.
+            unsafe { nix::libc::_exit(0) }
+        }
+        ForkResult::Parent { child } => {
+            pin_to_last_cpu()?;
+            let started = Instant::now();
+            for _ in 0..rounds {
+                write(ping.1.as_fd(), &byte)?;
+                ensure!(read(pong.0.as_fd(), &mut byte)? == 1, "the other side is gone");
+            }
+            let elapsed = started.elapsed();
+            nix::sys::wait::waitpid(child, None)?;
+            Ok(elapsed.as_nanos() as f64 / (2 * rounds) as f64)
+        }
+    }
+}
+
+fn pin_to_last_cpu() -> Result<()> {
+    let mut cpus = CpuSet::new();
+    cpus.set(thread::available_parallelism()?.get() - 1)?;
+    Ok(sched_setaffinity(Pid::from_raw(0), &cpus)?)
+}

@@ -1,0 +1,34 @@
+//! What thread-probe costs, side by side in one run with an empty program and, where they are installed, its peers.
+//!
+//! `cargo xtask bench` runs it as root. It changes kernel.bpf_stats_enabled and kernel.pid_max and sets them back.
+#![expect(clippy::print_stdout, reason = "prints its measurements")]
+
+mod daemon;
+mod load;
+mod scan;
+mod switches;
+mod sysctl;
+
+use anyhow::{Result, ensure};
+
+fn main() -> Result<()> {
+    let mut args = std::env::args().skip(1);
+    if args.next().as_deref() == Some(load::ROLE) {
+        return load::play(&args.collect::<Vec<_>>());
+    }
+    ensure!(nix::unistd::geteuid().is_root(), "measuring eBPF needs root: run `cargo xtask bench`");
+    println!("Linux {}, {} CPUs\n", nix::sys::utsname::uname()?.release().to_string_lossy(), cpus()?);
+    switches::measure()?;
+    scan::measure()?;
+    daemon::measure()
+}
+
+fn cpus() -> Result<usize> {
+    Ok(std::thread::available_parallelism()?.get())
+}
+
+/// The middle of some measurements.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}

@@ -1,0 +1,158 @@
+//! Nanoseconds a context switch costs more: measured by the kernel in the programs, and by a ping-pong from outside.
+
+use std::{
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use aya::{
+    Btf, Ebpf, EbpfLoader, include_bytes_aligned,
+    programs::{BtfTracePoint, loaded_programs},
+};
+use thread_probe::{
+    cli::{GroupOptions, ProbeOptions},
+    grouping::GroupBy,
+    sampler::Sampler,
+};
+
+use crate::{load::ping_pong, median, sysctl::Sysctl};
+
+static BASELINE: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/baseline"));
+
+const ROUNDS: u64 = 100_000;
+const REPEATS: usize = 7;
+
+/// What may watch the switches.
+#[derive(Clone, Copy, PartialEq)]
+enum Watcher {
+    Nobody,
+    Empty,
+    ThreadProbe,
+    Runqlat,
+}
+
+/// Held while it watches.
+enum Watching {
+    Nobody,
+    Empty { _ebpf: Ebpf },
+    ThreadProbe { _sampler: Box<Sampler> },
+    Runqlat(Child),
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        if let Self::Runqlat(child) = self {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Where Debian's libbpf-tools has bcc's runqlat.
+const RUNQLAT: &str = "/usr/sbin/runqlat";
+
+impl Watcher {
+    fn all() -> Vec<Self> {
+        let mut all = vec![Self::Nobody, Self::Empty, Self::ThreadProbe];
+        if Path::new(RUNQLAT).exists() {
+            all.push(Self::Runqlat);
+        }
+        all
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Nobody => "no program",
+            Self::Empty => "empty program",
+            Self::ThreadProbe => "thread-probe",
+            Self::Runqlat => "runqlat -P",
+        }
+    }
+
+    fn start(self) -> Result<Watching> {
+        Ok(match self {
+            Self::Nobody => Watching::Nobody,
+            Self::Empty => Watching::Empty { _ebpf: load_empty()? },
+            Self::ThreadProbe => Watching::ThreadProbe { _sampler: Box::new(Sampler::start(&probe_options())?.0) },
+            Self::Runqlat => {
+                let mut command = Command::new(RUNQLAT);
+                let child = command.args(["-P", "3600"]).stdout(Stdio::null()).spawn().context("starting runqlat")?;
+                std::thread::sleep(Duration::from_secs(1));
+                Watching::Runqlat(child)
+            }
+        })
+    }
+}
+
+pub fn probe_options() -> ProbeOptions {
+    let groups =
+        GroupOptions { group_by: GroupBy::Comm, max_groups: 500, group_retention: Duration::from_secs(600) };
+    ProbeOptions { user: None, ebpf_log: false, groups }
+}
+
+fn load_empty() -> Result<Ebpf> {
+    let btf = Btf::from_sys_fs()?;
+    let mut ebpf = EbpfLoader::new().btf(Some(&btf)).load(BASELINE)?;
+    let program: &mut BtfTracePoint = ebpf.program_mut("empty_switch").context("the baseline has it")?.try_into()?;
+    program.load("sched_switch", &btf)?;
+    program.attach()?;
+    Ok(ebpf)
+}
+
+/// Run time and number of runs of all programs on wake-ups and switches, since each was loaded.
+fn run_stats() -> Vec<(String, Duration, u64)> {
+    let is_ours = |name: &str| name == "empty_switch" || name.starts_with("sched_") || name.starts_with("handle_sched");
+    loaded_programs()
+        .filter_map(std::result::Result::ok)
+        .filter_map(|program| {
+            let name = program.name_as_str()?.to_owned();
+            is_ours(&name).then(|| (name, program.run_time(), program.run_count()))
+        })
+        .collect()
+}
+
+/// Nanoseconds of BPF per switch: all programs' run time over the runs of the one on the switch.
+fn nanoseconds_per_switch(before: &[(String, Duration, u64)], after: &[(String, Duration, u64)]) -> f64 {
+    let grown = |stats: &[(String, Duration, u64)], of: &dyn Fn(&str) -> bool| {
+        stats.iter().filter(|(name, ..)| of(name)).fold((0, 0), |(time, runs), (_, t, r)| (time + t.as_nanos(), runs + r))
+    };
+    let all = |_: &str| true;
+    let switch = |name: &str| name.ends_with("switch");
+    let time = grown(after, &all).0 - grown(before, &all).0;
+    let runs = grown(after, &switch).1 - grown(before, &switch).1;
+    time as f64 / runs.max(1) as f64
+}
+
+pub fn measure() -> Result<()> {
+    let watchers = Watcher::all();
+    let mut times = vec![Vec::new(); watchers.len()];
+    let mut costs = vec![Vec::new(); watchers.len()];
+    ping_pong(ROUNDS)?;
+    // Interleaved, so that what else the machine does hits all alike.
+    for _ in 0..REPEATS {
+        for (index, watcher) in watchers.iter().enumerate() {
+            let _watching = watcher.start()?;
+            times[index].push(ping_pong(ROUNDS)?);
+            let _stats = Sysctl::set("kernel/bpf_stats_enabled", "1")?;
+            let before = run_stats();
+            ping_pong(ROUNDS / 4)?;
+            costs[index].push(nanoseconds_per_switch(&before, &run_stats()));
+        }
+    }
+    let alone = median(times[0].clone());
+    let empty = median(costs[1].clone());
+    println!("| context switch | BPF ns per switch | above empty | ping-pong ns per switch | slower |");
+    println!("|---|---|---|---|---|");
+    for ((watcher, times), costs) in watchers.iter().zip(times).zip(costs) {
+        let (time, cost) = (median(times), median(costs));
+        let slower = (time / alone - 1.0) * 100.0;
+        match watcher {
+            Watcher::Nobody => println!("| {} | - | - | {time:.0} | - |", watcher.name()),
+            _ => println!("| {} | {cost:.0} | {:.0} | {time:.0} | {slower:.1} % |", watcher.name(), cost - empty),
+        }
+    }
+    println!();
+    Ok(())
+}
