@@ -38,11 +38,7 @@ pub fn bucket_of(duration_ns: u64) -> usize {
 
 /// The largest duration of a bucket in nanoseconds, inclusive; `None` for the last bucket, which has no bound.
 pub const fn upper_bound_ns(bucket: usize) -> Option<u64> {
-    if bucket >= BUCKETS - 1 {
-        None
-    } else {
-        Some(lower_bound_ns(bucket + 1))
-    }
+    if bucket >= BUCKETS - 1 { None } else { Some(lower_bound_ns(bucket + 1)) }
 }
 
 /// The duration in nanoseconds above which a bucket starts, exclusive; 0 for bucket 0, which includes 0.

@@ -174,8 +174,6 @@ const _: () = assert!(size_of::<Counters>() == 14 * 8);
 const _: () = assert!(size_of::<Thread>() == 16 + 8 + 3 * 8 + 4 * 4 + 8 + COMM_BYTES + 14 * 8);
 const _: () = assert!(size_of::<Process>() == 4 * 4 + 6 * 8 + EXE_BYTES);
 const _: () = assert!(size_of::<Waits>() == 4 * BUCKETS);
-const _: () = assert!(
-    size_of::<ThreadRecord>() == size_of::<Thread>() + size_of::<Process>() + size_of::<Waits>()
-);
+const _: () = assert!(size_of::<ThreadRecord>() == size_of::<Thread>() + size_of::<Process>() + size_of::<Waits>());
 // The thread and process parts are built on the BPF stack, which has 512 bytes.
 const _: () = assert!(size_of::<Thread>() + size_of::<Process>() < 400);

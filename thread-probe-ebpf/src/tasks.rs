@@ -11,8 +11,8 @@ use aya_log_ebpf::warn;
 use thread_probe_ebpf::{
     names::{CloneErrno, Lost},
     record::{
-        COUNTERS, Counters, Head, PART_END_SEEN, PART_ENDED, PART_PROCESS, PART_STORAGE, PART_THREAD, PART_WAITS, Process, Thread,
-        ThreadRecord,
+        COUNTERS, Counters, Head, PART_END_SEEN, PART_ENDED, PART_PROCESS, PART_STORAGE, PART_THREAD, PART_WAITS,
+        Process, Thread, ThreadRecord,
     },
     storage::TaskStorage,
 };
@@ -153,7 +153,8 @@ fn wakeup_flag() -> u64 {
     const BPF_RB_RING_SIZE: u64 = 1;
     let ring = (&raw const ENDED).cast_mut().cast();
     // SAFETY: the map is a ring buffer.
-    let (pending, size) = unsafe { (bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA), bpf_ringbuf_query(ring, BPF_RB_RING_SIZE)) };
+    let (pending, size) =
+        unsafe { (bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA), bpf_ringbuf_query(ring, BPF_RB_RING_SIZE)) };
     if pending > size / 2 { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP }
 }
 

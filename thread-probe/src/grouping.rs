@@ -165,7 +165,8 @@ fn cgroup_path(lines: &str) -> Option<&str> {
 
 /// The unit of a cgroup's path.
 fn unit(path: &str) -> &str {
-    let deepest = |suffixes: &[&str]| path.rsplit('/').find(|part| suffixes.iter().any(|suffix| part.ends_with(suffix)));
+    let deepest =
+        |suffixes: &[&str]| path.rsplit('/').find(|part| suffixes.iter().any(|suffix| part.ends_with(suffix)));
     deepest(&[".service", ".scope"]).or_else(|| deepest(&[".slice"])).unwrap_or(path)
 }
 

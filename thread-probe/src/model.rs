@@ -531,7 +531,8 @@ fn groups(ledger: &Ledger, seconds: Option<f64>, cost: &ThreadCost) -> Vec<Group
 
 fn processes(ledger: &mut Ledger, seconds: Option<f64>, cost: &ThreadCost) -> Vec<Process> {
     let uids: rustc_hash::FxHashSet<u32> = ledger.processes().map(|(_, process)| process.identity.uid).collect();
-    let users: rustc_hash::FxHashMap<u32, Arc<str>> = uids.into_iter().map(|uid| (uid, ledger.user_name(uid))).collect();
+    let users: rustc_hash::FxHashMap<u32, Arc<str>> =
+        uids.into_iter().map(|uid| (uid, ledger.user_name(uid))).collect();
     let mut processes: Vec<Process> = ledger
         .processes()
         .map(|(key, process)| {
@@ -620,7 +621,8 @@ mod tests {
 
     #[test]
     fn a_zombie_holds_a_task_structure_but_no_stack() {
-        let cost = ThreadCost { stack_bytes: 16384, task_struct_bytes: 5000, task_struct_from_slab: true, probe_bytes: 0 };
+        let cost =
+            ThreadCost { stack_bytes: 16384, task_struct_bytes: 5000, task_struct_from_slab: true, probe_bytes: 0 };
         let mut threads = ThreadCounts::default();
         threads.add(&[1, 1, 0, 0, 1]);
         let memory = Memory::new(&threads, 100, &cost);

@@ -37,15 +37,11 @@ pub fn ps(options: &PsOptions) -> Result<()> {
         threads.truncate(top);
     }
     let mut out = io::stdout().lock();
-    match write(&mut out, options.format, model, threads).and_then(|()| Ok(out.flush()?)) {
-        Err(error) if is_closed_pipe(&error) => Ok(()),
+    match write(&mut out, options.format, &model, threads).and_then(|()| out.flush()) {
+        // The reader has seen enough, as with `| head`.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         outcome => outcome.context("writing to standard output failed"),
     }
-}
-
-fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    let kinds = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>().map(io::Error::kind));
-    kinds.into_iter().any(|kind| kind == io::ErrorKind::BrokenPipe)
 }
 
 fn sort_descending<T>(rows: &mut [T], key: impl Fn(&T) -> f64) {
@@ -75,17 +71,16 @@ fn thread_key(thread: &Thread, sort: Sort) -> f64 {
     }
 }
 
-fn write(out: &mut impl Write, format: Format, model: Model, threads: Option<Vec<Thread>>) -> Result<()> {
+fn write(out: &mut impl Write, format: Format, model: &Model, threads: Option<Vec<Thread>>) -> io::Result<()> {
     match (format, threads) {
-        (Format::Json, None) => serde_json::to_writer(&mut *out, &model)?,
-        (Format::Json, Some(threads)) => serde_json::to_writer(&mut *out, &SnapshotWithThreads { model: &model, threads })?,
+        (Format::Json, None) => serde_json::to_writer(&mut *out, model)?,
+        (Format::Json, Some(threads)) => serde_json::to_writer(&mut *out, &SnapshotWithThreads { model, threads })?,
         (Format::Csv, None) => return write_csv(out, PROCESS_COLUMNS, &model.processes),
         (Format::Csv, Some(threads)) => return write_csv(out, THREAD_COLUMNS, &threads),
         (Format::Table, None) => return write_table(out, PROCESS_COLUMNS, &model.processes),
         (Format::Table, Some(threads)) => return write_table(out, THREAD_COLUMNS, &threads),
     }
-    writeln!(out)?;
-    Ok(())
+    writeln!(out)
 }
 
 /// A column: its title for people, its name in CSV, and its value for both.
@@ -195,17 +190,16 @@ columns! { THREAD_COLUMNS: Thread,
     "COMM" "comm" |t| Value::Text(t.comm.clone());
 }
 
-fn write_csv<T>(out: &mut impl Write, columns: &[Column<T>], rows: &[T]) -> Result<()> {
+fn write_csv<T>(out: &mut impl Write, columns: &[Column<T>], rows: &[T]) -> io::Result<()> {
     let mut csv = csv::Writer::from_writer(out);
     csv.write_record(columns.iter().map(|column| column.csv))?;
     for row in rows {
         csv.write_record(columns.iter().map(|column| (column.value)(row).csv()))?;
     }
-    csv.flush()?;
-    Ok(())
+    csv.flush()
 }
 
-fn write_table<T>(out: &mut impl Write, columns: &[Column<T>], rows: &[T]) -> Result<()> {
+fn write_table<T>(out: &mut impl Write, columns: &[Column<T>], rows: &[T]) -> io::Result<()> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(columns.iter().map(|column| column.title));
@@ -216,8 +210,7 @@ fn write_table<T>(out: &mut impl Write, columns: &[Column<T>], rows: &[T]) -> Re
         });
         table.add_row(cells);
     }
-    writeln!(out, "{}", table.trim_fmt())?;
-    Ok(())
+    writeln!(out, "{}", table.trim_fmt())
 }
 
 #[cfg(test)]

@@ -52,8 +52,7 @@ impl Sampler {
     pub fn start(options: &ProbeOptions) -> Result<(Self, Model)> {
         let mut probe = Probe::load(LoadOptions { log: options.ebpf_log })?;
         let groups = &options.groups;
-        let mut ledger =
-            Ledger::new(Grouper::new(groups.group_by), groups.max_groups as usize, groups.group_retention);
+        let mut ledger = Ledger::new(Grouper::new(groups.group_by), groups.max_groups as usize, groups.group_retention);
         let started = Instant::now();
         ledger.begin_scan(boot_ns()?);
         let mut threads = 0;
@@ -136,7 +135,11 @@ fn log_programs(programs: &[AttachedProgram], cost: &ThreadCost) {
     for program in programs {
         let (name, source) = (program.program, program.source.label());
         if !program.is_attached() {
-            tracing::warn!(program = name, reason = program.reason, "not attached: clone failures and durations are missing");
+            tracing::warn!(
+                program = name,
+                reason = program.reason,
+                "not attached: clone failures and durations are missing"
+            );
         } else if program.reason.is_empty() {
             tracing::info!(program = name, source, "attached");
         } else {

@@ -63,7 +63,7 @@ impl Published {
             return Ok(rendered.clone());
         }
         let text = metrics::render(&self.0.model).context("rendering the metrics failed")?;
-        Ok(self.0.metrics.get_or_init(|| Bytes::from(text)).clone())
+        Ok(self.0.metrics.get_or_init(|| text.into()).clone())
     }
 
     fn snapshot(&self) -> Result<Bytes> {

@@ -54,7 +54,10 @@ impl Apt {
         for part in ["state/lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(folder.join(part))?;
         }
-        ensure!(Path::new(KEYRING).exists(), "{KEYRING} is missing: the kernels come from Debian's archive; install debian-archive-keyring");
+        ensure!(
+            Path::new(KEYRING).exists(),
+            "{KEYRING} is missing: the kernels come from Debian's archive; install debian-archive-keyring"
+        );
         let mirror = mirror()?;
         let sources = SERIES.map(|series| format!("deb [signed-by={KEYRING}] {mirror} {} main\n", series.suite));
         fs::write(folder.join("sources.list"), sources.concat())?;

@@ -64,7 +64,9 @@ fn rust_src() -> Result<()> {
     if Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/core").exists() {
         return Ok(());
     }
-    println!("Adding the component rust-src to the toolchain: the eBPF programs are built with their own core library.");
+    println!(
+        "Adding the component rust-src to the toolchain: the eBPF programs are built with their own core library."
+    );
     succeed(Command::new("rustup").args(["component", "add", "rust-src"]).current_dir(root()))
 }
 

@@ -69,7 +69,11 @@ fn test(series: Series, kernel: &Path, qemu: &Qemu, programs: &[(PathBuf, &str)]
     let started = Instant::now();
     let guest = qemu.boot(kernel, &archive, &folder)?;
     println!("{}", guest.stdout.trim_end());
-    if series.is_too_old { expect_refusal(series, &guest)? } else { expect_success(&guest)? }
+    if series.is_too_old {
+        expect_refusal(series, &guest)?
+    } else {
+        expect_success(&guest)?
+    }
     println!("Linux {}: as expected, in {:.0} s\n", series.version, started.elapsed().as_secs_f64());
     Ok(())
 }

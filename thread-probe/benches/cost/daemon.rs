@@ -9,7 +9,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use nix::{sys::signal::{Signal, kill}, unistd::Pid};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
 use crate::{load::Load, scan::resident_kb_of, sysctl::Sysctl};
 
@@ -104,7 +107,17 @@ fn scrapes() -> Result<()> {
     let load = Load::start(&["sleepers", "200", "10000"])?;
     // By pid, so that 200 processes are 200 groups.
     let mut command = Command::new(env!("CARGO_BIN_EXE_thread-probe"));
-    command.args(["serve", "--interval", "500ms", "--group-by", "pid", "--web.listen-address", ADDRESS, "--log-level", "warn"]);
+    command.args([
+        "serve",
+        "--interval",
+        "500ms",
+        "--group-by",
+        "pid",
+        "--web.listen-address",
+        ADDRESS,
+        "--log-level",
+        "warn",
+    ]);
     let daemon = Daemon(command.stdin(Stdio::null()).spawn()?);
     std::thread::sleep(Duration::from_secs(3));
     let mut slowest = Duration::ZERO;
@@ -115,7 +128,11 @@ fn scrapes() -> Result<()> {
         slowest = slowest.max(started.elapsed());
         std::thread::sleep(Duration::from_millis(600));
     }
-    println!("| `/metrics` at 10,000 threads in 200 processes, each a group | {:.1} ms, {} kB |", slowest.as_secs_f64() * 1e3, bytes / 1000);
+    println!(
+        "| `/metrics` at 10,000 threads in 200 processes, each a group | {:.1} ms, {} kB |",
+        slowest.as_secs_f64() * 1e3,
+        bytes / 1000
+    );
     drop(daemon);
     drop(load);
     Ok(())
@@ -123,7 +140,10 @@ fn scrapes() -> Result<()> {
 
 /// The value of a series, all labels added up.
 fn sum_of(exposition: &str, name: &str) -> f64 {
-    let values = exposition.lines().filter(|line| line.starts_with(name)).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+    let values = exposition
+        .lines()
+        .filter(|line| line.starts_with(name))
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
     values.sum()
 }
 
@@ -139,8 +159,15 @@ fn churn() -> Result<()> {
     std::thread::sleep(Duration::from_secs(6));
     let last = get("/metrics")?;
     let ended = sum_of(&last, "threadprobe_threads_exited_total") - sum_of(&first, "threadprobe_threads_exited_total");
-    let lost = |text| sum_of(text, "threadprobe_lost_total{reason=\"ring_full\"") + sum_of(text, "threadprobe_lost_total{reason=\"end_missing\"");
-    println!("| lost at {:.0} thread ends a second | {:.0} of {ended:.0} |", ended / seconds, lost(&last) - lost(&first));
+    let lost = |text| {
+        sum_of(text, "threadprobe_lost_total{reason=\"ring_full\"")
+            + sum_of(text, "threadprobe_lost_total{reason=\"end_missing\"")
+    };
+    println!(
+        "| lost at {:.0} thread ends a second | {:.0} of {ended:.0} |",
+        ended / seconds,
+        lost(&last) - lost(&first)
+    );
     println!("| CPU at that rate | {:.1} % of a core |", share * 100.0);
     Ok(())
 }

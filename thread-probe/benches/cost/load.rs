@@ -63,8 +63,10 @@ fn sleepers(processes: u64, threads: u64) -> Result<()> {
         .map(|_| Load::start(&["sleepers", "1", &(threads / processes).to_string()]))
         .collect::<Result<Vec<_>>>()?;
     for _ in 1..threads / processes {
-        thread::Builder::new().stack_size(16 << 10).spawn(|| loop {
-            thread::park();
+        thread::Builder::new().stack_size(16 << 10).spawn(|| {
+            loop {
+                thread::park();
+            }
         })?;
     }
     ready_then_wait()?;

@@ -12,7 +12,9 @@ const LOADS: [(u64, u64); 3] = [(20, 1_000), (200, 10_000), (20, 100_000)];
 
 pub fn measure() -> Result<()> {
     let _pids = Sysctl::set("kernel/pid_max", "4194304")?;
-    println!("| threads | first sample: every record whole | later samples | /proc: status and schedstat | daemon's RSS growth |");
+    println!(
+        "| threads | first sample: every record whole | later samples | /proc: status and schedstat | daemon's RSS growth |"
+    );
     println!("|---|---|---|---|---|");
     for (processes, threads) in LOADS {
         let load = Load::start(&["sleepers", &processes.to_string(), &threads.to_string()])?;
@@ -30,7 +32,10 @@ pub fn measure() -> Result<()> {
         let rss = resident_kb()?.saturating_sub(rss_before) / 1024;
         drop(sampler);
         let proc_ms = pass_over_proc()?;
-        println!("| {threads} in {processes} processes | {first_ms:.1} ms | {:.1} ms | {proc_ms:.0} ms | {rss} MB |", median(later));
+        println!(
+            "| {threads} in {processes} processes | {first_ms:.1} ms | {:.1} ms | {proc_ms:.0} ms | {rss} MB |",
+            median(later)
+        );
         drop(load);
     }
     println!();

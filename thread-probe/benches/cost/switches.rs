@@ -87,8 +87,7 @@ impl Watcher {
 }
 
 pub fn probe_options() -> ProbeOptions {
-    let groups =
-        GroupOptions { group_by: GroupBy::Comm, max_groups: 500, group_retention: Duration::from_secs(600) };
+    let groups = GroupOptions { group_by: GroupBy::Comm, max_groups: 500, group_retention: Duration::from_secs(600) };
     ProbeOptions { user: None, ebpf_log: false, groups }
 }
 
@@ -116,7 +115,10 @@ fn run_stats() -> Vec<(String, Duration, u64)> {
 /// Nanoseconds of BPF per switch: all programs' run time over the runs of the one on the switch.
 fn nanoseconds_per_switch(before: &[(String, Duration, u64)], after: &[(String, Duration, u64)]) -> f64 {
     let grown = |stats: &[(String, Duration, u64)], of: &dyn Fn(&str) -> bool| {
-        stats.iter().filter(|(name, ..)| of(name)).fold((0, 0), |(time, runs), (_, t, r)| (time + t.as_nanos(), runs + r))
+        stats
+            .iter()
+            .filter(|(name, ..)| of(name))
+            .fold((0, 0), |(time, runs), (_, t, r)| (time + t.as_nanos(), runs + r))
     };
     let all = |_: &str| true;
     let switch = |name: &str| name.ends_with("switch");

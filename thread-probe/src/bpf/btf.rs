@@ -53,14 +53,9 @@ fn find(btf: &Btf, name: &str) -> Result<Struct, LoadError> {
 
 fn member_offset(btf: &Btf, member: &Member) -> Result<u64, LoadError> {
     let structure = find(btf, member.structure)?;
-    member
-        .paths
-        .iter()
-        .find_map(|path| bit_offset(btf, &structure, path))
-        .map(|bits| u64::from(bits) / 8)
-        .ok_or_else(|| LoadError::MissingMember {
-            member: format!("{}.{}", member.structure, member.paths.join(" or ")),
-        })
+    member.paths.iter().find_map(|path| bit_offset(btf, &structure, path)).map(|bits| u64::from(bits) / 8).ok_or_else(
+        || LoadError::MissingMember { member: format!("{}.{}", member.structure, member.paths.join(" or ")) },
+    )
 }
 
 /// Offset in bits of a dotted path through embedded structures; anonymous ones count as their members.
@@ -85,12 +80,10 @@ fn bit_offset(btf: &Btf, structure: &Struct, path: &str) -> Option<u32> {
 
 /// The structure a member embeds, behind typedefs and qualifiers.
 fn embedded(btf: &Btf, member: &btf_rs::Member) -> Option<Struct> {
-    btf.chained_type_iter(member)
-        .take_while(|link| !matches!(link, Type::Ptr(_)))
-        .find_map(|link| match link {
-            Type::Struct(found) | Type::Union(found) => Some(found),
-            _ => None,
-        })
+    btf.chained_type_iter(member).take_while(|link| !matches!(link, Type::Ptr(_))).find_map(|link| match link {
+        Type::Struct(found) | Type::Union(found) => Some(found),
+        _ => None,
+    })
 }
 
 #[cfg(test)]

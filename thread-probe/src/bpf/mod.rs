@@ -3,9 +3,9 @@
 mod attach;
 mod btf;
 mod missed;
+pub mod privileges;
 mod probe;
 mod requirements;
-pub mod privileges;
 mod scan;
 
 pub use attach::{AttachedProgram, SlowToDetach, Source};

@@ -96,7 +96,8 @@ const KEPT: [capctl::caps::Cap; 2] = [capctl::caps::Cap::BPF, capctl::caps::Cap:
 fn must_keep_bpf() -> Option<&'static str> {
     let release = nix::sys::utsname::uname().ok()?;
     let version = parse_release(&release.release().to_string_lossy())?;
-    let closed = fs::read_to_string("/proc/sys/kernel/unprivileged_bpf_disabled").is_ok_and(|value| value.trim() != "0");
+    let closed =
+        fs::read_to_string("/proc/sys/kernel/unprivileged_bpf_disabled").is_ok_and(|value| value.trim() != "0");
     (version < (5, 19) && closed).then_some(
         "CAP_BPF and CAP_PERFMON: before Linux 5.19, kernel.unprivileged_bpf_disabled closes bpf(2) without them",
     )

@@ -34,13 +34,17 @@ pub enum LoadError {
         member: String,
     },
     /// The process may not load programs.
-    #[error("no privilege to load eBPF programs: {missing} missing; run as root (sudo), or grant CAP_BPF and CAP_PERFMON")]
+    #[error(
+        "no privilege to load eBPF programs: {missing} missing; run as root (sudo), or grant CAP_BPF and CAP_PERFMON"
+    )]
     MissingCapabilities {
         /// Which.
         missing: String,
     },
     /// The kernel forbids BPF to read its memory.
-    #[error("the kernel is locked down ({mode}), which forbids eBPF to read kernel memory: boot with lockdown=integrity or none")]
+    #[error(
+        "the kernel is locked down ({mode}), which forbids eBPF to read kernel memory: boot with lockdown=integrity or none"
+    )]
     LockedDown {
         /// The mode in force.
         mode: String,
@@ -124,9 +128,8 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
 /// # Errors
 /// The first lack found.
 pub(super) fn check() -> Result<(), LoadError> {
-    let release = nix::sys::utsname::uname()
-        .map(|name| name.release().to_string_lossy().into_owned())
-        .unwrap_or_default();
+    let release =
+        nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned()).unwrap_or_default();
     check_kernel(&release)?;
     check_capabilities(CapState::get_current().map(|caps| caps.effective).unwrap_or_default())?;
     check_lockdown(Path::new(LOCKDOWN))?;

@@ -73,11 +73,7 @@ fn parse_alive(bytes: &[u8], sink: &mut dyn FnMut(Observation<'_>)) -> Option<us
     let thread: Thread = take(&mut rest)?;
     let process = if head.parts & PART_PROCESS != 0 { Some(take::<Process>(&mut rest)?) } else { None };
     let waits = if head.parts & PART_WAITS != 0 { Some(take::<Waits>(&mut rest)?) } else { None };
-    sink(Observation::Alive(ThreadObservation {
-        thread: &thread,
-        process: process.as_ref(),
-        waits: waits.as_ref(),
-    }));
+    sink(Observation::Alive(ThreadObservation { thread: &thread, process: process.as_ref(), waits: waits.as_ref() }));
     Some(bytes.len() - rest.len())
 }
 

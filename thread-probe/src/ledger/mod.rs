@@ -12,13 +12,13 @@ use std::time::Duration;
 use rustc_hash::FxHashMap;
 use thread_probe_ebpf::record::{self, COMM_BYTES, Counters, PART_END_SEEN, PART_STORAGE};
 
-pub use self::{
-    groups::{Group, GroupId, LOST, OTHER},
-    totals::{Interval, LIFETIME_BOUNDS_NS, Totals, WaitCounts},
-};
 use self::{
     groups::Groups,
     totals::{Delta, ThreadWaits, combine},
+};
+pub use self::{
+    groups::{Group, GroupId, LOST, OTHER},
+    totals::{Interval, LIFETIME_BOUNDS_NS, Totals, WaitCounts},
 };
 use crate::{
     grouping::{Grouper, Identity},
@@ -472,7 +472,8 @@ impl Ledger {
 
     fn give_up_threads(&mut self, overdue_ns: u64) {
         let is_overdue = |thread: &Thread| thread.seen_ns < overdue_ns;
-        let mut gone: Vec<Thread> = self.threads.extract_if(|_, thread| is_overdue(thread)).map(|(_, gone)| gone).collect();
+        let mut gone: Vec<Thread> =
+            self.threads.extract_if(|_, thread| is_overdue(thread)).map(|(_, gone)| gone).collect();
         gone.extend(self.displaced.extract_if(.., |(_, thread)| is_overdue(thread)).map(|(_, gone)| gone));
         for thread in gone {
             self.losses.end_missing += 1;

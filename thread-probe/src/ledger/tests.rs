@@ -1,6 +1,8 @@
 //! Scenarios: what threads do between scans, and what must come out.
 
-use thread_probe_ebpf::record::{Head, PART_END_SEEN, PART_ENDED, PART_PROCESS, PART_STORAGE, PART_THREAD, PART_WAITS, Waits};
+use thread_probe_ebpf::record::{
+    Head, PART_END_SEEN, PART_ENDED, PART_PROCESS, PART_STORAGE, PART_THREAD, PART_WAITS, Waits,
+};
 
 use super::*;
 use crate::grouping::GroupBy;

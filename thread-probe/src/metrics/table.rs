@@ -51,7 +51,7 @@ metrics! {
     WAIT: Histogram "threadprobe_runqueue_latency_seconds" ["group"]
         "Time runnable but not running, each time a thread was put on a CPU; the sum is the kernel's run_delay.";
     CPU: Counter "threadprobe_cpu_seconds_total" ["group"] "Time on a CPU (sum_exec_runtime).";
-    LIFETIME: Histogram "threadprobe_thread_lifetime_seconds" ["group"] "Age of threads when they ended.";
+    LIFETIME: Histogram "threadprobe_thread_lifetime_seconds" ["group"] "Age of threads when they ended; of groups of which one has.";
     STACK: Gauge "threadprobe_kernel_stack_bytes" ["group"]
         "Kernel stacks, which can't be swapped: threads that did not end, times THREAD_SIZE.";
     STACK_DEPTH: Gauge "threadprobe_kernel_stack_depth_max_bytes" ["group"]

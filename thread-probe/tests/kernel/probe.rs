@@ -36,11 +36,8 @@ impl Probe {
     pub fn get() -> Result<Self> {
         let mut sampler = SAMPLER.lock().unwrap_or_else(PoisonError::into_inner);
         if sampler.is_none() {
-            let groups = GroupOptions {
-                group_by: GroupBy::Comm,
-                max_groups: 5000,
-                group_retention: Duration::from_secs(600),
-            };
+            let groups =
+                GroupOptions { group_by: GroupBy::Comm, max_groups: 5000, group_retention: Duration::from_secs(600) };
             *sampler = Some(Sampler::start(&ProbeOptions { user: None, ebpf_log: false, groups })?.0);
         }
         Ok(Self(sampler))
@@ -81,7 +78,11 @@ impl Probe {
 
 /// The process in a model.
 pub fn process(model: &Model, pid: u32) -> Result<&Process> {
-    model.processes.iter().find(|process| process.pid == pid).with_context(|| format!("process {pid} is not in the sample"))
+    model
+        .processes
+        .iter()
+        .find(|process| process.pid == pid)
+        .with_context(|| format!("process {pid} is not in the sample"))
 }
 
 /// The group in a model.

@@ -192,7 +192,8 @@ fn tasks_created() -> Result<u64> {
 
 fn field_of_proc_stat(name: &str) -> Result<u64> {
     let stat = fs::read_to_string("/proc/stat")?;
-    let line = stat.lines().find_map(|line| line.strip_prefix(name)).with_context(|| format!("{name} in /proc/stat"))?;
+    let line =
+        stat.lines().find_map(|line| line.strip_prefix(name)).with_context(|| format!("{name} in /proc/stat"))?;
     Ok(line.trim().parse()?)
 }
 
@@ -312,7 +313,7 @@ fn a_hostile_name_breaks_nothing() -> Result<()> {
     workload.facts()?;
     let model = probe.sample()?;
     ensure_equal("comm", process(&model, workload.pid())?.comm.as_str(), "a\"b\\c\nd\u{fffd}e")?;
-    let text = metrics::render(&model)?;
+    let text = String::from_utf8(metrics::render(&model)?)?;
     ensure!(text.contains("{group=\"a\\\"b\\\\c\\nd\u{fffd}e\"}"), "the label is not escaped");
     for line in text.lines() {
         ensure!(line.starts_with('#') || line.starts_with("threadprobe_") || line.starts_with("process_"), "{line:?}");
@@ -333,7 +334,10 @@ fn the_kernel_stack_is_as_large_as_the_kernel_says() -> Result<()> {
     let size = model.host.thread_cost.stack_bytes;
     ensure!(size.is_power_of_two() && (size / 2..size * 2).contains(&per_thread), "{size} bytes, meminfo {per_thread}");
     let depths = model.processes.iter().map(|process| process.memory.kernel_stack_depth_max_bytes);
-    ensure!(depths.clone().any(|depth| depth > 0) && depths.clone().all(|depth| depth <= size), "depths beyond the stack");
+    ensure!(
+        depths.clone().any(|depth| depth > 0) && depths.clone().all(|depth| depth <= size),
+        "depths beyond the stack"
+    );
     Ok(())
 }
 

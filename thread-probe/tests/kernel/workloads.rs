@@ -3,7 +3,10 @@
 
 use std::{
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
-    os::{fd::{AsFd as _, OwnedFd}, unix::process::CommandExt as _},
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::process::CommandExt as _,
+    },
     process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio},
     thread,
     time::{Duration, Instant},
@@ -56,8 +59,10 @@ impl Workload {
     pub fn facts_while_draining(&mut self, probe: &mut Probe) -> Result<Vec<u64>> {
         let ring = probe.ring_fd()?;
         loop {
-            let mut ready =
-                [PollFd::new(ring.as_fd(), PollFlags::POLLIN), PollFd::new(self.output.get_ref().as_fd(), PollFlags::POLLIN)];
+            let mut ready = [
+                PollFd::new(ring.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.output.get_ref().as_fd(), PollFlags::POLLIN),
+            ];
             poll(&mut ready, PollTimeout::NONE)?;
             if ready[0].any() == Some(true) {
                 probe.drain()?;
@@ -251,11 +256,7 @@ fn churn(threads: u64, processes: u64) -> Result<()> {
     }
     let each = threads / 4;
     let creators: Vec<_> = (0..4)
-        .map(|_| {
-            thread::spawn(move || {
-                (0..each - 1).filter(|_| thread::spawn(|| {}).join().is_ok()).count() as u64
-            })
-        })
+        .map(|_| thread::spawn(move || (0..each - 1).filter(|_| thread::spawn(|| {}).join().is_ok()).count() as u64))
         .collect();
     let mut created = 4;
     for creator in creators {
@@ -311,9 +312,10 @@ fn io_uring_worker() -> Result<()> {
     };
     let (out, into) = pipe()?;
     let mut byte = [0u8];
-    let read = io_uring::opcode::Read::new(io_uring::types::Fd(std::os::fd::AsRawFd::as_raw_fd(&out)), byte.as_mut_ptr(), 1)
-        .build()
-        .flags(io_uring::squeue::Flags::ASYNC);
+    let read =
+        io_uring::opcode::Read::new(io_uring::types::Fd(std::os::fd::AsRawFd::as_raw_fd(&out)), byte.as_mut_ptr(), 1)
+            .build()
+            .flags(io_uring::squeue::Flags::ASYNC);
     // SAFETY: the buffer outlives the ring's use of it: the read completes below.
     unsafe { ring.submission().push(&read) }.map_err(|_| anyhow::anyhow!("the queue is full"))?;
     ring.submit()?;

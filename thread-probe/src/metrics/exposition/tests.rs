@@ -1,6 +1,8 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use thread_probe_ebpf::record::{self, Head, PART_PROCESS, PART_STORAGE, PART_THREAD, PART_WAITS, Waits};
+use thread_probe_ebpf::record::{
+    self, Head, PART_END_SEEN, PART_ENDED, PART_PROCESS, PART_STORAGE, PART_THREAD, PART_WAITS, Waits,
+};
 
 use super::*;
 use crate::{
@@ -38,6 +40,13 @@ fn model_of(comms: &[&[u8]]) -> Model {
         let observed =
             ThreadObservation { thread: &thread, process: Some(&record::Process::default()), waits: Some(&waits) };
         ledger.observe(Observation::Alive(observed));
+        // Another of its threads has ended.
+        let mut ended = thread;
+        ended.head =
+            Head { task: u64::from(tid) << 32, tid: tid + 10_000, parts: PART_THREAD | PART_ENDED | PART_END_SEEN };
+        ended.ended_ns = 50_000;
+        ended.counters = record::Counters::default();
+        ledger.observe(Observation::Ended(ThreadObservation { thread: &ended, process: None, waits: None }));
     }
     ledger.finish_sample();
     let programs: Arc<[AttachedProgram]> =
@@ -56,7 +65,7 @@ fn model_of(comms: &[&[u8]]) -> Model {
 }
 
 fn exposition_of(comms: &[&[u8]]) -> String {
-    render(&model_of(comms)).unwrap_or_default()
+    String::from_utf8(render(&model_of(comms)).unwrap_or_default()).unwrap_or_default()
 }
 
 /// The value of a series as the exposition has it.
@@ -80,7 +89,8 @@ fn every_metric_of_the_table_is_exposed_and_nothing_else() {
 #[test]
 fn an_le_bound_counts_exactly_the_waits_up_to_it() {
     let text = exposition_of(&[b"a"]);
-    let bucket = |le: &str| series(&text, &format!("threadprobe_runqueue_latency_seconds_bucket{{group=\"a\",le=\"{le}\"}}"));
+    let bucket =
+        |le: &str| series(&text, &format!("threadprobe_runqueue_latency_seconds_bucket{{group=\"a\",le=\"{le}\"}}"));
     assert_eq!(bucket("0.000001024"), Some(1.0), "1024 ns is within, 1025 ns is not");
     assert_eq!(bucket("0.000004096"), Some(2.0));
     assert_eq!(bucket("1.073741824"), Some(2.0));
@@ -100,7 +110,8 @@ fn a_hostile_name_is_escaped_and_stays_on_its_line() {
 #[test]
 fn failures_by_the_limit_errnos_are_there_before_the_first_one() {
     let text = exposition_of(&[b"a"]);
-    let failures = |errno: &str| series(&text, &format!("threadprobe_clone_failures_total{{group=\"a\",errno=\"{errno}\"}}"));
+    let failures =
+        |errno: &str| series(&text, &format!("threadprobe_clone_failures_total{{group=\"a\",errno=\"{errno}\"}}"));
     assert_eq!((failures("EAGAIN"), failures("ENOMEM")), (Some(0.0), Some(0.0)));
     assert_eq!((failures("EPERM"), failures("EINVAL")), (Some(1.0), None));
 }

@@ -1,0 +1,344 @@
+//! The program as its users run it: arguments, exit codes, HTTP over a socket. What needs root says so.
+#![expect(clippy::print_stdout, reason = "a test program says what it skips")]
+
+use std::{
+    fs,
+    io::{self, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_thread-probe");
+
+fn run(args: &[&str]) -> Result<Output> {
+    Ok(Command::new(PROGRAM).args(args).stdin(Stdio::null()).output()?)
+}
+
+fn stderr_of(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// True, and said, where there is no root.
+fn skipped(test: &str) -> bool {
+    let skip = !nix::unistd::geteuid().is_root();
+    if skip {
+        println!("*** SKIPPED: {test}: loading eBPF programs needs root");
+    }
+    skip
+}
+
+/// A daemon on a port of its own.
+struct Daemon {
+    child: Child,
+    port: u16,
+}
+
+impl Daemon {
+    fn start(args: &[&str]) -> Result<Self> {
+        let port = free_port()?;
+        let mut command = Command::new(PROGRAM);
+        command.args(["serve", "--interval", "200ms", "--web.listen-address", &format!("127.0.0.1:{port}")]);
+        let child = command.args(args).stdin(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+        let daemon = Self { child, port };
+        let started = Instant::now();
+        while daemon.get("/healthz").is_err() {
+            ensure!(started.elapsed() < Duration::from_secs(20), "the daemon does not answer");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(daemon)
+    }
+
+    fn connect(&self) -> Result<TcpStream> {
+        let stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        Ok(stream)
+    }
+
+    /// The status line and the body.
+    fn get(&self, path: &str) -> Result<(String, String)> {
+        let mut stream = self.connect()?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let (head, body) = answer.split_once("\r\n\r\n").context("an HTTP answer")?;
+        Ok((head.lines().next().unwrap_or_default().to_owned(), body.to_owned()))
+    }
+
+    /// The snapshot with the threads of a process, from the second sample on: the first has no rates.
+    fn second_snapshot(&self, pid: u32) -> Result<Value> {
+        loop {
+            let (status, body) = self.get(&format!("/api/v1/snapshot?pid={pid}"))?;
+            ensure!(status.contains("200"), "{status}");
+            let snapshot: Value = serde_json::from_str(&body)?;
+            if snapshot["interval_seconds"].is_number() {
+                return Ok(snapshot);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn field(&self, name: &str) -> Result<String> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(&format!("{name}:")));
+        Ok(line.with_context(|| format!("{name} in status"))?.trim().to_owned())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+#[test]
+fn a_usage_error_is_said_and_ends_with_2() -> Result<()> {
+    for args in [
+        &["--no-such-flag"][..],
+        &["serve", "--interval", "soon"],
+        &["serve", "--web.listen-address", "nowhere"],
+        &["serve", "--web.telemetry-path", "metrics"],
+        &["serve", "--group-by", "colour"],
+        &["ps", "--sort", "beauty"],
+        &["ps", "--top", "-1"],
+    ] {
+        let output = run(args)?;
+        ensure!(output.status.code() == Some(2), "{args:?} ended with {}", output.status);
+        ensure!(stderr_of(&output).starts_with("error: "), "{args:?}: {}", stderr_of(&output));
+    }
+    Ok(())
+}
+
+#[test]
+fn an_address_in_use_is_one_clear_line_and_ends_with_1() -> Result<()> {
+    let taken = TcpListener::bind("127.0.0.1:0")?;
+    let address = taken.local_addr()?.to_string();
+    let output = run(&["serve", "--web.listen-address", &address])?;
+    ensure!(output.status.code() == Some(1), "it ended with {}", output.status);
+    let line = stderr_of(&output);
+    ensure!(line.lines().count() == 1 && line.contains(&address) && line.contains("in use"), "it said {line:?}");
+    Ok(())
+}
+
+#[test]
+fn without_privilege_it_says_which_capability_is_missing() -> Result<()> {
+    let mut command = Command::new(PROGRAM);
+    command.args(["ps"]).stdin(Stdio::null());
+    if nix::unistd::geteuid().is_root() {
+        // The program must be readable to its new user.
+        let copy = tempfile::Builder::new().prefix("thread-probe").tempdir_in("/tmp")?;
+        fs::set_permissions(copy.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+        let path = copy.path().join("thread-probe");
+        fs::copy(PROGRAM, &path)?;
+        command = Command::new(path);
+        std::os::unix::process::CommandExt::uid(command.args(["ps"]).stdin(Stdio::null()), 65534);
+        return says_what_is_missing(&command.output()?);
+    }
+    says_what_is_missing(&command.output()?)
+}
+
+fn says_what_is_missing(output: &Output) -> Result<()> {
+    let line = stderr_of(output);
+    ensure!(output.status.code() == Some(1) && line.lines().count() == 1, "{}: {line:?}", output.status);
+    ensure!(line.contains("CAP_BPF and CAP_PERFMON missing") && line.contains("run as root"), "it said {line:?}");
+    Ok(())
+}
+
+#[test]
+fn a_user_that_does_not_exist_is_refused_by_name() -> Result<()> {
+    let output = run(&["ps", "--user", "no-such-user"])?;
+    ensure!(
+        output.status.code() == Some(1) && stderr_of(&output).contains("\"no-such-user\""),
+        "{}",
+        stderr_of(&output)
+    );
+    Ok(())
+}
+
+#[test]
+fn the_daemon_keeps_no_privilege_makes_no_thread_and_ends_within_a_second() -> Result<()> {
+    if skipped("the_daemon_keeps_no_privilege_makes_no_thread_and_ends_within_a_second") {
+        return Ok(());
+    }
+    let mut daemon = Daemon::start(&["--user", "nobody"])?;
+    for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+        ensure!(daemon.field(set)?.chars().all(|digit| digit == '0'), "{set} is {}", daemon.field(set)?);
+    }
+    ensure!(daemon.field("NoNewPrivs")? == "1", "it may gain privileges");
+    ensure!(daemon.field("Uid")?.split_whitespace().all(|uid| uid == "65534"), "uid {}", daemon.field("Uid")?);
+    let (status, body) = daemon.get("/metrics")?;
+    ensure!(status.contains("200") && body.contains("threadprobe_host_threads"), "{status}");
+    let pid = daemon.child.id();
+    let snapshot = daemon.second_snapshot(pid)?;
+    ensure!(snapshot["threads"].as_array().is_some_and(|threads| threads.len() == 2), "{}", snapshot["threads"]);
+    // Its own record says whether it ever created a thread after it started sampling, which is after it attached.
+    let itself = snapshot["processes"].as_array().and_then(|all| all.iter().find(|process| process["pid"] == pid));
+    let created = itself.map(|process| process["totals"]["threads_created"].clone());
+    ensure!(created == Some(Value::from(1)), "it created {created:?} threads: its sampler should be all");
+    let started = Instant::now();
+    kill(Pid::from_raw(i32::try_from(pid)?), Signal::SIGTERM)?;
+    let status = daemon.child.wait()?;
+    ensure!(status.code() == Some(0), "it ended with {status}");
+    ensure!(started.elapsed() < Duration::from_secs(1), "it took {:?}", started.elapsed());
+    Ok(())
+}
+
+#[test]
+fn slow_and_broken_clients_do_not_stop_others() -> Result<()> {
+    if skipped("slow_and_broken_clients_do_not_stop_others") {
+        return Ok(());
+    }
+    let daemon = Daemon::start(&[])?;
+    // More than it holds at a time, each with half a request.
+    let half_open: Vec<TcpStream> = (0..100)
+        .map(|_| {
+            let mut stream = daemon.connect()?;
+            write!(stream, "GET /metrics HTTP/1.1\r\nHost: ")?;
+            Ok(stream)
+        })
+        .collect::<Result<_>>()?;
+    let started = Instant::now();
+    ensure!(daemon.get("/metrics")?.0.contains("200"), "not answered");
+    ensure!(started.elapsed() < Duration::from_secs(1), "answered only after {:?}", started.elapsed());
+    drop(half_open);
+    let mut endless = daemon.connect()?;
+    let refused = endless_head(&mut endless);
+    ensure!(refused.is_err() || read_all(&mut endless).contains("431"), "a head without end was read");
+    let mut garbage = daemon.connect()?;
+    garbage.write_all(b"\x16\x03\x01 nonsense\r\n\r\n")?;
+    ensure!(!read_all(&mut garbage).contains("200"), "garbage was answered");
+    ensure!(daemon.get("/healthz")?.0.contains("200"), "it no longer answers");
+    Ok(())
+}
+
+fn endless_head(stream: &mut TcpStream) -> io::Result<()> {
+    write!(stream, "GET /metrics HTTP/1.1\r\n")?;
+    for index in 0..20_000 {
+        write!(stream, "X-{index}: {}\r\n", "a".repeat(100))?;
+    }
+    Ok(())
+}
+
+fn read_all(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    // A connection that is reset has said what it had to say.
+    let _ = stream.read_to_end(&mut bytes);
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[test]
+fn ps_prints_a_table_json_and_csv_and_stops_at_a_closed_pipe() -> Result<()> {
+    if skipped("ps_prints_a_table_json_and_csv_and_stops_at_a_closed_pipe") {
+        return Ok(());
+    }
+    let quick = ["ps", "--interval", "200ms", "--sort", "threads", "--top", "3"];
+    let table = run(&quick)?;
+    let text = String::from_utf8_lossy(&table.stdout).into_owned();
+    ensure!(table.status.success() && text.lines().count() == 4 && text.contains("VOL/s"), "{text}");
+    let json: Value = serde_json::from_slice(&run(&[&quick[..], &["--format", "json"]].concat())?.stdout)?;
+    ensure!(json["processes"].as_array().is_some_and(|all| all.len() == 3), "other than 3 processes");
+    let csv = run(&[&quick[..], &["--format", "csv"]].concat())?;
+    ensure!(String::from_utf8_lossy(&csv.stdout).starts_with("pid,user,threads,"), "no header");
+    let pid = std::process::id().to_string();
+    let threads = run(&["ps", "--interval", "200ms", "--pid", &pid])?;
+    ensure!(String::from_utf8_lossy(&threads.stdout).contains(&pid), "its main thread is missing");
+    let gone = run(&["ps", "--interval", "200ms", "--pid", "4194304"])?;
+    ensure!(gone.status.code() == Some(1) && stderr_of(&gone).contains("no process 4194304"), "{}", stderr_of(&gone));
+    let closed = Command::new("sh")
+        .arg("-c")
+        .arg(format!("{PROGRAM} ps --interval 200ms --format json | head -c 1"))
+        .output()?;
+    ensure!(closed.status.success() && closed.stderr.is_empty(), "{}", stderr_of(&closed));
+    Ok(())
+}
+
+/// Every path in a JSON value, as docs/api.md writes them: `a.b`, `a[].b`. `...` of histograms and maps included.
+fn paths(value: &Value, prefix: &str, found: &mut std::collections::BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+                found.insert(path.clone());
+                paths(field, &path, found);
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                paths(item, &format!("{prefix}[]"), found);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The paths that docs/api.md describes: the first cell of each row of its tables, below the prefix of their section.
+fn documented() -> Result<std::collections::BTreeSet<String>> {
+    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/api.md"))?;
+    let cells =
+        text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`').map(|(cell, _)| cell.to_owned()));
+    Ok(cells.collect())
+}
+
+/// What an object that stands in several places is described as once.
+const SHARED: [(&str, &[&str]); 5] = [
+    ("ThreadCounts", &["host.threads", "groups[].threads", "processes[].threads"]),
+    ("Activity", &["host.totals", "groups[].totals", "processes[].totals", "threads[].totals"]),
+    ("Rates", &["host.rates", "groups[].rates", "processes[].rates", "threads[].rates"]),
+    ("Memory", &["groups[].memory", "processes[].memory"]),
+    (
+        "Bucket",
+        &[
+            "host.wait_histogram[]",
+            "host.clone_duration_histogram[]",
+            "groups[].wait_histogram[]",
+            "threads[].wait_histogram[]",
+        ],
+    ),
+];
+
+#[test]
+fn every_field_of_the_snapshot_is_documented_and_every_documented_one_is_there() -> Result<()> {
+    if skipped("every_field_of_the_snapshot_is_documented_and_every_documented_one_is_there") {
+        return Ok(());
+    }
+    let daemon = Daemon::start(&[])?;
+    let mut actual = std::collections::BTreeSet::new();
+    paths(&daemon.second_snapshot(daemon.child.id())?, "", &mut actual);
+    let mut described = std::collections::BTreeSet::new();
+    for path in documented()? {
+        let shared =
+            SHARED.iter().find_map(|(name, places)| Some((path.strip_prefix(name)?.strip_prefix('.')?, places)));
+        match shared {
+            Some((field, places)) => described.extend(places.iter().map(|place| format!("{place}.{field}"))),
+            None => {
+                described.insert(path);
+            }
+        }
+    }
+    let missing: Vec<_> = actual.difference(&described).collect();
+    let extra: Vec<_> = described.difference(&actual).collect();
+    ensure!(missing.is_empty() && extra.is_empty(), "not in docs/api.md: {missing:?}; only there: {extra:?}");
+    Ok(())
+}
+
+#[test]
+fn the_readmes_table_of_metrics_is_the_codes() -> Result<()> {
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md"))?;
+    ensure!(
+        readme.contains(&thread_probe::metrics::markdown()),
+        "README's table of metrics is not that of metrics/table.rs: run `cargo xtask metrics-table`"
+    );
+    Ok(())
+}
