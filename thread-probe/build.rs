@@ -12,7 +12,6 @@ use aya_build::{Package, Toolchain};
 /// The toolchain of rust-toolchain.toml: the nested build must not pick another.
 const TOOLCHAIN: &str = "1.95.0";
 
-#[expect(clippy::print_stdout, reason = "how a build script speaks to cargo")]
 fn main() -> Result<()> {
     let manifest = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").context("cargo sets CARGO_MANIFEST_DIR")?);
     let workspace = manifest.parent().context("the package is in a workspace")?;

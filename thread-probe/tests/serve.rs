@@ -333,12 +333,18 @@ fn every_field_of_the_snapshot_is_documented_and_every_documented_one_is_there()
     Ok(())
 }
 
+/// With `UPDATE_README=1` it writes the table instead.
 #[test]
 fn the_readmes_table_of_metrics_is_the_codes() -> Result<()> {
-    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md"))?;
-    ensure!(
-        readme.contains(&thread_probe::metrics::markdown()),
-        "README's table of metrics is not that of metrics/table.rs: run `cargo xtask metrics-table`"
-    );
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
+    let (begin, end) = ("<!-- metrics -->\n", "<!-- /metrics -->");
+    let readme = fs::read_to_string(path)?;
+    let (before, rest) = readme.split_once(begin).context("the table's begin")?;
+    let (table, after) = rest.split_once(end).context("the table's end")?;
+    let current = thread_probe::metrics::markdown();
+    if std::env::var_os("UPDATE_README").is_some() {
+        return Ok(fs::write(path, format!("{before}{begin}{current}{end}{after}"))?);
+    }
+    ensure!(table == current, "README's table of metrics is not the code's: run this test with UPDATE_README=1");
     Ok(())
 }
