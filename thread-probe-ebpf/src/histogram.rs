@@ -20,6 +20,10 @@ const LAST: u64 = BUCKETS as u64 - 1;
 const LAST_LOWER_NS: u64 = lower_bound_ns(BUCKETS - 1);
 
 /// The bucket of a duration in nanoseconds; always below [`BUCKETS`].
+///
+/// The hot path of every context switch. BPF can neither find the highest bit nor move conditionally, and comparisons
+/// that follow the duration's size would be branches that a mix of waits mispredicts. So the bits that count are looked
+/// up in a table, after a shift by six where they are too many; only waits of over half a millisecond take a branch.
 #[inline(always)]
 pub fn bucket_of(duration_ns: u64) -> usize {
     if duration_ns <= FIRST_BOUND_NS {
@@ -28,13 +32,40 @@ pub fn bucket_of(duration_ns: u64) -> usize {
     if duration_ns > LAST_LOWER_NS {
         return LAST as usize;
     }
-    // Upper bounds are inclusive, so it is the value below that decides.
-    let value = duration_ns - 1;
-    let octave = floor_log2(value);
-    let sub_bucket = (value >> (octave - SUB_BUCKET_BITS)) & (SUB_BUCKETS - 1);
-    let bucket = u64::from(octave - FIRST_OCTAVE) * SUB_BUCKETS + sub_bucket + 1;
+    // Upper bounds are inclusive, so it is the value below that decides. From here on its lowest bits don't matter.
+    let mut value = (duration_ns - 1) >> (FIRST_OCTAVE - SUB_BUCKET_BITS);
+    let mut bucket = 1;
+    if value >= TWICE_TABLE {
+        value >>= 12;
+        bucket += 12 * SUB_BUCKETS;
+        if value >= TWICE_TABLE {
+            value >>= 12;
+            bucket += 12 * SUB_BUCKETS;
+        }
+    }
+    // All ones if the value is beyond the table: both numbers are below 2^63.
+    let beyond = ((TABLE.len() as u64 - 1).wrapping_sub(value) as i64 >> 63) as u64;
+    value >>= beyond & 6;
+    bucket += beyond & (6 * SUB_BUCKETS);
+    bucket += u64::from(TABLE[value as usize % TABLE.len()]);
     (bucket & LAST) as usize
 }
+
+/// Where six bits more than the table has no longer suffice.
+const TWICE_TABLE: u64 = (TABLE.len() as u64) << 6;
+
+/// By a value's highest bits, of which there are at least three: its octave above the first, times four, and its
+/// quarter of it.
+static TABLE: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut value = SUB_BUCKETS;
+    while value < 256 {
+        let octave = value.ilog2() - SUB_BUCKET_BITS;
+        table[value as usize] = (octave as u64 * SUB_BUCKETS + (value >> octave) % SUB_BUCKETS) as u8;
+        value += 1;
+    }
+    table
+};
 
 /// The largest duration of a bucket in nanoseconds, inclusive; `None` for the last bucket, which has no bound.
 pub const fn upper_bound_ns(bucket: usize) -> Option<u64> {
@@ -49,37 +80,6 @@ pub const fn lower_bound_ns(bucket: usize) -> u64 {
     let step = bucket as u64 - 1;
     let octave = FIRST_OCTAVE + (step / SUB_BUCKETS) as u32;
     (SUB_BUCKETS + step % SUB_BUCKETS) << (octave - SUB_BUCKET_BITS)
-}
-
-/// The position of the highest set bit; `value` is not 0 and below 2^39, which the bounds above see to.
-///
-/// BPF has no instruction for it. Five comparisons beat the bit-smearing and popcount LLVM expands
-/// `leading_zeros` to, and waits are short: the first one is nearly always predicted.
-#[inline(always)]
-fn floor_log2(value: u64) -> u32 {
-    let mut rest = value;
-    let mut log = 0;
-    if rest >= 1 << 32 {
-        rest >>= 32;
-        log += 32;
-    }
-    if rest >= 1 << 16 {
-        rest >>= 16;
-        log += 16;
-    }
-    if rest >= 1 << 8 {
-        rest >>= 8;
-        log += 8;
-    }
-    if rest >= 1 << 4 {
-        rest >>= 4;
-        log += 4;
-    }
-    if rest >= 1 << 2 {
-        rest >>= 2;
-        log += 2;
-    }
-    log + (rest >> 1) as u32
 }
 
 #[cfg(test)]

@@ -43,10 +43,21 @@ macro_rules! offsets {
 }
 
 offsets! {
+    // The seven that the context switch reads, in one cache line.
     /// Thread id.
     pid: "task_struct", "pid";
     /// Thread group id.
     tgid: "task_struct", "tgid";
+    /// When it was last queued, on its run queue's clock; 0 when it is not waiting.
+    last_queued: "task_struct", "sched_info.last_queued";
+    /// Time waited.
+    run_delay: "task_struct", "sched_info.run_delay";
+    /// The CFS run queue of its task group on the CPU it is on; set for tasks of every scheduling class.
+    cfs_rq: "task_struct", "se.cfs_rq";
+    /// The CPU's run queue.
+    cfs_rq_rq: "cfs_rq", "rq";
+    /// The run queue's clock.
+    rq_clock: "rq", "clock";
     /// `PF_*` flags.
     flags: "task_struct", "flags";
     /// Scheduler state.
@@ -67,14 +78,8 @@ offsets! {
     nivcsw: "task_struct", "nivcsw";
     /// CPU time.
     sum_exec_runtime: "task_struct", "se.sum_exec_runtime";
-    /// The CFS run queue of its task group on the CPU it is on; set for tasks of every scheduling class.
-    cfs_rq: "task_struct", "se.cfs_rq";
     /// Runs after a wait.
     pcount: "task_struct", "sched_info.pcount";
-    /// Time waited.
-    run_delay: "task_struct", "sched_info.run_delay";
-    /// When it was last queued, on its run queue's clock; 0 when it is not waiting.
-    last_queued: "task_struct", "sched_info.last_queued";
     /// Lowest address of the kernel stack.
     stack: "task_struct", "stack";
     /// Saved kernel stack pointer, while switched out.
@@ -87,10 +92,6 @@ offsets! {
     signal: "task_struct", "signal";
     /// Set of cgroups.
     cgroups: "task_struct", "cgroups";
-    /// The CPU's run queue.
-    cfs_rq_rq: "cfs_rq", "rq";
-    /// The run queue's clock.
-    rq_clock: "rq", "clock";
     /// Real uid.
     cred_uid: "cred", "uid.val";
     /// Threads in the group.

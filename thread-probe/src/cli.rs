@@ -98,9 +98,24 @@ pub struct ProbeOptions {
     /// Let the eBPF programs log what is rare (a failed clone, a full ring buffer), at level info and warn
     #[arg(long)]
     pub ebpf_log: bool,
+    /// How to see clones that fail and how long others take
+    #[arg(long, value_enum, default_value_t)]
+    pub clone_probe: CloneProbe,
     /// How processes are grouped.
     #[command(flatten)]
     pub groups: GroupOptions,
+}
+
+/// How to see clones that fail and how long others take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum CloneProbe {
+    /// At kernel_clone where the kernel allows it, else at the system calls' tracepoints
+    #[default]
+    Auto,
+    /// Only at kernel_clone: tracepoints cost every system call of the host some nanoseconds
+    Fexit,
+    /// Not at all
+    Off,
 }
 
 /// Options of `serve`.

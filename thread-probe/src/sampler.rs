@@ -50,7 +50,7 @@ impl Sampler {
     /// # Errors
     /// What the host lacks.
     pub fn start(options: &ProbeOptions) -> Result<(Self, Model)> {
-        let mut probe = Probe::load(LoadOptions { log: options.ebpf_log })?;
+        let mut probe = Probe::load(LoadOptions { log: options.ebpf_log, clone_probe: options.clone_probe })?;
         let groups = &options.groups;
         let mut ledger = Ledger::new(Grouper::new(groups.group_by), groups.max_groups as usize, groups.group_retention);
         let started = Instant::now();

@@ -66,9 +66,10 @@ pub(crate) fn test() -> Result<()> {
 ///
 /// # Errors
 /// The build or a measurement failed.
-pub(crate) fn bench() -> Result<()> {
+pub(crate) fn bench(parts: &[String]) -> Result<()> {
     setup()?;
-    succeed(&mut as_root(&executable(&["bench", "--package", "thread-probe", "--no-run", "--bench", "cost"], "cost")?))
+    let program = executable(&["bench", "--package", "thread-probe", "--no-run", "--bench", "cost"], "cost")?;
+    succeed(as_root(&program).args(parts))
 }
 
 /// Builds one of thread-probe's integration tests.

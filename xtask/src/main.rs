@@ -35,7 +35,11 @@ enum Command {
     /// Lint the eBPF programs, with warnings denied
     ClippyEbpf,
     /// Measure what thread-probe costs, as root: switches, scans, the daemon (some five minutes)
-    Bench,
+    Bench {
+        /// Only these: switches, scan, daemon
+        #[arg(value_parser = ["switches", "scan", "daemon"])]
+        parts: Vec<String>,
+    },
     /// Run the kernel tests on Debian's stock kernels, in emulated machines
     Vm(vm::Options),
 }
@@ -56,7 +60,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Run { arguments } => return build::run(&arguments),
         Command::Test => build::test()?,
         Command::ClippyEbpf => build::clippy_ebpf()?,
-        Command::Bench => build::bench()?,
+        Command::Bench { parts } => build::bench(&parts)?,
         Command::Vm(options) => vm::run(&options)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -12,16 +12,26 @@ mod sysctl;
 use anyhow::{Result, ensure};
 
 fn main() -> Result<()> {
-    let mut args = std::env::args().skip(1);
-    if args.next().as_deref() == Some(load::ROLE) {
-        return load::play(&args.collect::<Vec<_>>());
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if let [role, args @ ..] = args.as_slice()
+        && role == load::ROLE
+    {
+        return load::play(args);
     }
     ensure!(nix::unistd::geteuid().is_root(), "measuring eBPF needs root: run `cargo xtask bench`");
     println!("Linux {}, {} CPUs\n", nix::sys::utsname::uname()?.release().to_string_lossy(), cpus()?);
-    switches::measure()?;
-    scan::measure()?;
-    daemon::measure()
+    let parts: [(&str, Measure); 3] =
+        [("switches", switches::measure), ("scan", scan::measure), ("daemon", daemon::measure)];
+    for (name, measure) in parts {
+        // All of them, or those that are named.
+        if args.iter().all(|arg| arg.starts_with('-')) || args.iter().any(|arg| arg == name) {
+            measure()?;
+        }
+    }
+    Ok(())
 }
+
+type Measure = fn() -> Result<()>;
 
 fn cpus() -> Result<usize> {
     Ok(std::thread::available_parallelism()?.get())

@@ -12,7 +12,7 @@ use aya::{
     programs::{BtfTracePoint, loaded_programs},
 };
 use thread_probe::{
-    cli::{GroupOptions, ProbeOptions},
+    cli::{CloneProbe, GroupOptions, ProbeOptions},
     grouping::GroupBy,
     sampler::Sampler,
 };
@@ -29,7 +29,7 @@ const REPEATS: usize = 7;
 enum Watcher {
     Nobody,
     Empty,
-    ThreadProbe,
+    ThreadProbe(CloneProbe),
     Runqlat,
 }
 
@@ -55,7 +55,8 @@ const RUNQLAT: &str = "/usr/sbin/runqlat";
 
 impl Watcher {
     fn all() -> Vec<Self> {
-        let mut all = vec![Self::Nobody, Self::Empty, Self::ThreadProbe];
+        let mut all =
+            vec![Self::Nobody, Self::Empty, Self::ThreadProbe(CloneProbe::Fexit), Self::ThreadProbe(CloneProbe::Auto)];
         if Path::new(RUNQLAT).exists() {
             all.push(Self::Runqlat);
         }
@@ -66,7 +67,8 @@ impl Watcher {
         match self {
             Self::Nobody => "no program",
             Self::Empty => "empty program",
-            Self::ThreadProbe => "thread-probe",
+            Self::ThreadProbe(CloneProbe::Auto) => "thread-probe, clones as this kernel allows",
+            Self::ThreadProbe(_) => "thread-probe, no tracepoints on system calls",
             Self::Runqlat => "runqlat -P",
         }
     }
@@ -75,7 +77,10 @@ impl Watcher {
         Ok(match self {
             Self::Nobody => Watching::Nobody,
             Self::Empty => Watching::Empty { _ebpf: load_empty()? },
-            Self::ThreadProbe => Watching::ThreadProbe { _sampler: Box::new(Sampler::start(&probe_options())?.0) },
+            Self::ThreadProbe(clone_probe) => {
+                let options = ProbeOptions { clone_probe, ..probe_options() };
+                Watching::ThreadProbe { _sampler: Box::new(Sampler::start(&options)?.0) }
+            }
             Self::Runqlat => {
                 let mut command = Command::new(RUNQLAT);
                 let child = command.args(["-P", "3600"]).stdout(Stdio::null()).spawn().context("starting runqlat")?;
@@ -88,7 +93,7 @@ impl Watcher {
 
 pub fn probe_options() -> ProbeOptions {
     let groups = GroupOptions { group_by: GroupBy::Comm, max_groups: 500, group_retention: Duration::from_secs(600) };
-    ProbeOptions { user: None, ebpf_log: false, groups }
+    ProbeOptions { user: None, ebpf_log: false, clone_probe: CloneProbe::Auto, groups }
 }
 
 fn load_empty() -> Result<Ebpf> {

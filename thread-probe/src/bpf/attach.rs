@@ -11,6 +11,8 @@ use aya::{
 };
 use serde::Serialize;
 
+use crate::cli::CloneProbe;
+
 use super::{
     privileges::TracefsMount,
     requirements::{LoadError, chain},
@@ -109,21 +111,21 @@ pub(super) fn iter_program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result
 /// Attaches the clone programs: to `kernel_clone` itself where the kernel allows it, as that costs nothing elsewhere,
 /// else to the tracepoints of its system calls, which put every system call of the host on the slow path; else
 /// nowhere, and all but clone failures and durations still works.
-pub(super) fn clone(ebpf: &mut Ebpf, btf: &Btf) -> (AttachedProgram, SlowToDetach) {
-    let name = "clone";
+pub(super) fn clone(ebpf: &mut Ebpf, btf: &Btf, wanted: CloneProbe) -> (AttachedProgram, SlowToDetach) {
+    let at = |source, reason| AttachedProgram { program: "clone", source, reason };
+    if wanted == CloneProbe::Off {
+        return (at(Source::None, "--clone-probe off".to_owned()), SlowToDetach::default());
+    }
     let refused = match clone_fexit(ebpf, btf) {
-        Ok(()) => return (AttachedProgram::new(name, Source::Fexit), SlowToDetach(Vec::new())),
-        Err(error) => error,
+        Ok(()) => return (at(Source::Fexit, String::new()), SlowToDetach::default()),
+        Err(error) => format!("no fexit: {error}"),
     };
+    if wanted == CloneProbe::Fexit {
+        return (at(Source::None, refused), SlowToDetach::default());
+    }
     match clone_tracepoints(ebpf) {
-        Ok(links) => {
-            let reason = format!("no fexit: {refused}");
-            (AttachedProgram { program: name, source: Source::Tracepoint, reason }, links)
-        }
-        Err(error) => {
-            let reason = format!("no fexit: {refused}; no tracepoints: {error}");
-            (AttachedProgram { program: name, source: Source::None, reason }, SlowToDetach(Vec::new()))
-        }
+        Ok(links) => (at(Source::Tracepoint, refused), links),
+        Err(error) => (at(Source::None, format!("{refused}; no tracepoints: {error}")), SlowToDetach::default()),
     }
 }
 

@@ -25,6 +25,7 @@ use super::{
     requirements::{self, LoadError, chain},
     scan,
 };
+use crate::cli::CloneProbe;
 use crate::sample::{HostCounters, Observation, ThreadCost};
 
 /// The object that build.rs compiled.
@@ -50,10 +51,13 @@ const MUST_RUN: [&str; 3] = ["sched_process_free", "sched_wakeup_new", SWITCH];
 pub struct LoadOptions {
     /// Let the programs log what is rare: a failed clone, a full ring.
     pub log: bool,
+    /// How to see clones.
+    pub clone_probe: CloneProbe,
 }
 
 /// The programs, loaded. Dropping it detaches them.
 pub struct Probe {
+    options: LoadOptions,
     ebpf: Ebpf,
     /// The kernel's types, for programs still to be loaded; many megabytes.
     btf: Option<Btf>,
@@ -89,6 +93,7 @@ impl Probe {
         }
         programs.push(attach::iter(&mut ebpf, &btf, SCAN)?);
         Ok(Self {
+            options,
             ended: map(&mut ebpf, "ENDED")?,
             lost: map(&mut ebpf, "LOST")?,
             orphans: map(&mut ebpf, "ORPHANS")?,
@@ -115,7 +120,7 @@ impl Probe {
         for name in MUST_RUN {
             self.missed.include(attach::tp_btf_fd(&mut self.ebpf, name)?)?;
         }
-        let (clone, links) = attach::clone(&mut self.ebpf, &btf);
+        let (clone, links) = attach::clone(&mut self.ebpf, &btf, self.options.clone_probe);
         if let Some(fd) = attach::clone_exit_fd(&mut self.ebpf, clone.source)? {
             self.missed.include(fd)?;
         }

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use thread_probe::{
-    cli::{GroupOptions, ProbeOptions},
+    cli::{CloneProbe, GroupOptions, ProbeOptions},
     grouping::GroupBy,
     model::{Group, Model, Process, Thread},
     sampler::Sampler,
@@ -38,7 +38,9 @@ impl Probe {
         if sampler.is_none() {
             let groups =
                 GroupOptions { group_by: GroupBy::Comm, max_groups: 5000, group_retention: Duration::from_secs(600) };
-            *sampler = Some(Sampler::start(&ProbeOptions { user: None, ebpf_log: false, groups })?.0);
+            *sampler = Some(
+                Sampler::start(&ProbeOptions { user: None, ebpf_log: false, clone_probe: CloneProbe::Auto, groups })?.0,
+            );
         }
         Ok(Self(sampler))
     }
