@@ -422,6 +422,7 @@ fn lost_counts(host: &HostCounters, ledger: LedgerLosses) -> Vec<LostCount> {
         ("counter_backwards", ledger.counter_backwards),
         ("malformed_record", host.malformed_records),
         ("program_skipped", host.missed_runs),
+        ("clone_return_not_seen", host.missed_clone_returns),
     ];
     programs.chain(own.map(|(reason, count)| LostCount { reason, count })).collect()
 }

@@ -43,6 +43,8 @@ pub struct HostCounters {
     pub malformed_records: u64,
     /// Runs of a program that the kernel skipped.
     pub missed_runs: u64,
+    /// The same of the program on the return of a clone, which does something only for one that failed.
+    pub missed_clone_returns: u64,
     /// What could not be sent with a record.
     pub orphans: Counters,
     /// Successful clones by duration.
@@ -57,6 +59,7 @@ impl Default for HostCounters {
             lost: [0; Lost::ALL.len()],
             malformed_records: 0,
             missed_runs: 0,
+            missed_clone_returns: 0,
             orphans: Counters::default(),
             clone_duration_buckets: [0; BUCKETS],
             clone_duration_sum_ns: 0,

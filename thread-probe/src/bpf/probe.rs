@@ -70,6 +70,7 @@ pub struct Probe {
     programs: Vec<AttachedProgram>,
     slow_links: SlowToDetach,
     missed: MissedRuns,
+    missed_clones: MissedRuns,
     malformed: u64,
 }
 
@@ -105,6 +106,7 @@ impl Probe {
             programs,
             slow_links: SlowToDetach::default(),
             missed: MissedRuns::default(),
+            missed_clones: MissedRuns::default(),
             malformed: 0,
         })
     }
@@ -122,7 +124,7 @@ impl Probe {
         }
         let (clone, links) = attach::clone(&mut self.ebpf, &btf, self.options.clone_probe);
         if let Some(fd) = attach::clone_exit_fd(&mut self.ebpf, clone.source)? {
-            self.missed.include(fd)?;
+            self.missed_clones.include(fd)?;
         }
         self.programs.push(clone);
         self.slow_links = links;
@@ -179,6 +181,7 @@ impl Probe {
             lost: sum_of_cpus(&self.lost)?,
             malformed_records: self.malformed,
             missed_runs: self.missed.total()?,
+            missed_clone_returns: self.missed_clones.total()?,
             orphans: Counters::from_array(sum_of_cpus(&self.orphans)?),
             clone_duration_buckets: duration_buckets,
             clone_duration_sum_ns: clones[BUCKETS],
