@@ -34,14 +34,10 @@ static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/thread-
 const SCAN: &str = "scan_tasks";
 const SWITCH: &str = "sched_switch";
 /// The end before the beginning: what is seen to begin must be seen to end.
-const OF_A_TASKS_LIFE: [&str; 6] = [
-    "sched_process_free",
-    "sched_process_exit",
-    "sched_process_exit_again",
-    "sched_wakeup_new",
-    "sched_process_fork",
-    "task_newtask",
-];
+const OF_A_TASKS_LIFE: [&str; 5] =
+    ["sched_process_free", "sched_process_exit", "sched_process_exit_again", "sched_process_fork", "task_newtask"];
+/// What counts in a thread's storage, which each has only after the first scan.
+const AFTER_THE_FIRST_SCAN: [&str; 2] = ["sched_wakeup_new", SWITCH];
 /// Programs of which a skipped run loses something. The others have a second for what the first missed, and what both
 /// missed is counted where it lacks.
 const MUST_RUN: [&str; 3] = ["sched_process_free", "sched_wakeup_new", SWITCH];
@@ -71,6 +67,7 @@ pub struct Probe {
     slow_links: SlowToDetach,
     missed: MissedRuns,
     missed_clones: MissedRuns,
+    lost_at_start: [u64; Lost::ALL.len()],
     malformed: u64,
 }
 
@@ -107,18 +104,23 @@ impl Probe {
             slow_links: SlowToDetach::default(),
             missed: MissedRuns::default(),
             missed_clones: MissedRuns::default(),
+            lost_at_start: [0; Lost::ALL.len()],
             malformed: 0,
         })
     }
 
-    /// Scans once, so that every thread has its storage, and only then attaches to the context switch and to clone.
+    /// Scans once, so that every thread has its storage, and only then attaches what counts in it.
     ///
     /// # Errors
     /// The scan failed, or the context switch can't be attached to.
     pub fn start(&mut self, sink: &mut dyn FnMut(Observation<'_>)) -> Result<(), LoadError> {
         self.scan(sink)?;
         let btf = self.btf.take().ok_or(LoadError::Missing("program left to attach"))?;
-        self.programs.push(attach::tp_btf(&mut self.ebpf, &btf, SWITCH)?);
+        // Threads that ended before the scan reached them had no storage: that is no loss.
+        self.lost_at_start = sum_of_cpus(&self.lost)?;
+        for name in AFTER_THE_FIRST_SCAN {
+            self.programs.push(attach::tp_btf(&mut self.ebpf, &btf, name)?);
+        }
         for name in MUST_RUN {
             self.missed.include(attach::tp_btf_fd(&mut self.ebpf, name)?)?;
         }
@@ -177,8 +179,12 @@ impl Probe {
         let clones = sum_of_cpus(&self.clone_duration)?;
         let mut duration_buckets = [0; BUCKETS];
         duration_buckets.copy_from_slice(&clones[..BUCKETS]);
+        let mut lost = sum_of_cpus(&self.lost)?;
+        for (count, at_start) in lost.iter_mut().zip(self.lost_at_start) {
+            *count -= at_start;
+        }
         Ok(HostCounters {
-            lost: sum_of_cpus(&self.lost)?,
+            lost,
             malformed_records: self.malformed,
             missed_runs: self.missed.total()?,
             missed_clone_returns: self.missed_clones.total()?,
