@@ -17,7 +17,7 @@ use thread_probe_ebpf::{
 
 use crate::kernel::Task;
 
-/// Bytes of the ring buffer: some 6,000 records.
+/// Bytes of the ring buffer: 5,000 whole records, 14,000 short ones.
 const RING_BYTES: usize = 4 << 20;
 
 /// One [`TaskStorage`] per task. Written by the task's own creation, switches and clones, and by the scan (`sent`);
@@ -25,7 +25,7 @@ const RING_BYTES: usize = 4 << 20;
 #[btf_map]
 pub(crate) static TASKS: TaskStorageMap<TaskStorage> = TaskStorageMap::new();
 
-/// Final records. Written when a task is freed; read, and so deleted, by the daemon.
+/// Final records: whole ones and [`thread_probe_ebpf::record::ShortRecord`]s. Written when a task is freed; read, and so deleted, by the daemon.
 #[btf_map]
 pub(crate) static ENDED: RingBuf<ThreadRecord, RING_BYTES> = RingBuf::new();
 

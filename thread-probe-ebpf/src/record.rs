@@ -168,6 +168,39 @@ pub struct ThreadRecord {
     pub waits: Waits,
 }
 
+/// Words of a histogram, of two buckets each, that a [`ShortRecord`] has room for.
+pub const SHORT_WORDS: usize = 8;
+
+/// The final record of a thread that does not lead its group and whose histogram has few buckets that are not empty,
+/// as most threads' have: a third of a [`ThreadRecord`], so that the ring holds the threads of a large process that
+/// ends.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShortRecord {
+    /// The part every thread has.
+    pub thread: Thread,
+    /// Where each of the words stands in the histogram.
+    pub indices: [u8; SHORT_WORDS],
+    /// Two buckets a word; a word of 0 stands for nothing.
+    pub words: [u64; SHORT_WORDS],
+}
+
+impl ShortRecord {
+    /// The histogram.
+    pub fn waits(&self) -> Waits {
+        let mut waits = Waits::default();
+        for (index, word) in self.indices.iter().zip(self.words) {
+            let [a, b, c, d, e, f, g, h] = word.to_ne_bytes();
+            let counts = [u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h])];
+            let buckets = waits.buckets.iter_mut().skip(usize::from(*index) * 2);
+            for (bucket, count) in buckets.zip(counts) {
+                *bucket += count;
+            }
+        }
+        waits
+    }
+}
+
 // No padding anywhere: each struct is as large as its fields.
 const _: () = assert!(size_of::<Head>() == 16);
 const _: () = assert!(size_of::<Counters>() == 14 * 8);
@@ -175,5 +208,23 @@ const _: () = assert!(size_of::<Thread>() == 16 + 8 + 3 * 8 + 4 * 4 + 8 + COMM_B
 const _: () = assert!(size_of::<Process>() == 4 * 4 + 6 * 8 + EXE_BYTES);
 const _: () = assert!(size_of::<Waits>() == 4 * BUCKETS);
 const _: () = assert!(size_of::<ThreadRecord>() == size_of::<Thread>() + size_of::<Process>() + size_of::<Waits>());
-// The thread and process parts are built on the BPF stack, which has 512 bytes.
-const _: () = assert!(size_of::<Thread>() + size_of::<Process>() < 400);
+const _: () = assert!(size_of::<ShortRecord>() == size_of::<Thread>() + SHORT_WORDS + 8 * SHORT_WORDS);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_record_gives_back_the_buckets_it_was_made_of() {
+        let mut expected = Waits::default();
+        let mut record = ShortRecord::default();
+        for (slot, word) in [0, 5, 6, 63].into_iter().enumerate() {
+            let counts = [slot as u32, u32::MAX - slot as u32];
+            expected.buckets[word * 2..][..2].copy_from_slice(&counts);
+            record.indices[slot] = word as u8;
+            // SAFETY: the same size, and nothing but integers.
+            record.words[slot] = unsafe { core::mem::transmute::<[u32; 2], u64>(counts) };
+        }
+        assert_eq!(record.waits(), expected);
+    }
+}

@@ -24,6 +24,9 @@ pub struct TaskStorage {
     pub processes_created: u64,
     /// Clones of this task that failed, by errno.
     pub clone_failures: [u64; crate::names::CloneErrno::ALL.len()],
+    /// How many words of `waits` are not 0. Counted in memory as the task is freed: the verifier would follow every value
+    /// that a register could have.
+    pub occupied_words: u64,
     /// How long it waited for a CPU, each time.
     pub waits: Waits,
     /// What the last scan wrote of this task.
@@ -36,6 +39,6 @@ pub struct TaskStorage {
     pub sent_once: u32,
 }
 
-const _: () = assert!(size_of::<TaskStorage>() == 8 * 8 + 6 * 8 + 512 + 14 * 8 + 16 + 8);
+const _: () = assert!(size_of::<TaskStorage>() == 9 * 8 + 6 * 8 + 512 + 14 * 8 + 16 + 8);
 // With the kernel's own element header it stays within the 1 kB slab.
 const _: () = assert!(size_of::<TaskStorage>() <= 900);

@@ -12,7 +12,7 @@ use thread_probe_ebpf::{
     names::{CloneErrno, Lost},
     record::{
         COUNTERS, Counters, Head, PART_END_SEEN, PART_ENDED, PART_PROCESS, PART_STORAGE, PART_THREAD, PART_WAITS,
-        Process, Thread, ThreadRecord,
+        Process, SHORT_WORDS, ShortRecord, Thread, ThreadRecord, Waits,
     },
     storage::TaskStorage,
 };
@@ -86,39 +86,120 @@ pub(crate) fn exiting(task: Task) {
 /// A task is about to be freed: its counters are final. Sends its record, filled as the scan fills it.
 #[inline(always)]
 pub(crate) fn freed<C: EbpfContext>(context: &C, task: Task) {
-    let storage = TASKS.get(task);
+    let mut storage = TASKS.get(task);
+    let leads = task.pid() == task.tgid();
+    let short = match &mut storage {
+        Some(storage) if !leads => has_few_waits(storage),
+        _ => false,
+    };
+    let sent = match &mut storage {
+        Some(storage) if short => send_short(task, storage),
+        _ => send_whole(task, storage.as_deref()),
+    };
+    let storage = storage.as_deref();
     if storage.is_none() {
         lost(Lost::RecordWithoutHistogram);
     }
-    let storage = storage.as_deref();
-    let Some(mut entry) = ENDED.reserve(0) else {
+    if !sent {
         lost(Lost::RingFull);
         give_up(task, storage);
         warn!(context, "ring buffer full: the end of thread {} was not sent", task.pid());
-        return;
+    }
+}
+
+/// Two buckets of a task's histogram.
+#[inline(always)]
+fn word_of_waits(storage: &TaskStorage, word: usize) -> u64 {
+    // SAFETY: callers pass less than the histogram has.
+    unsafe { (&raw const storage.waits).cast::<u64>().add(word).read_volatile() }
+}
+
+const WORDS_OF_WAITS: usize = size_of::<Waits>() / 8;
+
+/// Whether the histogram fits a short record. Leaves in the storage how many words of it are not 0.
+#[inline(always)]
+fn has_few_waits(storage: &mut TaskStorage) -> bool {
+    let occupied = &raw mut storage.occupied_words;
+    // SAFETY: the task's own storage, which nobody else writes any more.
+    unsafe {
+        occupied.write_volatile(0);
+        for word in 0..WORDS_OF_WAITS {
+            if word_of_waits(storage, word) != 0 {
+                occupied.write_volatile(occupied.read_volatile() + 1);
+            }
+        }
+        occupied.read_volatile() <= SHORT_WORDS as u64
+    }
+}
+
+#[inline(always)]
+fn send_short(task: Task, storage: &mut TaskStorage) -> bool {
+    let Some(mut entry) = ENDED.reserve_untyped::<ShortRecord>(0) else {
+        return false;
     };
-    let record: *mut ThreadRecord = entry.as_mut_ptr();
-    let mut parts = PART_THREAD | PART_PROCESS | PART_WAITS | PART_ENDED;
-    let mut ended_ns = 0;
+    let record: *mut ShortRecord = entry.as_mut_ptr();
     // SAFETY: the reservation is a whole record, aligned to 8 bytes; every byte of it is written here.
     unsafe {
-        if let Some(storage) = storage {
-            ended_ns = storage.ended_ns;
-            parts |= PART_STORAGE;
-            if ended_ns == 0 {
-                lost(Lost::EndNotSeen);
-            } else {
-                parts |= PART_END_SEEN;
+        fill_ended(&raw mut (*record).thread, task, Some(storage));
+        zero_words(&raw mut (*record).indices);
+        zero_words(&raw mut (*record).words);
+        let (indices, words) = ((&raw mut (*record).indices).cast::<u8>(), (&raw mut (*record).words).cast::<u64>());
+        let left = &raw mut storage.occupied_words;
+        for word in 0..WORDS_OF_WAITS {
+            let value = word_of_waits(storage, word);
+            if value != 0 {
+                let slot = left.read_volatile().wrapping_sub(1);
+                left.write_volatile(slot);
+                indices.add(slot as usize % SHORT_WORDS).write_volatile(word as u8);
+                words.add(slot as usize % SHORT_WORDS).write_volatile(value);
             }
-            copy_words(&raw const storage.waits, &raw mut (*record).waits);
-        } else {
-            zero_words(&raw mut (*record).waits);
         }
-        fill_thread(&raw mut (*record).thread, task, storage, parts);
-        fill_process(&raw mut (*record).process, task);
-        (*record).thread.ended_ns = if ended_ns == 0 { boot_ns() } else { ended_ns };
     }
     entry.submit(wakeup_flag());
+    true
+}
+
+#[inline(always)]
+fn send_whole(task: Task, storage: Option<&TaskStorage>) -> bool {
+    let Some(mut entry) = ENDED.reserve(0) else {
+        return false;
+    };
+    let record: *mut ThreadRecord = entry.as_mut_ptr();
+    // SAFETY: the reservation is a whole record, aligned to 8 bytes; every byte of it is written here.
+    unsafe {
+        fill_ended(&raw mut (*record).thread, task, storage);
+        fill_process(&raw mut (*record).process, task);
+        match storage {
+            Some(storage) => copy_words(&raw const storage.waits, &raw mut (*record).waits),
+            None => zero_words(&raw mut (*record).waits),
+        }
+    }
+    entry.submit(wakeup_flag());
+    true
+}
+
+/// Fills the part of a thread that ended.
+///
+/// # Safety
+/// `thread` points to a whole one.
+#[inline(always)]
+unsafe fn fill_ended(thread: *mut Thread, task: Task, storage: Option<&TaskStorage>) {
+    let mut parts = PART_THREAD | PART_WAITS | PART_ENDED;
+    let mut ended_ns = 0;
+    if let Some(storage) = storage {
+        ended_ns = storage.ended_ns;
+        parts |= PART_STORAGE;
+        if ended_ns == 0 {
+            lost(Lost::EndNotSeen);
+        } else {
+            parts |= PART_END_SEEN;
+        }
+    }
+    // SAFETY: the caller's.
+    unsafe {
+        fill_thread(thread, task, storage, parts);
+        (*thread).ended_ns = if ended_ns == 0 { boot_ns() } else { ended_ns };
+    }
 }
 
 /// Adds what the scan has not sent yet to the orphans.
@@ -144,7 +225,7 @@ fn give_up(task: Task, storage: Option<&TaskStorage>) {
     }
 }
 
-/// Wakes the daemon when the ring is half full, and only then: it drains on its own clock otherwise.
+/// Wakes the daemon when the ring is a quarter full, and only then: it drains on its own clock otherwise.
 #[inline(always)]
 fn wakeup_flag() -> u64 {
     const BPF_RB_NO_WAKEUP: u64 = 1;
@@ -155,7 +236,7 @@ fn wakeup_flag() -> u64 {
     // SAFETY: the map is a ring buffer.
     let (pending, size) =
         unsafe { (bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA), bpf_ringbuf_query(ring, BPF_RB_RING_SIZE)) };
-    if pending > size / 2 { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP }
+    if pending > size / 4 { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP }
 }
 
 /// `struct bpf_iter__task`.

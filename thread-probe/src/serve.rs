@@ -107,9 +107,9 @@ async fn sample_loop(
         tokio::select! {
             biased;
             _ = &mut stopped => return Ok(()),
-            half_full = ring.readable() => {
+            due = ring.readable() => {
                 sampler.drain();
-                half_full.context("waiting for the ring buffer failed")?.clear_ready();
+                due.context("waiting for the ring buffer failed")?.clear_ready();
             }
             _ = ticks.tick() => {
                 models.send_replace(Published::new(sampler.sample()?));

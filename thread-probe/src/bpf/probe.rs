@@ -163,7 +163,7 @@ impl Probe {
         records
     }
 
-    /// A descriptor that becomes readable when the ring is half full.
+    /// A descriptor that becomes readable when the ring is a quarter full.
     ///
     /// # Errors
     /// No descriptor is free.

@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 
 use thread_probe_ebpf::record::{
-    Head, PART_ENDED, PART_PROCESS, PART_THREAD, PART_WAITS, Process, Thread, ThreadRecord, Waits,
+    Head, PART_ENDED, PART_PROCESS, PART_THREAD, PART_WAITS, Process, ShortRecord, Thread, ThreadRecord, Waits,
 };
 
 use crate::sample::{Observation, ThreadObservation};
@@ -26,6 +26,8 @@ unsafe impl Plain for Process {}
 unsafe impl Plain for Waits {}
 // SAFETY: as above.
 unsafe impl Plain for ThreadRecord {}
+// SAFETY: as above.
+unsafe impl Plain for ShortRecord {}
 
 /// Takes a part off the front of `bytes`; `None` if they are too few.
 fn take<T: Plain>(bytes: &mut &[u8]) -> Option<T> {
@@ -77,20 +79,20 @@ fn parse_alive(bytes: &[u8], sink: &mut dyn FnMut(Observation<'_>)) -> Option<us
     Some(bytes.len() - rest.len())
 }
 
-/// Parses one record of the ring; false if it is not one.
+/// Parses one record of the ring, whole or short; false if it is neither.
 pub(super) fn parse_ended(mut bytes: &[u8], sink: &mut dyn FnMut(Observation<'_>)) -> bool {
-    let Some(record) = take::<ThreadRecord>(&mut bytes) else {
-        return false;
+    let (thread, process, waits) = if bytes.len() == size_of::<ShortRecord>() {
+        let Some(record) = take::<ShortRecord>(&mut bytes) else { return false };
+        (record.thread, None, record.waits())
+    } else {
+        let Some(record) = take::<ThreadRecord>(&mut bytes) else { return false };
+        let leads = record.thread.head.tid == record.thread.tgid;
+        (record.thread, leads.then_some(record.process), record.waits)
     };
-    if record.thread.head.parts & PART_ENDED == 0 {
+    if thread.head.parts & PART_ENDED == 0 {
         return false;
     }
-    let leads = record.thread.head.tid == record.thread.tgid;
-    sink(Observation::Ended(ThreadObservation {
-        thread: &record.thread,
-        process: leads.then_some(&record.process),
-        waits: Some(&record.waits),
-    }));
+    sink(Observation::Ended(ThreadObservation { thread: &thread, process: process.as_ref(), waits: Some(&waits) }));
     true
 }
 
@@ -156,6 +158,8 @@ mod tests {
     fn a_ring_record_that_is_no_final_one_is_refused() {
         let mut record = ThreadRecord { thread: thread(1, PART_ENDED), ..ThreadRecord::default() };
         assert!(parse_ended(&bytes_of(&record), &mut |_| {}));
+        let short = ShortRecord { thread: record.thread, ..ShortRecord::default() };
+        assert!(parse_ended(&bytes_of(&short), &mut |_| {}));
         record.thread.head.parts = PART_THREAD;
         assert!(!parse_ended(&bytes_of(&record), &mut |_| {}));
         assert!(!parse_ended(&[0; 16], &mut |_| {}));

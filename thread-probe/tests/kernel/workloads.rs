@@ -55,7 +55,7 @@ impl Workload {
         line.split_whitespace().map(|word| word.parse().with_context(|| format!("workload said {line:?}"))).collect()
     }
 
-    /// The same, while the probe takes in what ends, as the daemon does: when the ring is half full.
+    /// The same, while the probe takes in what ends, as the daemon does: when the ring is a quarter full.
     pub fn facts_while_draining(&mut self, probe: &mut Probe) -> Result<Vec<u64>> {
         let ring = probe.ring_fd()?;
         loop {
