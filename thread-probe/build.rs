@@ -4,6 +4,7 @@ use std::{
     env,
     ffi::OsString,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use anyhow::{Context as _, Result, anyhow};
@@ -24,6 +25,10 @@ fn main() -> Result<()> {
         println!("cargo::error=the eBPF programs need bpf-linker, which is not there: run `cargo xtask setup`");
         return Ok(());
     }
+    if !has_rust_src() {
+        println!("cargo::error=the eBPF programs need the toolchain's component rust-src: run `cargo xtask setup`");
+        return Ok(());
+    }
     // SAFETY: a build script has one thread. RUSTC_BOOTSTRAP lets the pinned stable compiler build `core` for the BPF
     // target; it is set here so that it reaches the nested build and nothing else.
     unsafe {
@@ -38,8 +43,15 @@ fn main() -> Result<()> {
         no_default_features: false,
         features: &["programs"],
     };
-    aya_build::build_ebpf([package], Toolchain::Custom(TOOLCHAIN))
-        .context("the eBPF programs did not build; if it says that rust-src is missing, run `cargo xtask setup`")
+    aya_build::build_ebpf([package], Toolchain::Custom(TOOLCHAIN)).context("the eBPF programs did not build")
+}
+
+/// Whether the sources of `core` are there, with the compiler that cargo uses.
+fn has_rust_src() -> bool {
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let sysroot =
+        Command::new(rustc).args(["--print", "sysroot"]).output().map(|output| output.stdout).unwrap_or_default();
+    Path::new(String::from_utf8_lossy(&sysroot).trim()).join("lib/rustlib/src/rust/library/core").exists()
 }
 
 fn search_path(tools: &Path) -> Result<OsString> {

@@ -32,7 +32,7 @@ pub(crate) fn succeeded(creator: &mut TaskStorage) {
     if creator.clone_started_ns == 0 {
         return;
     }
-    let duration = boot_ns() - creator.clone_started_ns;
+    let duration = boot_ns().saturating_sub(creator.clone_started_ns);
     creator.clone_started_ns = 0;
     if let Some(histogram) = CLONE_DURATION.get_ptr_mut(0) {
         // SAFETY: this CPU's slot, and both indices are within the array.

@@ -103,7 +103,7 @@ fn clone_exit_fexit(context: FExitContext) -> i32 {
     0
 }
 
-/// `sys_enter_clone`, `_clone3`, `_fork`, `_vfork`.
+/// `sys_enter_clone`, `_clone3`.
 #[tracepoint]
 fn clone_enter_syscall(_context: TracePointContext) -> u32 {
     clone::entered();

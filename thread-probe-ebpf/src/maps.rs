@@ -48,6 +48,11 @@ pub(crate) static CLONE_DURATION: PerCpuArray<[u64; BUCKETS + 1], 1> = PerCpuArr
 #[btf_map]
 pub(crate) static SCRATCH: PerCpuArray<[ThreadRecord; 2], 1> = PerCpuArray::new();
 
+/// What the storage of a task starts as that was there before the probe. Written and read within one run of the scan;
+/// never deleted.
+#[btf_map]
+pub(crate) static ADOPTED: PerCpuArray<TaskStorage, 1> = PerCpuArray::new();
+
 /// A map of task-local storage, which aya-ebpf does not have: the BTF that the loader reads is the layout below.
 #[repr(C)]
 pub(crate) struct TaskStorageMap<T> {

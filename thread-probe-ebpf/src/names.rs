@@ -6,7 +6,7 @@
 pub enum Lost {
     /// A thread was switched in that has no storage: its wait is in `run_delay` but not in the histogram.
     StorageMissing = 0,
-    /// Storage could not be allocated when a thread was created; the next scan tries again.
+    /// Storage could not be allocated when a thread was created; `sched_process_fork` and the next scan try again.
     StorageNotCreated = 1,
     /// `run_delay` went backwards between two switches of one thread; the wait is not in the histogram.
     ImpossibleWait = 2,

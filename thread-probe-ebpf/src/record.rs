@@ -8,7 +8,7 @@ use crate::{histogram::BUCKETS, names::CloneErrno};
 
 /// The record has the fields after [`Head`]; without it everything but the head is as in the last record.
 pub const PART_THREAD: u32 = 1 << 0;
-/// The thread leads its group: the [`Process`] part is filled.
+/// The [`Process`] part is filled. In the scan's stream, only that of a thread that leads its group is.
 pub const PART_PROCESS: u32 = 1 << 1;
 /// The [`Waits`] are filled; without it they are as in the last record, or empty if there was none.
 pub const PART_WAITS: u32 = 1 << 2;

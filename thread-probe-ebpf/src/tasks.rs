@@ -20,7 +20,7 @@ use thread_probe_ebpf::{
 use crate::{
     clone,
     kernel::{Comm, RLIMIT_AS, RLIMIT_NPROC, RLIMIT_STACK, Task},
-    maps::{ENDED, SCRATCH, TASKS, lost, orphan},
+    maps::{ADOPTED, ENDED, SCRATCH, TASKS, lost, orphan},
 };
 
 /// Index of `threads_created` in [`Counters`].
@@ -168,6 +168,7 @@ fn send_whole(task: Task, storage: Option<&TaskStorage>) -> bool {
     // SAFETY: the reservation is a whole record, aligned to 8 bytes; every byte of it is written here.
     unsafe {
         fill_ended(&raw mut (*record).thread, task, storage);
+        (*record).thread.head.parts |= PART_PROCESS;
         fill_process(&raw mut (*record).process, task);
         match storage {
             Some(storage) => copy_words(&raw const storage.waits, &raw mut (*record).waits),
@@ -202,9 +203,12 @@ unsafe fn fill_ended(thread: *mut Thread, task: Task, storage: Option<&TaskStora
     }
 }
 
-/// Adds what the scan has not sent yet to the orphans.
+/// Adds what the scan has not sent yet to the orphans. Without storage nobody knows what that is.
 #[inline(always)]
 fn give_up(task: Task, storage: Option<&TaskStorage>) {
+    let Some(storage) = storage else {
+        return;
+    };
     let Some(record) = SCRATCH.get_ptr_mut(0) else {
         return;
     };
@@ -212,13 +216,13 @@ fn give_up(task: Task, storage: Option<&TaskStorage>) {
     // softirq, so it uses the slot's second record.
     let counters = unsafe {
         let record = &raw mut (*record)[1].thread;
-        fill_thread(record, task, storage, 0);
+        fill_thread(record, task, Some(storage), 0);
         (&raw const (*record).counters).cast::<u64>()
     };
     for index in 0..COUNTERS {
         // SAFETY: within the counters, which are nothing but u64.
         let (last, sent) = unsafe {
-            let sent = storage.map_or(0, |storage| (&raw const storage.sent).cast::<u64>().add(index).read_volatile());
+            let sent = (&raw const storage.sent).cast::<u64>().add(index).read_volatile();
             (counters.add(index).read_volatile(), sent)
         };
         orphan(index, last.wrapping_sub(sent));
@@ -268,20 +272,24 @@ pub(crate) fn scan(context: *const IterContext) {
     let leads = task.pid() == task.tgid();
     let parts = PART_THREAD | if leads { PART_PROCESS } else { 0 };
     let Some(storage) = TASKS.get(task).or_else(|| adopt(task)) else {
-        write_record(seq, record, task, None, parts);
+        // SAFETY: a whole record.
+        unsafe { fill_thread(&raw mut (*record).thread, task, None, parts) };
+        write_record(seq, record, task, parts);
         return;
     };
     if !leads && is_as_sent(task, storage) {
         write(seq, &Head { task: task.0 as u64, parts: PART_STORAGE, tid: task.pid() });
         return;
     }
-    let runs = task.pcount();
-    let waits = if storage.sent_once == 0 || runs != storage.sent.runs { PART_WAITS } else { 0 };
+    // SAFETY: a whole record.
+    let waits = unsafe {
+        fill_thread(&raw mut (*record).thread, task, Some(storage), parts | PART_STORAGE);
+        // By the runs of this very record: the thread may go on meanwhile, and the next record must not miss a wait.
+        if storage.sent_once == 0 || (*record).thread.counters.runs != storage.sent.runs { PART_WAITS } else { 0 }
+    };
     // On a full buffer the kernel drops what this call wrote and calls again for the same task: only what was
     // written whole counts as sent.
-    if write_record(seq, record, task, Some(storage), parts | PART_STORAGE | waits)
-        && (waits == 0 || write(seq, &storage.waits))
-    {
+    if write_record(seq, record, task, parts | PART_STORAGE | waits) && (waits == 0 || write(seq, &storage.waits)) {
         // SAFETY: both are whole counters; the record was just filled.
         unsafe { copy_words(&raw const (*record).thread.counters, &raw mut storage.sent) };
         storage.sent_comm = task.comm();
@@ -308,26 +316,24 @@ fn is_as_sent(task: Task, storage: &TaskStorage) -> bool {
 /// Storage for a task that was there before the probe, or whose storage could not be allocated when it was created.
 #[inline(always)]
 fn adopt(task: Task) -> Option<&'static mut TaskStorage> {
+    // Put in whole: from the moment it is there the context switch counts in it.
+    let initial = ADOPTED.get_ptr_mut(0)?;
     let run_delay = task.run_delay();
-    let storage = TASKS.get_or_create(task, ptr::null_mut())?;
-    storage.accounted_ns = run_delay;
-    storage.run_delay_base_ns = run_delay;
-    storage.process_start_ns = task.process_start_ns();
-    Some(storage)
+    // SAFETY: this CPU's slot; the program is not migrated and one scan runs at a time.
+    unsafe {
+        (*initial).accounted_ns = run_delay;
+        (*initial).run_delay_base_ns = run_delay;
+        (*initial).process_start_ns = task.process_start_ns();
+    }
+    TASKS.get_or_create(task, initial)
 }
 
-/// Writes the thread's part and, if it leads its group, the process's.
+/// Writes the thread's part, which is filled but for what follows it, and the process's if it is to follow.
 #[inline(always)]
-fn write_record(
-    seq: *mut seq_file,
-    record: *mut ThreadRecord,
-    task: Task,
-    storage: Option<&TaskStorage>,
-    parts: u32,
-) -> bool {
+fn write_record(seq: *mut seq_file, record: *mut ThreadRecord, task: Task, parts: u32) -> bool {
     // SAFETY: the caller passes a whole record.
     unsafe {
-        fill_thread(&raw mut (*record).thread, task, storage, parts);
+        (*record).thread.head.parts = parts;
         if !write(seq, &(*record).thread) {
             return false;
         }
@@ -384,6 +390,8 @@ unsafe fn fill_thread(thread: *mut Thread, task: Task, storage: Option<&TaskStor
 unsafe fn fill_stack(thread: *mut Thread, task: Task) {
     /// No architecture has smaller pages, and what is saved above the registers is less.
     const SMALLEST_PAGE: u64 = 4096;
+    /// Of arm64 with 64 kB pages and KASAN.
+    const LARGEST_STACK: u64 = 128 << 10;
     let stack = task.stack();
     // The verifier refuses arithmetic on a pointer but not on what was stored and read back.
     // SAFETY: the caller's.
@@ -394,7 +402,9 @@ unsafe fn fill_stack(thread: *mut Thread, task: Task) {
     };
     let top = (registers + SMALLEST_PAGE - 1) & !(SMALLEST_PAGE - 1);
     let (size, depth) = (top.wrapping_sub(stack), top.wrapping_sub(task.stack_pointer()));
-    let (size, depth) = if stack == 0 { (0, 0) } else { (size, if depth > size { 0 } else { depth }) };
+    // The stack of a task that ends may go between the two loads: then the size is none that a kernel has.
+    let is_size = stack != 0 && size <= LARGEST_STACK && size & size.wrapping_sub(1) == 0;
+    let (size, depth) = if is_size { (size, if depth > size { 0 } else { depth }) } else { (0, 0) };
     // SAFETY: the caller's.
     unsafe {
         (*thread).stack_bytes = size as u32;

@@ -87,7 +87,7 @@ impl Grouper {
 
     /// The group of a process. Kernel threads have a group by their own name, whatever the key, unless it is the user
     /// or the process id, which they have as any other.
-    pub(crate) fn name(&mut self, pid: u32, identity: &Identity) -> String {
+    pub(crate) fn name(&mut self, pid: u32, identity: &Identity, is_alive: bool) -> String {
         match self.by {
             GroupBy::User => self.user_name(identity.uid).to_string(),
             GroupBy::Pid => pid.to_string(),
@@ -95,8 +95,24 @@ impl Grouper {
             GroupBy::Comm => text(&identity.comm),
             GroupBy::Exe if identity.exe[0] == 0 => text(&identity.comm),
             GroupBy::Exe => text(&identity.exe),
-            GroupBy::Cgroup => self.cgroup(pid, identity.css_set).to_string(),
-            GroupBy::Unit => unit(&self.cgroup(pid, identity.css_set)).to_owned(),
+            GroupBy::Cgroup => self.cgroup(pid, identity.css_set, is_alive).to_string(),
+            GroupBy::Unit => unit(&self.cgroup(pid, identity.css_set, is_alive)).to_owned(),
+        }
+    }
+
+    /// The group of a process of which nothing is known but the name of a thread that ended.
+    pub(crate) fn name_without_leader(&self, pid: u32, comm: &[u8; COMM_BYTES]) -> String {
+        match self.by {
+            GroupBy::Comm | GroupBy::Exe => text(comm),
+            GroupBy::Pid => pid.to_string(),
+            GroupBy::Cgroup | GroupBy::Unit | GroupBy::User => UNKNOWN.to_owned(),
+        }
+    }
+
+    /// Keeps the path of a live process's cgroup.
+    pub(crate) fn saw_alive(&mut self, identity: &Identity) {
+        if let Some(known) = self.cgroups.get_mut(&identity.css_set) {
+            known.used_in = self.sample;
         }
     }
 
@@ -111,13 +127,17 @@ impl Grouper {
 
     /// The cgroup of a process. A `css_set` is one set of cgroups for as long as a process is in it, so its path is
     /// read once; the memory may be reused after, so it is forgotten when no process used it for two samples.
-    fn cgroup(&mut self, pid: u32, css_set: u64) -> Arc<str> {
+    fn cgroup(&mut self, pid: u32, css_set: u64, is_alive: bool) -> Arc<str> {
         let sample = self.sample;
         if let Some(known) = self.cgroups.get_mut(&css_set)
             && css_set != 0
         {
             known.used_in = sample;
             return Arc::clone(&known.path);
+        }
+        if !is_alive {
+            // Its pid may be another's by now.
+            return Arc::from(UNKNOWN);
         }
         let lines = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
         let Some(path) = cgroup_path(&lines) else {
@@ -152,6 +172,8 @@ fn cgroup_path(lines: &str) -> Option<&str> {
         lines.lines().find_map(|line| {
             let mut fields = line.splitn(3, ':').skip(1);
             let (controllers, path) = (fields.next()?, fields.next()?);
+            // The kernel says so of a cgroup that was removed while a process was in it.
+            let path = path.strip_suffix(" (deleted)").unwrap_or(path);
             (wanted(controllers) && path != "/").then_some(path)
         })
     };
@@ -188,6 +210,7 @@ mod tests {
         assert_eq!(cgroup_path("5:cpu:/\n4:net_cls,pids:/p\n0::/\n"), Some("/p"));
         assert_eq!(cgroup_path("5:cpu:/c\n0::/\n"), Some("/c"));
         assert_eq!(cgroup_path("0::/\n"), Some("/"));
+        assert_eq!(cgroup_path("0::/a.service (deleted)\n"), Some("/a.service"));
         assert_eq!(cgroup_path(""), None);
     }
 

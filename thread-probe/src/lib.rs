@@ -45,6 +45,8 @@ fn start_log(cli: &Cli) {
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .with_target(false)
+        // A log that can't be written must not end the daemon: by default it is told on standard error, which panics.
+        .log_internal_errors(false)
         .with_env_filter(EnvFilter::new(level.directive()));
     match cli.log_format {
         LogFormat::Text => builder.init(),

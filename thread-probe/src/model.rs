@@ -66,6 +66,9 @@ pub struct Host {
     /// The raw buckets of the clones, for the exposition.
     #[serde(skip)]
     pub clone_duration_buckets: [u64; BUCKETS],
+    /// The raw sum of them.
+    #[serde(skip)]
+    pub clone_duration_sum_ns: u64,
 }
 
 /// A group of processes.
@@ -498,6 +501,7 @@ fn host(
         clone_duration_seconds: counters.clone_duration_sum_ns as f64 / NS_PER_SECOND,
         thread_cost: cost,
         clone_duration_buckets: counters.clone_duration_buckets,
+        clone_duration_sum_ns: counters.clone_duration_sum_ns,
     }
 }
 

@@ -1,9 +1,6 @@
 //! `thread-probe ps`: two samples, one table.
 
-use std::{
-    io::{self, Write},
-    thread,
-};
+use std::io::{self, Write};
 
 use anyhow::{Context as _, Result, bail};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
@@ -21,8 +18,9 @@ use crate::{
 /// What the host lacks, no such process, or standard output that can't be written to.
 pub fn ps(options: &PsOptions) -> Result<()> {
     let (mut sampler, _) = Sampler::start_and_drop_privileges(&options.probe)?;
-    thread::sleep(options.interval);
+    sampler.wait(options.interval)?;
     let mut model = sampler.sample()?;
+    warn_of_losses(&model);
     let top = options.top.unwrap_or(usize::MAX);
     let mut threads = options.pid.map(|pid| sampler.threads_of(pid));
     if let (Some(pid), Some([])) = (options.pid, threads.as_deref()) {
@@ -41,6 +39,15 @@ pub fn ps(options: &PsOptions) -> Result<()> {
         // The reader has seen enough, as with `| head`.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         outcome => outcome.context("writing to standard output failed"),
+    }
+}
+
+/// Says what of the table may be too low. A wait that is missing in a histogram is not worth a line.
+fn warn_of_losses(model: &Model) {
+    let lacks_counts =
+        ["ring_full", "end_missing", "unknown_thread", "counter_backwards", "malformed_record", "program_skipped"];
+    for lost in model.probe.lost.iter().filter(|lost| lost.count > 0 && lacks_counts.contains(&lost.reason)) {
+        tracing::warn!(reason = lost.reason, count = lost.count, "lost: some counts are too low");
     }
 }
 

@@ -93,11 +93,6 @@ impl ThreadCost {
             probe_bytes,
         }
     }
-
-    /// Stack and `task_struct`.
-    pub fn total_bytes(&self) -> u64 {
-        self.stack_bytes + self.task_struct_bytes
-    }
 }
 
 fn slab_object_bytes(path: &Path) -> Option<u64> {

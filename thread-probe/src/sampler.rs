@@ -2,13 +2,17 @@
 
 use std::{
     io,
-    os::fd::OwnedFd,
+    os::fd::{AsFd as _, OwnedFd},
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context as _, Result};
-use nix::time::{ClockId, clock_gettime};
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    time::{ClockId, clock_gettime},
+};
 
 use crate::{
     bpf::{AttachedProgram, LoadOptions, Probe, SlowToDetach, privileges},
@@ -53,7 +57,7 @@ impl Sampler {
         let mut probe = Probe::load(LoadOptions { log: options.ebpf_log, clone_probe: options.clone_probe })?;
         let groups = &options.groups;
         let mut ledger = Ledger::new(Grouper::new(groups.group_by), groups.max_groups as usize, groups.group_retention);
-        let started = Instant::now();
+        let started = Started::now();
         ledger.begin_scan(boot_ns()?);
         let mut threads = 0;
         probe.start(&mut |observation| {
@@ -74,7 +78,7 @@ impl Sampler {
     /// # Errors
     /// The scan failed. It can't be repeated without losing what it had handed out, so the probe has to be restarted.
     pub fn sample(&mut self) -> Result<Model> {
-        let started = Instant::now();
+        let started = Started::now();
         self.ledger.begin_scan(boot_ns()?);
         let ledger = &mut self.ledger;
         let threads =
@@ -82,16 +86,16 @@ impl Sampler {
         self.finish(started, threads)
     }
 
-    fn finish(&mut self, started: Instant, threads: u64) -> Result<Model> {
+    fn finish(&mut self, started: Started, threads: u64) -> Result<Model> {
         self.drain();
         let counters = self.probe.host_counters().context("reading the probe's counters failed")?;
         self.ledger.observe_orphans(counters.orphans);
         self.ledger.finish_sample();
-        let interval = self.last.map(|last| started - last);
+        let interval = self.last.map(|last| started.instant - last);
         let facts = SampleFacts {
-            time: SystemTime::now(),
+            time: started.time,
             interval,
-            duration: started.elapsed(),
+            duration: started.instant.elapsed(),
             threads,
             group_by: self.group_by,
             counters: &counters,
@@ -100,7 +104,7 @@ impl Sampler {
         };
         let model = Model::build(&mut self.ledger, &facts);
         self.interval_seconds = model.interval_seconds;
-        self.last = Some(started);
+        self.last = Some(started.instant);
         self.ledger.next_interval();
         Ok(model)
     }
@@ -109,6 +113,26 @@ impl Sampler {
     pub fn drain(&mut self) {
         let ledger = &mut self.ledger;
         self.probe.drain(&mut |observation| ledger.observe(observation));
+    }
+
+    /// Lets time pass, and takes in the threads that end meanwhile when the ring needs it.
+    ///
+    /// # Errors
+    /// Waiting for the ring failed.
+    pub fn wait(&mut self, time: Duration) -> Result<()> {
+        let ring = self.ring_fd().context("duplicating the ring buffer's descriptor failed")?;
+        let until = Instant::now() + time;
+        while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+            // Rounded up, lest the last millisecond be spent polling.
+            let timeout = i32::try_from(left.as_millis() + 1).unwrap_or(i32::MAX);
+            let mut ready = [PollFd::new(ring.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut ready, PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX)) {
+                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(_) => self.drain(),
+                Err(error) => return Err(error).context("waiting for the ring buffer failed"),
+            }
+        }
+        Ok(())
     }
 
     /// A descriptor that becomes readable when [`Self::drain`] is due before the next sample.
@@ -128,6 +152,19 @@ impl Sampler {
     pub fn threads_of(&self, pid: u32) -> Vec<model::Thread> {
         let last_epoch = self.ledger.epoch().saturating_sub(1);
         model::threads_of(&self.ledger, pid, last_epoch, self.interval_seconds)
+    }
+}
+
+/// When a sample began, on both clocks.
+#[derive(Clone, Copy)]
+struct Started {
+    instant: Instant,
+    time: SystemTime,
+}
+
+impl Started {
+    fn now() -> Self {
+        Self { instant: Instant::now(), time: SystemTime::now() }
     }
 }
 

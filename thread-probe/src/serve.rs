@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, anyhow};
 use tokio::{
     io::{Interest, unix::AsyncFd},
     runtime,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, oneshot, watch},
     time::{MissedTickBehavior, interval_at},
 };
@@ -29,6 +29,8 @@ const PENDING_REQUESTS: usize = 16;
 /// An address in use, what the host lacks, or a sample that failed.
 pub fn serve(options: &ServeOptions) -> Result<()> {
     let runtime = new_runtime()?;
+    // Before anything takes time: a signal while the programs load ends the daemon as later, once they are attached.
+    let signals = runtime.block_on(async { Signals::new() })?;
     // Before the probe: a port in use is said at once, and a low port needs a privilege that is dropped later.
     let listeners = runtime.block_on(server::bind(&options.listen_addresses))?;
     let (mut sampler, first) = Sampler::start_and_drop_privileges(&options.probe)?;
@@ -46,7 +48,7 @@ pub fn serve(options: &ServeOptions) -> Result<()> {
         })
         .context("starting the sampling thread failed")?;
     let state = server::State::new(latest, requests, interval, options.telemetry_path.clone());
-    let outcome = runtime.block_on(serve_until_signal(listeners, state, failure));
+    let outcome = runtime.block_on(serve_until_signal(listeners, state, failure, signals));
     // The sampler hears of it at once, or when the scan it is in is done, and detaches the programs.
     drop(stop);
     drop(slow_links);
@@ -58,21 +60,35 @@ fn new_runtime() -> Result<runtime::Runtime> {
     runtime::Builder::new_current_thread().enable_io().enable_time().build().context("starting the event loop failed")
 }
 
+/// What ends the daemon.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context("handling SIGTERM failed")?,
+            interrupt: signal(SignalKind::interrupt()).context("handling SIGINT failed")?,
+        })
+    }
+}
+
 async fn serve_until_signal(
     listeners: Vec<tokio::net::TcpListener>,
     state: server::State,
     failure: oneshot::Receiver<Result<()>>,
+    mut signals: Signals,
 ) -> Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("handling SIGTERM failed")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("handling SIGINT failed")?;
     for listener in &listeners {
         tracing::info!(address = %listener.local_addr()?, "listening");
     }
     tokio::select! {
         () = server::run(listeners, state) => Ok(()),
         outcome = failure => outcome.unwrap_or_else(|_| Err(anyhow!("the sampling thread ended: please report it"))),
-        _ = terminate.recv() => { tracing::info!("SIGTERM: detaching"); Ok(()) }
-        _ = interrupt.recv() => { tracing::info!("SIGINT: detaching"); Ok(()) }
+        _ = signals.terminate.recv() => { tracing::info!("SIGTERM: detaching"); Ok(()) }
+        _ = signals.interrupt.recv() => { tracing::info!("SIGINT: detaching"); Ok(()) }
     }
 }
 

@@ -1,7 +1,8 @@
 //! HTTP: `/metrics`, `/healthz`, `/api/v1/snapshot` and a landing page, from the last sample.
 //!
-//! What a client can make the daemon hold is bounded: a head of 16 kB, 64 connections of at most a minute each; the
-//! oldest goes when another comes. Bodies are rendered once a sample and shared.
+//! What a client can make the daemon hold is bounded: a head of 16 kB, 64 connections an address of at most a minute each,
+//! of which the oldest goes when another comes. Bodies are rendered once a sample and shared, but for those with the
+//! threads of a process, of which there are two at a time.
 
 use std::{
     collections::VecDeque,
@@ -25,7 +26,7 @@ use hyper_util::{rt::TokioIo, rt::TokioTimer, service::TowerToHyperService};
 use serde::{Deserialize, Serialize};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{mpsc, oneshot, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
     task::AbortHandle,
 };
 
@@ -38,6 +39,8 @@ use crate::{
 const MAX_HEAD_BYTES: usize = 16 << 10;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_CONNECTIONS: usize = 64;
+/// Answers with the threads of a process that may be held at a time: each may be a hundred megabytes.
+const MAX_THREAD_BODIES: usize = 2;
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A sample, with what was rendered of it so far.
@@ -96,6 +99,7 @@ pub struct State {
     requests: mpsc::Sender<ThreadsRequest>,
     fresh_for: Duration,
     telemetry_path: String,
+    thread_bodies: Arc<Semaphore>,
 }
 
 impl State {
@@ -106,7 +110,13 @@ impl State {
         interval: Duration,
         telemetry_path: String,
     ) -> Self {
-        Self { latest, requests, fresh_for: 2 * interval + Duration::from_secs(1), telemetry_path }
+        Self {
+            latest,
+            requests,
+            fresh_for: 2 * interval + Duration::from_secs(1),
+            telemetry_path,
+            thread_bodies: Arc::new(Semaphore::new(MAX_THREAD_BODIES)),
+        }
     }
 
     fn latest(&self) -> Published {
@@ -209,6 +219,18 @@ pub(crate) struct SnapshotWithThreads<'a> {
     pub(crate) threads: Vec<Thread>,
 }
 
+/// A body of its own, of which there may be few: it gives its place back when the last of it was sent.
+struct HeldBody {
+    json: Vec<u8>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for HeldBody {
+    fn as_ref(&self) -> &[u8] {
+        &self.json
+    }
+}
+
 async fn snapshot(
     Extract(state): Extract<State>,
     query: std::result::Result<Query<SnapshotQuery>, QueryRejection>,
@@ -221,6 +243,9 @@ async fn snapshot(
     let Some(pid) = pid else {
         return body(published.snapshot(), "application/json");
     };
+    let Ok(permit) = Arc::clone(&state.thread_bodies).try_acquire_owned() else {
+        return failure(StatusCode::SERVICE_UNAVAILABLE, "too many answers with threads are being sent: ask again");
+    };
     let (reply, threads) = oneshot::channel();
     if state.requests.try_send(ThreadsRequest { pid, reply }).is_err() {
         return failure(StatusCode::SERVICE_UNAVAILABLE, "too many requests for threads wait for the sampler");
@@ -230,7 +255,8 @@ async fn snapshot(
         return failure(StatusCode::NOT_FOUND, &format!("no process {pid} in the last sample"));
     }
     let json = serde_json::to_vec(&SnapshotWithThreads { model: &published.0.model, threads });
-    body(json.map(Bytes::from).context("rendering the snapshot failed"), "application/json")
+    let held = json.map(|json| Bytes::from_owner(HeldBody { json, _permit: permit }));
+    body(held.context("rendering the snapshot failed"), "application/json")
 }
 
 fn body(content: Result<Bytes>, content_type: &'static str) -> Response {

@@ -74,7 +74,7 @@ fn sleepers(processes: u64, threads: u64) -> Result<()> {
     Ok(())
 }
 
-/// Creates and joins threads, at most `per_second`, until its input closes; then says on standard error how many.
+/// Creates and joins threads, at most `per_second`, until its input closes.
 fn churn(per_second: u64) -> Result<()> {
     thread::spawn(move || {
         let started = Instant::now();

@@ -1,6 +1,7 @@
 //! Nanoseconds a context switch costs more: measured by the kernel in the programs, and by a ping-pong from outside.
 
 use std::{
+    collections::HashMap,
     path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
@@ -105,31 +106,35 @@ fn load_empty() -> Result<Ebpf> {
     Ok(ebpf)
 }
 
-/// Run time and number of runs of all programs on wake-ups and switches, since each was loaded.
-fn run_stats() -> Vec<(String, Duration, u64)> {
-    let is_ours = |name: &str| name == "empty_switch" || name.starts_with("sched_") || name.starts_with("handle_sched");
+/// Run time and number of runs of a program, since it was loaded.
+struct RunStats {
+    is_switch: bool,
+    time: Duration,
+    runs: u64,
+}
+
+/// Of all programs on wake-ups and switches, by id.
+fn run_stats() -> HashMap<u32, RunStats> {
+    let counts = |name: &str| name == "empty_switch" || name.starts_with("sched_") || name.starts_with("handle_sched");
     loaded_programs()
         .filter_map(std::result::Result::ok)
         .filter_map(|program| {
-            let name = program.name_as_str()?.to_owned();
-            is_ours(&name).then(|| (name, program.run_time(), program.run_count()))
+            let name = program.name_as_str().filter(|name| counts(name))?;
+            let is_switch = name.ends_with("switch");
+            Some((program.id(), RunStats { is_switch, time: program.run_time(), runs: program.run_count() }))
         })
         .collect()
 }
 
 /// Nanoseconds of BPF per switch: all programs' run time over the runs of the one on the switch.
-fn nanoseconds_per_switch(before: &[(String, Duration, u64)], after: &[(String, Duration, u64)]) -> f64 {
-    let grown = |stats: &[(String, Duration, u64)], of: &dyn Fn(&str) -> bool| {
-        stats
-            .iter()
-            .filter(|(name, ..)| of(name))
-            .fold((0, 0), |(time, runs), (_, t, r)| (time + t.as_nanos(), runs + r))
-    };
-    let all = |_: &str| true;
-    let switch = |name: &str| name.ends_with("switch");
-    let time = grown(after, &all).0 - grown(before, &all).0;
-    let runs = grown(after, &switch).1 - grown(before, &switch).1;
-    time as f64 / runs.max(1) as f64
+fn nanoseconds_per_switch(before: &HashMap<u32, RunStats>, after: &HashMap<u32, RunStats>) -> f64 {
+    let (mut time, mut switches) = (Duration::ZERO, 0);
+    for (id, after) in after {
+        let (old_time, old_runs) = before.get(id).map_or((Duration::ZERO, 0), |before| (before.time, before.runs));
+        time += after.time.saturating_sub(old_time);
+        switches += if after.is_switch { after.runs.saturating_sub(old_runs) } else { 0 };
+    }
+    time.as_nanos() as f64 / switches.max(1) as f64
 }
 
 pub fn measure() -> Result<()> {

@@ -4,10 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use aya::{
     Btf, Ebpf,
-    programs::{
-        BtfTracePoint, FEntry, FExit, Iter, Program, ProgramError, TracePoint,
-        trace_point::{TracePointLink, TracePointLinkId},
-    },
+    programs::{BtfTracePoint, FEntry, FExit, Iter, Program, ProgramError, TracePoint, trace_point::TracePointLink},
 };
 use serde::Serialize;
 
@@ -20,6 +17,8 @@ use super::{
 
 /// The function that every clone, fork and vfork ends in.
 const KERNEL_CLONE: &str = "kernel_clone";
+const FENTRY: &str = "clone_enter_fentry";
+const SYSCALL_ENTER: &str = "clone_enter_syscall";
 const FEXIT: &str = "clone_exit_fexit";
 const SYSCALL_EXIT: &str = "clone_exit_syscall";
 
@@ -120,12 +119,29 @@ pub(super) fn clone(ebpf: &mut Ebpf, btf: &Btf, wanted: CloneProbe) -> (Attached
         Ok(()) => return (at(Source::Fexit, String::new()), SlowToDetach::default()),
         Err(error) => format!("no fexit: {error}"),
     };
+    unload(ebpf, &[FENTRY, FEXIT]);
     if wanted == CloneProbe::Fexit {
         return (at(Source::None, refused), SlowToDetach::default());
     }
     match clone_tracepoints(ebpf) {
         Ok(links) => (at(Source::Tracepoint, refused), links),
-        Err(error) => (at(Source::None, format!("{refused}; no tracepoints: {error}")), SlowToDetach::default()),
+        Err(error) => {
+            unload(ebpf, &[SYSCALL_ENTER, SYSCALL_EXIT]);
+            (at(Source::None, format!("{refused}; no tracepoints: {error}")), SlowToDetach::default())
+        }
+    }
+}
+
+/// Detaches and unloads what of a pair was loaded: half of it would count twice, or cost for nothing.
+fn unload(ebpf: &mut Ebpf, names: &[&str]) {
+    for name in names {
+        // An error says that it was not loaded: nothing to undo.
+        let _ = match ebpf.program_mut(name) {
+            Some(Program::FEntry(program)) => program.unload(),
+            Some(Program::FExit(program)) => program.unload(),
+            Some(Program::TracePoint(program)) => program.unload(),
+            _ => Ok(()),
+        };
     }
 }
 
@@ -151,7 +167,7 @@ pub(super) fn clone_exit_fd(ebpf: &mut Ebpf, source: Source) -> Result<Option<Bo
 pub struct SlowToDetach(#[expect(dead_code, reason = "held to be dropped")] Vec<TracePointLink>);
 
 fn clone_fexit(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), LoadError> {
-    let (enter, exit) = ("clone_enter_fentry", FEXIT);
+    let (enter, exit) = (FENTRY, FEXIT);
     // Both are loaded before either is attached: half of the pair would be worse than none.
     let fentry: &mut FEntry = program(ebpf, enter)?;
     fentry.load(KERNEL_CLONE, btf).map_err(|error| LoadError::load(enter, error))?;
@@ -165,26 +181,22 @@ fn clone_fexit(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), LoadError> {
 
 fn clone_tracepoints(ebpf: &mut Ebpf) -> Result<SlowToDetach, LoadError> {
     let _tracefs = TracefsMount::if_missing();
-    let name = SYSCALL_EXIT;
-    let exit: &mut TracePoint = program(ebpf, name)?;
-    exit.load().map_err(|error| LoadError::load(name, error))?;
-    attach_to_syscalls(exit, name, "sys_exit", &["clone", "clone3", "fork", "vfork"])?;
+    let mut slow = attach_to_syscalls(ebpf, SYSCALL_EXIT, "sys_exit", &["clone", "clone3", "fork", "vfork"])?;
     // Durations are of what libraries create tasks with.
-    let name = "clone_enter_syscall";
-    let enter: &mut TracePoint = program(ebpf, name)?;
-    enter.load().map_err(|error| LoadError::load(name, error))?;
-    let links = attach_to_syscalls(enter, name, "sys_enter", &["clone", "clone3"])?;
-    let links = links.into_iter().map(|link| enter.take_link(link)).collect::<Result<_, _>>();
-    links.map(SlowToDetach).map_err(|error| LoadError::attach(name, error))
+    slow.extend(attach_to_syscalls(ebpf, SYSCALL_ENTER, "sys_enter", &["clone", "clone3"])?);
+    Ok(SlowToDetach(slow))
 }
 
-/// Attaches to the tracepoint of each system call that the architecture has: clone is on all of them.
+/// Attaches to the tracepoint of each system call that the architecture has: clone is on all of them. Returns every
+/// second link.
 fn attach_to_syscalls(
-    program: &mut TracePoint,
+    ebpf: &mut Ebpf,
     name: &'static str,
     hook: &str,
     syscalls: &[&str],
-) -> Result<Vec<TracePointLinkId>, LoadError> {
+) -> Result<Vec<TracePointLink>, LoadError> {
+    let program: &mut TracePoint = program(ebpf, name)?;
+    program.load().map_err(|error| LoadError::load(name, error))?;
     let mut links = Vec::new();
     for syscall in syscalls {
         match program.attach("syscalls", &format!("{hook}_{syscall}")) {
@@ -193,5 +205,6 @@ fn attach_to_syscalls(
             Err(error) => tracing::debug!(syscall, error = chain(&error), "no tracepoint"),
         }
     }
-    Ok(links)
+    let every_second = links.into_iter().step_by(2).map(|link| program.take_link(link));
+    every_second.collect::<Result<_, _>>().map_err(|error| LoadError::attach(name, error))
 }

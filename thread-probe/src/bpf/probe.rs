@@ -114,19 +114,20 @@ impl Probe {
     /// # Errors
     /// The scan failed, or the context switch can't be attached to.
     pub fn start(&mut self, sink: &mut dyn FnMut(Observation<'_>)) -> Result<(), LoadError> {
-        self.scan(sink)?;
+        let failed = |error: io::Error| LoadError::FirstScan(error.to_string());
+        self.scan(sink).map_err(failed)?;
         let btf = self.btf.take().ok_or(LoadError::Missing("program left to attach"))?;
         // Threads that ended before the scan reached them had no storage: that is no loss.
-        self.lost_at_start = sum_of_cpus(&self.lost)?;
+        self.lost_at_start = sum_of_cpus(&self.lost).map_err(failed)?;
         for name in AFTER_THE_FIRST_SCAN {
             self.programs.push(attach::tp_btf(&mut self.ebpf, &btf, name)?);
         }
         for name in MUST_RUN {
-            self.missed.include(attach::tp_btf_fd(&mut self.ebpf, name)?)?;
+            self.missed.include(attach::tp_btf_fd(&mut self.ebpf, name)?).map_err(failed)?;
         }
         let (clone, links) = attach::clone(&mut self.ebpf, &btf, self.options.clone_probe);
         if let Some(fd) = attach::clone_exit_fd(&mut self.ebpf, clone.source)? {
-            self.missed_clones.include(fd)?;
+            self.missed_clones.include(fd).map_err(failed)?;
         }
         self.programs.push(clone);
         self.slow_links = links;
@@ -221,7 +222,7 @@ fn load_object(btf: &Btf, types: &KernelTypes, options: LoadOptions) -> Result<E
         .verifier_log_level(VerifierLogLevel::STATS)
         .override_global("OFFSETS", &offsets[..], true)
         .override_global(aya_log::LEVEL, &log_level, true);
-    loader.load(OBJECT).map_err(LoadError::from)
+    loader.load(OBJECT).map_err(|error| LoadError::object(&error))
 }
 
 /// The kernel's types were tens of megabytes: the allocator would keep them for a daemon that needs few.
@@ -238,7 +239,7 @@ where
     M: TryFrom<aya::maps::Map, Error = aya::maps::MapError>,
 {
     let map = ebpf.take_map(name).ok_or(LoadError::Missing(name))?;
-    map.try_into().map_err(|source| LoadError::Map { map: name, source })
+    map.try_into().map_err(|error| LoadError::map(name, &error))
 }
 
 fn sum_of_cpus<const N: usize>(map: &PerCpuArray<MapData, [u64; N]>) -> io::Result<[u64; N]> {

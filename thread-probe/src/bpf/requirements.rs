@@ -69,21 +69,26 @@ pub enum LoadError {
     },
     /// The object or its maps could not be loaded.
     #[error("loading the eBPF maps failed: {0}")]
-    Object(#[from] EbpfError),
+    Object(String),
+    /// The kernel says no although the capabilities are there: they are those of another user namespace.
+    #[error(
+        "the kernel refuses to load eBPF: {0}; run as root in the initial user namespace, not in a container's own"
+    )]
+    NotPermitted(String),
     /// The object lacks a program or map: a build that does not fit together.
     #[error("the eBPF object has no {0}: rebuild thread-probe")]
     Missing(&'static str),
     /// A map could not be opened.
-    #[error("opening the eBPF map {map} failed: {source}")]
+    #[error("opening the eBPF map {map} failed: {error}")]
     Map {
         /// Which.
         map: &'static str,
         /// Why.
-        source: aya::maps::MapError,
+        error: String,
     },
     /// The first pass over the threads failed.
     #[error("the first scan failed: {0}")]
-    FirstScan(#[from] io::Error),
+    FirstScan(String),
 }
 
 /// The verifier says what it refused in its last lines.
@@ -102,6 +107,16 @@ impl LoadError {
             other => (chain(&other), String::new()),
         };
         Self::Load { program, error, verifier_log }
+    }
+
+    pub(super) fn object(error: &EbpfError) -> Self {
+        let line = chain(error);
+        let eperm = io::Error::from_raw_os_error(nix::libc::EPERM).to_string();
+        if line.contains(&eperm) { Self::NotPermitted(line) } else { Self::Object(line) }
+    }
+
+    pub(super) fn map(map: &'static str, error: &aya::maps::MapError) -> Self {
+        Self::Map { map, error: chain(error) }
     }
 
     pub(super) fn attach(program: &'static str, error: impl std::error::Error) -> Self {

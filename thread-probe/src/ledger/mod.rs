@@ -111,6 +111,8 @@ pub struct Thread {
     waits: ThreadWaits,
     before: Option<Box<(u64, Counters)>>,
     seen_ns: u64,
+    /// The first sample after which it had left the scan; 0 while it is in it.
+    missing_since_ns: u64,
 }
 
 impl Thread {
@@ -243,6 +245,7 @@ impl Ledger {
             return;
         };
         thread.seen_ns = self.now_ns;
+        thread.missing_since_ns = 0;
         if let Some(process) = self.processes.get_mut(&thread.process) {
             process.threads[thread.state as usize] += 1;
             process.stack_depth_max_bytes = process.stack_depth_max_bytes.max(thread.stack_depth_bytes);
@@ -263,7 +266,9 @@ impl Ledger {
             None => None,
         };
         let (thread, key) = self.account(observed, previous, None);
-        self.stack_bytes = self.stack_bytes.max(u64::from(record.stack_bytes));
+        if self.stack_bytes == 0 {
+            self.stack_bytes = u64::from(record.stack_bytes);
+        }
         if let Some(process) = self.processes.get_mut(&key) {
             process.entries += 1;
             process.threads[thread.state as usize] += 1;
@@ -294,7 +299,10 @@ impl Ledger {
     /// started later reuses the memory.
     fn take_ended(&mut self, record: &record::Thread) -> Option<Thread> {
         let task = record.head.task;
-        let is_same = |thread: &Thread| thread.process.tgid == record.tgid && thread.start_ns < record.ended_ns;
+        let is_same = |thread: &Thread| {
+            let started = record.start_boottime_ns..record.ended_ns;
+            thread.process.tgid == record.tgid && started.contains(&thread.start_ns)
+        };
         if self.threads.get(&task).is_some_and(is_same) {
             return self.threads.remove(&task);
         }
@@ -316,12 +324,12 @@ impl Ledger {
         let before = previous.as_ref().map(|thread| thread.counters);
         let (grown, waited_ns) = match before {
             Some(before) => {
-                let grown = combine(counters, before, u64::wrapping_sub);
+                let grown = combine(counters, before, u64::saturating_sub);
                 (grown, grown.run_delay_ns)
             }
             None => (counters, counters.run_delay_ns.wrapping_sub(record.run_delay_base_ns)),
         };
-        let had_entry = previous.is_some();
+        let entry_in = previous.as_ref().map(|thread| thread.process);
         let (mut waits, old_before) = previous.map_or_else(Default::default, |thread| (thread.waits, thread.before));
         let mut changes = std::mem::take(&mut self.changes);
         changes.clear();
@@ -330,7 +338,10 @@ impl Ledger {
         {
             waits.replace(reported, &mut changes);
         }
-        self.update_process(key, observed, had_entry);
+        if let Some(process) = entry_in.and_then(|key| self.processes.get_mut(&key)) {
+            process.entries = process.entries.saturating_sub(1);
+        }
+        self.update_process(key, observed, ended.is_none());
         self.add(key, &Delta { counters: grown, waited_ns, waits: &changes, ended });
         self.changes = changes;
         let thread = Thread {
@@ -344,6 +355,7 @@ impl Ledger {
             waits,
             before: remember(old_before, self.epoch, before.unwrap_or_default()),
             seen_ns: self.now_ns,
+            missing_since_ns: 0,
         };
         (thread, key)
     }
@@ -381,18 +393,17 @@ impl Ledger {
             counters.clone_failures = before.clone_failures;
         }
         if counters.to_array().iter().zip(before.to_array()).any(|(now, before)| *now < before) {
+            // Whatever it means, totals must not shrink.
             self.losses.counter_backwards += 1;
+            counters = combine(counters, before, u64::max);
         }
         counters
     }
 
     /// Makes the process known, and takes over what its leader says of it.
-    fn update_process(&mut self, key: ProcessKey, observed: ThreadObservation<'_>, had_entry: bool) {
+    fn update_process(&mut self, key: ProcessKey, observed: ThreadObservation<'_>, is_alive: bool) {
         let process = self.processes.entry(key).or_default();
         process.touched_ns = self.now_ns;
-        if had_entry {
-            process.entries = process.entries.saturating_sub(1);
-        }
         let Some(facts) = observed.process else {
             process.fallback_comm = observed.thread.comm;
             return;
@@ -402,7 +413,7 @@ impl Ledger {
         if process.group.is_some() && identity == process.identity {
             return;
         }
-        let name = self.grouper.name(key.tgid, &identity);
+        let name = self.grouper.name(key.tgid, &identity, is_alive);
         let group = self.groups.get_or_create(&name, self.now_ns);
         process.identity = identity;
         process.group = Some(group);
@@ -458,6 +469,7 @@ impl Ledger {
             if let Some(group) = process.group {
                 self.groups.saw_alive(group, self.now_ns);
             }
+            self.grouper.saw_alive(&process.identity);
         }
         self.groups.drop_expired(self.now_ns);
         self.ended.swap(0, 1);
@@ -471,10 +483,19 @@ impl Ledger {
     }
 
     fn give_up_threads(&mut self, overdue_ns: u64) {
-        let is_overdue = |thread: &Thread| thread.seen_ns < overdue_ns;
-        let mut gone: Vec<Thread> =
-            self.threads.extract_if(|_, thread| is_overdue(thread)).map(|(_, gone)| gone).collect();
-        gone.extend(self.displaced.extract_if(.., |(_, thread)| is_overdue(thread)).map(|(_, gone)| gone));
+        let now_ns = self.now_ns;
+        let is_overdue = |thread: &mut Thread, is_missing: bool| {
+            if is_missing && thread.missing_since_ns == 0 {
+                thread.missing_since_ns = now_ns;
+            }
+            is_missing && thread.missing_since_ns < overdue_ns
+        };
+        let gone = self.threads.extract_if(|_, thread| {
+            let is_missing = thread.seen_ns != now_ns;
+            is_overdue(thread, is_missing)
+        });
+        let mut gone: Vec<Thread> = gone.map(|(_, gone)| gone).collect();
+        gone.extend(self.displaced.extract_if(.., |(_, thread)| is_overdue(thread, true)).map(|(_, gone)| gone));
         for thread in gone {
             self.losses.end_missing += 1;
             let delta = Delta { counters: Counters::default(), waited_ns: 0, waits: &[], ended: Some(None) };
@@ -493,8 +514,7 @@ impl Ledger {
             self.processes.extract_if(|_, process| process.entries == 0 && process.touched_ns < overdue_ns).collect();
         for (key, process) in orphaned {
             if process.group.is_none() {
-                let identity = Identity { comm: process.fallback_comm, ..Identity::default() };
-                let name = self.grouper.name(key.tgid, &identity);
+                let name = self.grouper.name_without_leader(key.tgid, &process.fallback_comm);
                 let group = self.groups.get_or_create(&name, self.now_ns);
                 self.groups.merge(group, self.epoch, &process.unassigned);
             }

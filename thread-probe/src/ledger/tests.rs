@@ -29,6 +29,7 @@ struct Task {
     waits: u32,
     has_storage: bool,
     created: u64,
+    exit_state: u32,
 }
 
 /// The main thread of process `pid`.
@@ -46,6 +47,7 @@ fn leader(pid: u32, comm: &'static str) -> Task {
         waits: 0,
         has_storage: true,
         created: 0,
+        exit_state: 0,
     }
 }
 
@@ -70,6 +72,7 @@ impl Task {
             start_boottime_ns: self.start_ns,
             process_start_ns: own(self.process_start_ns),
             state: 1,
+            exit_state: self.exit_state,
             comm,
             counters: Counters {
                 voluntary_switches: self.switches,
@@ -257,7 +260,7 @@ fn a_missing_final_record_is_given_up_and_counted_after_half_a_minute() {
     let main = leader(10, "a");
     let other = thread(main, 11);
     scene.sample(&[main, other.switched(3)], &[]);
-    for _ in 0..5 {
+    for _ in 0..6 {
         scene.sample(&[main], &[]);
         assert_eq!(scene.ledger.losses().end_missing, 0);
         assert_eq!(scene.switches("a"), 3, "its last record still counts");
@@ -268,6 +271,46 @@ fn a_missing_final_record_is_given_up_and_counted_after_half_a_minute() {
     assert_eq!(scene.switches("a"), 3);
     assert_eq!(scene.ledger.threads.len(), 1);
     scene.assert_adds_up();
+}
+
+#[test]
+fn a_final_record_is_waited_for_however_rare_the_samples_are() {
+    let mut scene = Scene::new();
+    let main = leader(10, "a");
+    let other = thread(main, 11);
+    scene.sample(&[main, other.switched(3)], &[]);
+    scene.now_ns += 3600 * SECOND;
+    scene.sample(&[main], &[]);
+    scene.observe(&other.switched(4), Some(scene.now_ns));
+    assert_eq!(scene.ledger.losses().end_missing, 0);
+    assert_eq!((scene.switches("a"), scene.group("a").threads_exited), (4, 1));
+    scene.assert_adds_up();
+}
+
+#[test]
+fn a_final_record_of_a_later_thread_in_reused_memory_is_not_the_first_ones() {
+    let mut scene = Scene::new();
+    let main = leader(10, "a");
+    let first = thread(main, 11);
+    scene.sample(&[main, first.switched(100)], &[]);
+    let second = Task { tid: 12, start_ns: 6 * SECOND, ..first };
+    scene.sample(&[main], &[second.switched(1)]);
+    assert_eq!(scene.switches("a"), 101);
+    assert_eq!(scene.ledger.losses().counter_backwards, 0);
+    scene.assert_adds_up();
+}
+
+#[test]
+fn a_process_whose_thread_was_first_seen_without_storage_does_not_stay_for_ever() {
+    let mut scene = Scene::new();
+    let main = leader(10, "a");
+    let other = thread(main, 11);
+    scene.sample(&[Task { has_storage: false, ..other }], &[]);
+    scene.sample(&[main, other], &[]);
+    scene.sample(&[], &[other, main]);
+    scene.now_ns += 60 * SECOND;
+    scene.sample(&[], &[]);
+    assert_eq!(scene.ledger.processes.len(), 0);
 }
 
 #[test]
@@ -314,10 +357,14 @@ fn a_zombie_leader_stays_until_its_last_thread_ends() {
     let mut scene = Scene::new();
     let main = leader(10, "a");
     let other = thread(main, 11);
+    let zombie = Task { exit_state: 0x20, ..main };
     scene.sample(&[main, other], &[]);
-    scene.sample(&[main, other.switched(4)], &[]);
-    scene.sample(&[main], &[other.switched(5)]);
-    scene.sample(&[], &[main.switched(1)]);
+    scene.sample(&[zombie, other.switched(4)], &[]);
+    let states = |scene: &Scene| scene.ledger.processes().next().map(|(_, process)| process.threads);
+    assert_eq!(states(&scene), Some([0, 1, 0, 0, 1]));
+    scene.sample(&[zombie], &[other.switched(5)]);
+    assert_eq!(scene.ledger.processes.len(), 1);
+    scene.sample(&[], &[zombie.switched(1)]);
     assert_eq!(scene.switches("a"), 6);
     assert_eq!(scene.ledger.processes.len(), 0);
 }
@@ -385,6 +432,9 @@ fn a_counter_that_goes_backwards_is_noticed() {
     scene.sample(&[main.switched(5)], &[]);
     scene.sample(&[main.switched(4)], &[]);
     assert_eq!(scene.ledger.losses().counter_backwards, 1);
+    assert_eq!(scene.switches("a"), 5, "totals only grow");
+    scene.sample(&[main.switched(6)], &[]);
+    assert_eq!(scene.switches("a"), 6);
 }
 
 #[test]

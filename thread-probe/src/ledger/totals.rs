@@ -46,7 +46,7 @@ impl WaitCounts {
 
 /// The waits of one thread as last reported: the buckets that are not 0, in order. Most threads have a few.
 #[derive(Clone, Debug, Default)]
-pub(super) struct ThreadWaits(Box<[(u8, u32)]>);
+pub(super) struct ThreadWaits(Box<[(u8, u64)]>);
 
 impl ThreadWaits {
     /// Takes over what the kernel reports and leaves in `changes` what was added since. The counters are `u32` that
@@ -54,23 +54,20 @@ impl ThreadWaits {
     pub(super) fn replace(&mut self, reported: &Waits, changes: &mut Vec<(u8, u32)>) {
         changes.clear();
         let mut before = self.0.iter().copied().peekable();
-        let mut same_buckets = true;
+        let mut now = Vec::with_capacity(self.0.len() + 1);
         for (bucket, count) in (0u8..).zip(reported.buckets) {
             let old = before.next_if(|(old, _)| *old == bucket).map_or(0, |(_, count)| count);
-            if count != old {
-                changes.push((bucket, count.wrapping_sub(old)));
-                same_buckets &= old != 0;
+            // The kernel's counter is the low half of ours.
+            let added = count.wrapping_sub(old as u32);
+            if added != 0 {
+                changes.push((bucket, added));
+            }
+            if added != 0 || old != 0 {
+                now.push((bucket, old + u64::from(added)));
             }
         }
-        if changes.is_empty() {
-            return;
-        }
-        if same_buckets {
-            for (bucket, count) in &mut self.0 {
-                *count = reported.buckets[usize::from(*bucket)];
-            }
-        } else {
-            self.0 = (0u8..).zip(reported.buckets).filter(|(_, count)| *count != 0).collect();
+        if !changes.is_empty() {
+            self.0 = now.into();
         }
     }
 
@@ -78,7 +75,7 @@ impl ThreadWaits {
     pub(super) fn buckets(&self) -> [u64; BUCKETS] {
         let mut buckets = [0; BUCKETS];
         for (bucket, count) in &self.0 {
-            buckets[usize::from(*bucket) % BUCKETS] = u64::from(*count);
+            buckets[usize::from(*bucket) % BUCKETS] = *count;
         }
         buckets
     }
@@ -107,8 +104,8 @@ pub struct Totals {
     pub threads_exited: u64,
     /// Lifetimes of those, by [`LIFETIME_BOUNDS_NS`] and a last class above them.
     pub lifetimes: [u64; LIFETIME_BOUNDS_NS.len() + 1],
-    /// Sum of those lifetimes, in nanoseconds.
-    pub lifetimes_ns: u64,
+    /// Sum of those lifetimes, in nanoseconds: seven thousand threads that lived a month overflow 64 bits.
+    pub lifetimes_ns: u128,
 }
 
 impl Totals {
@@ -120,7 +117,7 @@ impl Totals {
             self.threads_exited += 1;
             if let Some(lifetime_ns) = lifetime {
                 self.lifetimes[LIFETIME_BOUNDS_NS.partition_point(|bound| *bound < lifetime_ns)] += 1;
-                self.lifetimes_ns += lifetime_ns;
+                self.lifetimes_ns += u128::from(lifetime_ns);
             }
         }
     }
@@ -199,6 +196,7 @@ mod tests {
         reported.buckets[9] = 2;
         thread.replace(&reported, &mut changes);
         assert_eq!(changes, [(9, 4)]);
+        assert_eq!(thread.buckets()[9], (1 << 32) + 2);
     }
 
     #[test]

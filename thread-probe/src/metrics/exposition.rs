@@ -1,7 +1,5 @@
 //! Filling the table from a model. Built anew for each sample, so a group that is gone is gone.
 
-use std::time::Duration;
-
 use prometheus::{Encoder as _, TextEncoder, core::Collector as _, process_collector::ProcessCollector, proto};
 use thread_probe_ebpf::{
     histogram::{BUCKETS, bucket_of},
@@ -89,7 +87,7 @@ fn histogram(
     labels: &[&str],
     cumulative: impl Iterator<Item = (u64, u64)>,
     count: u64,
-    sum_ns: u64,
+    sum_ns: u128,
 ) -> proto::Metric {
     let mut histogram = proto::Histogram::default();
     histogram.set_sample_count(count);
@@ -120,7 +118,7 @@ fn at_bounds(buckets: &[u64; BUCKETS]) -> impl Iterator<Item = (u64, u64)> {
 }
 
 fn durations(metric: &Metric, labels: &[&str], buckets: &[u64; BUCKETS], sum_ns: u64) -> proto::Metric {
-    histogram(metric, labels, at_bounds(buckets), buckets.iter().sum(), sum_ns)
+    histogram(metric, labels, at_bounds(buckets), buckets.iter().sum(), u128::from(sum_ns))
 }
 
 fn lifetimes(group: &Group) -> proto::Metric {
@@ -198,11 +196,10 @@ fn host_families(model: &Model) -> Vec<proto::MetricFamily> {
     let host = &model.host;
     let cost = &host.thread_cost;
     let parts = [("stack", cost.stack_bytes), ("task_struct", cost.task_struct_bytes), ("probe", cost.probe_bytes)];
-    let sum_ns = Duration::from_secs_f64(host.clone_duration_seconds).as_nanos() as u64;
     vec![
         family(
             table::CLONE_DURATION,
-            vec![durations(&table::CLONE_DURATION, &[], &host.clone_duration_buckets, sum_ns)],
+            vec![durations(&table::CLONE_DURATION, &[], &host.clone_duration_buckets, host.clone_duration_sum_ns)],
         ),
         single(table::HOST_THREADS, host.threads.total as f64),
         family(

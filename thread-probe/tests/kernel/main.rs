@@ -27,9 +27,29 @@ fn main() -> ExitCode {
     let trials = tests::ALL
         .iter()
         .map(|(name, test)| {
-            Trial::test(*name, move || test().map_err(|error| format!("{error:#}").into()))
+            let name = *name;
+            Trial::test(name, move || run(name, *test).map_err(|error| format!("{error:#}").into()))
                 .with_ignored_flag(refusal.is_some())
         })
         .collect();
     libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// Runs a test: once, and all it proves has to hold to the digit. On a kernel that hides its first process nothing is
+/// traced while a thread of that process is current, be it in a soft interrupt that frees others: there a test may meet
+/// that twice and has to hold the third time.
+fn run(name: &str, test: tests::Test) -> anyhow::Result<()> {
+    let mut outcome = test();
+    for attempt in 2..=3 {
+        match &outcome {
+            Err(error) if probe::Probe::get()?.hides_init()? => {
+                println!("{name}: this kernel hides its first process; attempt {attempt}, after: {error:#}");
+                // What the last attempt started ends, and is seen to.
+                std::thread::sleep(std::time::Duration::from_secs(1));
+                outcome = test();
+            }
+            _ => break,
+        }
+    }
+    outcome
 }

@@ -15,8 +15,9 @@ use thread_probe::{
 
 static SAMPLER: Mutex<Option<Sampler>> = Mutex::new(None);
 
-/// Whether this kernel is one whose first process is hidden from eBPF: there a wait that ends with a switch away from
-/// that process goes unseen, so a histogram may lack 1 % of its events. Sums and all other counts stay exact.
+/// Whether this kernel is one whose first process is hidden from eBPF: nothing is traced while one of its threads is
+/// current. A wait that ends with a switch away from it goes unseen, so a histogram may lack 1 % of its events; and so
+/// does the end of a thread that is freed in a soft interrupt on top of it.
 pub fn hides_init(model: &Model) -> bool {
     model.processes.iter().all(|process| process.pid != 1)
 }
@@ -49,6 +50,10 @@ impl Probe {
         self.0.as_mut().context("started above")?.sample()
     }
 
+    pub fn hides_init(&mut self) -> Result<bool> {
+        Ok(hides_init(&self.sample()?))
+    }
+
     pub fn drain(&mut self) -> Result<()> {
         self.0.as_mut().context("started above")?.drain();
         Ok(())
@@ -62,7 +67,7 @@ impl Probe {
         Ok(self.0.as_ref().context("started above")?.threads_of(pid))
     }
 
-    /// Samples until `done` answers, for at most a minute: final records come an RCU grace period after the end.
+    /// Samples until `done` answers, for at most 30 s: final records come an RCU grace period after the end.
     pub fn sample_until<T>(&mut self, what: &str, mut done: impl FnMut(&Model) -> Option<T>) -> Result<T> {
         let started = Instant::now();
         loop {
@@ -70,8 +75,11 @@ impl Probe {
             if let Some(found) = done(&model) {
                 return Ok(found);
             }
-            if started.elapsed() > Duration::from_secs(60) {
-                bail!("{what}: not after a minute; lost: {:?}", model.probe.lost);
+            if started.elapsed() > Duration::from_secs(30) {
+                let lost: Vec<_> = model.probe.lost.iter().filter(|lost| lost.count > 0).collect();
+                let busy: Vec<_> = model.groups.iter().filter(|group| group.totals.threads_exited > 0).collect();
+                let ended: Vec<_> = busy.iter().map(|group| (&group.group, group.totals.threads_exited)).collect();
+                bail!("{what}: not after 30 s; lost: {lost:?}; threads that ended: {ended:?}");
             }
             std::thread::sleep(Duration::from_millis(50));
         }

@@ -117,12 +117,6 @@ fn failures_by_the_limit_errnos_are_there_before_the_first_one() {
 }
 
 #[test]
-fn two_samples_of_a_gone_group_leave_no_trace_of_it() {
-    assert!(exposition_of(&[b"gone"]).contains("gone"));
-    assert!(!exposition_of(&[b"other"]).contains("gone"));
-}
-
-#[test]
 fn memory_is_threads_times_what_one_costs() {
     let text = exposition_of(&[b"a", b"a"]);
     assert_eq!(series(&text, "threadprobe_kernel_stack_bytes{group=\"a\"}"), Some(2.0 * 16384.0));
