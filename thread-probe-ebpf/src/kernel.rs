@@ -86,9 +86,9 @@ impl Task {
         load(rq, offset!(rq_clock))
     }
 
-    /// Lowest address of the kernel stack; 0 once it is gone.
+    /// Lowest address of the kernel stack; null once it is gone.
     #[inline(always)]
-    pub(crate) fn stack(self) -> u64 {
+    pub(crate) fn stack(self) -> *const u8 {
         load(self.0, offset!(stack))
     }
 

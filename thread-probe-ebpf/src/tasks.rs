@@ -392,14 +392,17 @@ unsafe fn fill_stack(thread: *mut Thread, task: Task) {
     const SMALLEST_PAGE: u64 = 4096;
     /// Of arm64 with 64 kB pages and KASAN.
     const LARGEST_STACK: u64 = 128 << 10;
-    let stack = task.stack();
-    // The verifier refuses arithmetic on a pointer but not on what was stored and read back.
-    // SAFETY: the caller's.
-    let registers = unsafe {
-        let slot = (&raw mut (*thread).ended_ns).cast::<*const u8>();
-        slot.write_volatile(task.entry_registers());
-        slot.cast::<u64>().read_volatile()
+    // The verifier refuses arithmetic on a pointer, which since Linux 7 a loaded `void *` is too, but not on what was
+    // stored and read back.
+    let address = |pointer: *const u8| {
+        // SAFETY: the caller's.
+        unsafe {
+            let slot = (&raw mut (*thread).ended_ns).cast::<*const u8>();
+            slot.write_volatile(pointer);
+            slot.cast::<u64>().read_volatile()
+        }
     };
+    let (stack, registers) = (address(task.stack()), address(task.entry_registers()));
     let top = (registers + SMALLEST_PAGE - 1) & !(SMALLEST_PAGE - 1);
     let (size, depth) = (top.wrapping_sub(stack), top.wrapping_sub(task.stack_pointer()));
     // The stack of a task that ends may go between the two loads: then the size is none that a kernel has.

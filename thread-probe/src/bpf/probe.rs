@@ -6,7 +6,7 @@ use std::{
 };
 
 use aya::{
-    Btf, Ebpf, EbpfLoader, VerifierLogLevel, include_bytes_aligned,
+    Btf, Ebpf, EbpfLoader, include_bytes_aligned,
     maps::{MapData, PerCpuArray, RingBuf},
 };
 use aya_log::EbpfLogger;
@@ -216,12 +216,11 @@ fn load_object(btf: &Btf, types: &KernelTypes, options: LoadOptions) -> Result<E
     // The levels are those of the crate log; 0 is off and lets the verifier remove the calls.
     let log_level: u8 = if options.log { 5 } else { 0 };
     let mut loader = EbpfLoader::new();
-    loader
-        .btf(Some(btf))
-        .allow_unsupported_maps()
-        .verifier_log_level(VerifierLogLevel::STATS)
-        .override_global("OFFSETS", &offsets[..], true)
-        .override_global(aya_log::LEVEL, &log_level, true);
+    loader.btf(Some(btf)).allow_unsupported_maps().override_global("OFFSETS", &offsets[..], true).override_global(
+        aya_log::LEVEL,
+        &log_level,
+        true,
+    );
     loader.load(OBJECT).map_err(|error| LoadError::object(&error))
 }
 

@@ -93,7 +93,9 @@ pub enum LoadError {
 
 /// The verifier says what it refused in its last lines.
 fn verifier_tail(log: &str) -> String {
-    let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
+    const STATISTICS: [&str; 4] = ["processed ", "stack depth ", "verification time ", "insns processed "];
+    let says = |line: &&str| !line.trim().is_empty() && !STATISTICS.iter().any(|start| line.starts_with(start));
+    let lines: Vec<&str> = log.lines().filter(says).collect();
     match lines[lines.len().saturating_sub(3)..].join(" | ") {
         tail if tail.is_empty() => tail,
         tail => format!("; verifier: {tail}"),
