@@ -3,9 +3,11 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use thread_probe::{cli::Cli, run};
+use thread_probe::{cli::Cli, run, usage_error};
 
 fn main() -> ExitCode {
-    // clap itself exits with 2 on a usage error.
-    run(&Cli::parse())
+    match Cli::try_parse() {
+        Ok(cli) => run(&cli),
+        Err(error) => usage_error(&error),
+    }
 }

@@ -115,7 +115,8 @@ fn a_usage_error_is_said_and_ends_with_2() -> Result<()> {
     ] {
         let output = run(args)?;
         ensure!(output.status.code() == Some(2), "{args:?} ended with {}", output.status);
-        ensure!(stderr_of(&output).starts_with("error: "), "{args:?}: {}", stderr_of(&output));
+        let line = stderr_of(&output);
+        ensure!(line.starts_with("error: ") && line.lines().count() == 1, "{args:?}: {line}");
     }
     Ok(())
 }
