@@ -4,10 +4,12 @@
 //! [`grouping`], the [`model`] turns one sample of it into what people read, and the views draw the model:
 //! [`metrics`], [`server`], [`ps`]. ARCHITECTURE.md is the map.
 
+pub mod alerts;
 pub mod bpf;
 pub mod cli;
 pub mod grouping;
 pub mod ledger;
+pub mod limits;
 pub mod metrics;
 pub mod model;
 pub mod ps;

@@ -17,7 +17,8 @@ use thread_probe_ebpf::{
 use crate::{
     bpf::AttachedProgram,
     grouping::{GroupBy, text},
-    ledger::{self, Ledger, LedgerLosses, ProcessKey, ThreadState, Totals},
+    ledger::{self, LIFETIME_BOUNDS_NS, Ledger, LedgerLosses, ProcessKey, ThreadState, Totals},
+    limits::{Headroom, LimitsReport},
     sample::{HostCounters, ThreadCost},
 };
 
@@ -40,6 +41,8 @@ pub struct Model {
     pub groups: Vec<Group>,
     /// The processes, by pid.
     pub processes: Vec<Process>,
+    /// The limits that processes share.
+    pub limits: LimitsReport,
     /// The probe itself.
     pub probe: ProbeStatus,
 }
@@ -88,6 +91,8 @@ pub struct Group {
     pub wait_histogram: Vec<Bucket>,
     /// Kernel memory of its threads.
     pub memory: Memory,
+    /// How near the nearest limit of any of its processes is; null without a live process.
+    pub headroom: Option<Headroom>,
     /// The raw totals, for the exposition.
     #[serde(skip)]
     pub raw: Totals,
@@ -126,6 +131,8 @@ pub struct Process {
     pub memory: Memory,
     /// What its limits apply to.
     pub limits: Limits,
+    /// How near its nearest limit is; null for kernel threads.
+    pub headroom: Option<Headroom>,
 }
 
 /// A thread, with `?pid=`.
@@ -283,12 +290,14 @@ pub struct Rates {
     pub processes_created_per_second: f64,
     /// Threads that ended.
     pub threads_exited_per_second: f64,
+    /// Of the threads that ended, the share that had lived for a millisecond at most.
+    pub short_lived_ratio: f64,
     /// Clones that failed.
     pub clone_failures_per_second: f64,
 }
 
 impl Rates {
-    fn new(counters: &Counters, waits: &[u64; BUCKETS], threads_exited: u64, seconds: f64) -> Self {
+    fn new(counters: &Counters, waits: &[u64; BUCKETS], ended: Ended, seconds: f64) -> Self {
         let per_second = |count: u64| count as f64 / seconds;
         let switches = counters.voluntary_switches + counters.involuntary_switches;
         Self {
@@ -303,7 +312,8 @@ impl Rates {
             wait_max_seconds: longest_seconds(waits),
             threads_created_per_second: per_second(counters.threads_created),
             processes_created_per_second: per_second(counters.processes_created),
-            threads_exited_per_second: per_second(threads_exited),
+            threads_exited_per_second: per_second(ended.threads),
+            short_lived_ratio: ended.short_lived as f64 / ended.threads.max(1) as f64,
             clone_failures_per_second: per_second(counters.clone_failures.iter().sum()),
         }
     }
@@ -311,8 +321,23 @@ impl Rates {
     fn of(added: Option<&Totals>, seconds: Option<f64>) -> Option<Self> {
         let seconds = seconds?;
         Some(added.map_or_else(Self::default, |added| {
-            Self::new(&added.counters, added.waits.buckets(), added.threads_exited, seconds)
+            Self::new(&added.counters, added.waits.buckets(), Ended::of(added), seconds)
         }))
+    }
+}
+
+/// Threads that ended.
+#[derive(Clone, Copy, Default)]
+struct Ended {
+    threads: u64,
+    short_lived: u64,
+}
+
+impl Ended {
+    fn of(totals: &Totals) -> Self {
+        const SHORT_NS: u64 = 1_000_000;
+        let classes = LIFETIME_BOUNDS_NS.partition_point(|bound| *bound <= SHORT_NS);
+        Self { threads: totals.threads_exited, short_lived: totals.lifetimes[..classes].iter().sum() }
     }
 }
 
@@ -468,6 +493,7 @@ impl Model {
             host,
             groups,
             processes,
+            limits: LimitsReport::default(),
             probe: ProbeStatus {
                 programs: Arc::clone(facts.programs),
                 sample_duration_seconds: facts.duration.as_secs_f64(),
@@ -526,6 +552,7 @@ fn groups(ledger: &Ledger, seconds: Option<f64>, cost: &ThreadCost) -> Vec<Group
                 rates: Rates::of(group.interval(ledger.epoch()), seconds),
                 wait_histogram: histogram(group.totals.waits.buckets()),
                 memory: Memory::new(&threads, group.stack_depth_max_bytes, cost),
+                headroom: None,
                 raw: group.totals.clone(),
             }
         })
@@ -583,6 +610,7 @@ fn process_model(
             rlimit_as_bytes: facts.rlimit_as_bytes,
             rlimit_stack_bytes: facts.rlimit_stack_bytes,
         },
+        headroom: None,
     }
 }
 
@@ -599,7 +627,7 @@ pub fn threads_of(ledger: &Ledger, pid: u32, epoch: u64, interval_seconds: Optio
                 start_boottime_seconds: thread.start_ns as f64 / NS_PER_SECOND,
                 kernel_stack_depth_bytes: thread.stack_depth_bytes,
                 totals: Activity::new(&thread.counters, 0),
-                rates: interval_seconds.map(|seconds| Rates::new(&thread.grown(epoch), &buckets, 0, seconds)),
+                rates: interval_seconds.map(|seconds| Rates::new(&thread.grown(epoch), &buckets, Ended::default(), seconds)),
                 wait_histogram: histogram(&buckets),
             }
         })

@@ -1,0 +1,169 @@
+//! Which limit on threads binds, for whom, and when it is reached.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+/// A limit that keeps threads from being created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Limit {
+    /// `kernel.threads-max`, against all threads of the host.
+    ThreadsMax,
+    /// `kernel.pid_max`, against the ids of a pid namespace.
+    PidMax,
+    /// `pids.max` of a cgroup, against the threads in it and below.
+    CgroupPids,
+    /// RLIMIT_NPROC, against the threads of a real user.
+    Nproc,
+    /// `vm.max_map_count`, against the mappings of a process.
+    MaxMapCount,
+    /// RLIMIT_AS, against the address space of a process.
+    AddressSpace,
+    /// The host's memory.
+    Memory,
+    /// `memory.max` of a cgroup.
+    CgroupMemory,
+    /// None of these explains a failure.
+    Unknown,
+}
+
+impl Limit {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::ThreadsMax,
+        Self::PidMax,
+        Self::CgroupPids,
+        Self::Nproc,
+        Self::MaxMapCount,
+        Self::AddressSpace,
+        Self::Memory,
+        Self::CgroupMemory,
+        Self::Unknown,
+    ];
+
+    /// The value of the label `limit`.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::ThreadsMax => "threads_max",
+            Self::PidMax => "pid_max",
+            Self::CgroupPids => "cgroup_pids",
+            Self::Nproc => "nproc",
+            Self::MaxMapCount => "max_map_count",
+            Self::AddressSpace => "address_space",
+            Self::Memory => "memory",
+            Self::CgroupMemory => "cgroup_memory",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// What its use and its maximum are counted in.
+    pub const fn unit(self) -> Unit {
+        match self {
+            Self::MaxMapCount => Unit::Mappings,
+            Self::AddressSpace | Self::Memory | Self::CgroupMemory => Unit::Bytes,
+            _ => Unit::Threads,
+        }
+    }
+}
+
+/// What the use of a limit is counted in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// Threads, or their ids.
+    Threads,
+    /// Memory mappings.
+    Mappings,
+    /// Bytes.
+    Bytes,
+}
+
+/// Whom a limit holds for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// All processes.
+    Host,
+    /// Those of a pid namespace that is not the first one.
+    PidNamespace,
+    /// Those in a cgroup and below it.
+    Cgroup,
+    /// Those of a real user.
+    User,
+    /// One process.
+    Process,
+}
+
+impl Scope {
+    /// Its name in JSON and labels.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::PidNamespace => "pid_namespace",
+            Self::Cgroup => "cgroup",
+            Self::User => "user",
+            Self::Process => "process",
+        }
+    }
+}
+
+/// One limit where it is set, with its use.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LimitUse {
+    /// Which limit.
+    pub limit: Limit,
+    /// Whom it holds for.
+    pub scope: Scope,
+    /// The name of that: `host`, the inode of the pid namespace, the cgroup's path, the user, the pid.
+    pub name: Arc<str>,
+    /// What sets it, as an administrator would call it: `kernel.threads-max`, `TasksMax of a.service`.
+    pub set_by: Arc<str>,
+    /// What `used` and `max` are counted in.
+    pub unit: Unit,
+    /// Its use.
+    pub used: u64,
+    /// What is refused beyond.
+    pub max: u64,
+    /// `used / max`; may be above 1 where the limit was lowered.
+    pub used_ratio: f64,
+    /// How many more threads it has room for.
+    pub headroom_threads: u64,
+    /// What its use grows by, in its unit per second; null where it does not clearly grow.
+    pub growth_per_second: Option<f64>,
+    /// Seconds until it is reached if that goes on; null where it does not clearly grow.
+    pub exhaustion_seconds: Option<f64>,
+    /// Most there ever was in use, where the kernel keeps it (`pids.peak`).
+    pub peak: Option<u64>,
+    /// Forks it refused, where the kernel counts them (`max` in `pids.events`).
+    pub refused: Option<u64>,
+}
+
+/// The limits that hold for a process or group, boiled down.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Headroom {
+    /// The limit with room for the fewest threads.
+    pub binding: LimitUse,
+    /// The limit that is reached first if its use goes on to grow; null where none grows. It may be another one.
+    pub first_exhausted: Option<LimitUse>,
+}
+
+/// All limits that more than one process shares, and what could not be read.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct LimitsReport {
+    /// The limits: those of the host first, then the most endangered (largest `used_ratio`).
+    pub shared: Vec<LimitUse>,
+    /// Files that are there and could not be read, by name.
+    pub unreadable: Vec<Unreadable>,
+    /// How long it took to evaluate all limits of all processes.
+    pub duration_seconds: f64,
+}
+
+/// Files of one name that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Unreadable {
+    /// The name, as in `pids.max`.
+    pub file: &'static str,
+    /// How often, since start.
+    pub count: u64,
+}
