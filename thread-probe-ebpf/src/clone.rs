@@ -10,6 +10,7 @@ use thread_probe_ebpf::{
 };
 
 use crate::{
+    limits::failure_of,
     maps::{CLONE_DURATION, TASKS, lost, orphan},
     tasks::{boot_ns, current},
 };
@@ -50,14 +51,18 @@ pub(crate) fn returned<C: EbpfContext>(context: &C, value: i64) {
         return;
     };
     let task = current();
+    let (failure, cgroup) = failure_of(task, errno);
     match TASKS.get(task) {
         Some(storage) => {
             storage.clone_started_ns = 0;
-            storage.clone_failures[errno as usize] += 1;
+            storage.clone_failures[failure as usize] += 1;
+            if cgroup != 0 {
+                storage.refused_by_cgroup = cgroup;
+            }
         }
         None => {
             lost(Lost::FailureWithoutStorage);
-            orphan(CLONE_FAILURES + errno as usize, 1);
+            orphan(CLONE_FAILURES + failure as usize, 1);
         }
     }
     info!(context, "clone failed in thread {} of process {}: errno {}", task.pid(), task.tgid(), -value);

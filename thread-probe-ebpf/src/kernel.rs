@@ -2,9 +2,12 @@
 
 use core::mem::MaybeUninit;
 
-use aya_ebpf::helpers::generated::{bpf_probe_read_kernel_str, bpf_task_pt_regs};
+use aya_ebpf::helpers::{
+    bpf_probe_read_kernel,
+    generated::{bpf_probe_read_kernel_str, bpf_task_pt_regs},
+};
 use thread_probe_ebpf::{
-    offsets::Offsets,
+    offsets::{MISSING, Offsets},
     record::{COMM_BYTES, EXE_BYTES},
 };
 
@@ -126,6 +129,51 @@ impl Task {
         load(cred, offset!(cred_uid))
     }
 
+    /// Whether RLIMIT_NPROC does not hold for it: see `copy_process`, which asks for the real user and for two
+    /// capabilities in the first user namespace.
+    #[inline(always)]
+    pub(crate) fn is_exempt_from_nproc(self) -> bool {
+        const CAP_SYS_ADMIN: u64 = 1 << 21;
+        const CAP_SYS_RESOURCE: u64 = 1 << 24;
+        let cred: *const u8 = load(self.0, offset!(cred));
+        let user_ns: *const u8 = load(cred, offset!(cred_user_ns));
+        let level: u32 = load(user_ns, offset!(user_ns_level));
+        let capabilities: u64 = load(cred, offset!(cred_caps));
+        self.uid() == 0 || (level == 0 && capabilities & (CAP_SYS_ADMIN | CAP_SYS_RESOURCE) != 0)
+    }
+
+    /// Threads of its real uid in its user namespace.
+    #[inline(always)]
+    pub(crate) fn nproc_used(self) -> u64 {
+        let cred: *const u8 = load(self.0, offset!(real_cred));
+        let ucounts: *const u8 = load(cred, offset!(cred_ucounts));
+        load(ucounts, offset!(ucounts_nproc))
+    }
+
+    /// The pid namespace of the threads it creates; reads as all 0 once it exits.
+    #[inline(always)]
+    pub(crate) fn pid_ns(self) -> PidNamespace {
+        let nsproxy: *const u8 = load(self.0, offset!(nsproxy));
+        PidNamespace(load(nsproxy, offset!(pid_ns)))
+    }
+
+    /// Its cgroup for the pids controller; null where the kernel has none.
+    #[inline(always)]
+    pub(crate) fn pids_cgroup(self) -> Css {
+        self.css(offset!(css_pids))
+    }
+
+    /// Its cgroup for the memory controller; null where the kernel has none.
+    #[inline(always)]
+    pub(crate) fn memory_cgroup(self) -> Css {
+        self.css(offset!(css_memory))
+    }
+
+    #[inline(always)]
+    fn css(self, offset: u64) -> Css {
+        Css(if offset == MISSING { core::ptr::null() } else { load(self.css_set(), offset) })
+    }
+
     /// The signal state of the group.
     #[inline(always)]
     pub(crate) fn signal(self) -> Signal {
@@ -158,17 +206,113 @@ impl Task {
 pub(crate) struct Signal(*const u8);
 
 impl Signal {
-    /// Threads of the group that were not yet released.
-    #[inline(always)]
-    pub(crate) fn nr_threads(self) -> u32 {
-        load(self.0, offset!(nr_threads))
-    }
-
     /// The soft value of a resource limit: `rlim[limit].rlim_cur`.
     #[inline(always)]
     pub(crate) fn rlimit(self, limit: u64) -> u64 {
         const RLIMIT_BYTES: u64 = 16;
         load(self.0, offset!(rlim) + limit * RLIMIT_BYTES)
+    }
+}
+
+/// A `struct pid_namespace *`.
+#[derive(Clone, Copy)]
+pub(crate) struct PidNamespace(*const u8);
+
+impl PidNamespace {
+    /// PIDNS_ADDING of include/linux/pid_namespace.h: set for as long as the namespace has an init.
+    const ADDING: u32 = 1 << 31;
+
+    /// Whether there is none.
+    #[inline(always)]
+    pub(crate) fn is_null(self) -> bool {
+        self.0.is_null()
+    }
+
+    /// Its inode.
+    #[inline(always)]
+    pub(crate) fn inode(self) -> u32 {
+        load(self.0, offset!(pid_ns_inode))
+    }
+
+    /// The one it is nested in.
+    #[inline(always)]
+    pub(crate) fn parent(self) -> Self {
+        Self(load(self.0, offset!(pid_ns_parent)))
+    }
+
+    /// How deep it is nested; 0 for the first.
+    #[inline(always)]
+    pub(crate) fn level(self) -> u32 {
+        load(self.0, offset!(pid_ns_level))
+    }
+
+    /// Ids in use.
+    #[inline(always)]
+    pub(crate) fn used(self) -> u32 {
+        self.allocated() & !Self::ADDING
+    }
+
+    /// Whether its init has ended, so that no id is to be had.
+    #[inline(always)]
+    pub(crate) fn is_dying(self) -> bool {
+        self.allocated() & Self::ADDING == 0
+    }
+
+    #[inline(always)]
+    fn allocated(self) -> u32 {
+        load(self.0, offset!(pid_ns_allocated))
+    }
+
+    /// Its own `pid_max`; 0 where the kernel has one for all.
+    #[inline(always)]
+    pub(crate) fn own_max(self) -> u32 {
+        let offset = offset!(pid_ns_max);
+        if offset == MISSING { 0 } else { load(self.0, offset) }
+    }
+}
+
+/// A `struct cgroup_subsys_state *`: what a controller keeps for a cgroup. It begins the controller's own structure.
+#[derive(Clone, Copy)]
+pub(crate) struct Css(*const u8);
+
+impl Css {
+    /// Whether there is none.
+    #[inline(always)]
+    pub(crate) fn is_null(self) -> bool {
+        self.0.is_null()
+    }
+
+    /// That of the cgroup above.
+    #[inline(always)]
+    pub(crate) fn parent(self) -> Self {
+        Self(load(self.0, offset!(css_parent)))
+    }
+
+    /// The cgroup's id: its inode in cgroupfs.
+    #[inline(always)]
+    pub(crate) fn cgroup_id(self) -> u64 {
+        let cgroup: *const u8 = load(self.0, offset!(css_cgroup));
+        let node: *const u8 = load(cgroup, offset!(cgroup_kn));
+        load(node, offset!(kn_id))
+    }
+
+    /// Of the pids controller: threads in it, and how many there may be.
+    #[inline(always)]
+    pub(crate) fn pids(self) -> (u64, u64) {
+        (self.read(offset!(pids_counter)), self.read(offset!(pids_limit)))
+    }
+
+    /// Of the memory controller: pages charged to it, and how many may be.
+    #[inline(always)]
+    pub(crate) fn pages(self) -> (u64, u64) {
+        (self.read(offset!(memory_usage)), self.read(offset!(memory_max)))
+    }
+
+    /// What lies behind the part that the verifier knows the type of.
+    #[inline(always)]
+    fn read(self, offset: u64) -> u64 {
+        // SAFETY: the helper checks the address.
+        unsafe { bpf_probe_read_kernel(self.0.add(offset as usize).cast()) }.unwrap_or(0)
     }
 }
 

@@ -14,6 +14,7 @@
 
 mod clone;
 mod kernel;
+mod limits;
 mod maps;
 mod sched;
 mod tasks;

@@ -4,14 +4,14 @@ use core::ptr;
 
 use aya_ebpf::{
     bindings::{bpf_map_type::BPF_MAP_TYPE_TASK_STORAGE, task_struct},
-    btf_maps::{PerCpuArray, RingBuf},
+    btf_maps::{Array, PerCpuArray, RingBuf},
     helpers::bpf_task_storage_get,
     macros::btf_map,
 };
 use thread_probe_ebpf::{
     histogram::BUCKETS,
     names::Lost,
-    record::{COUNTERS, ThreadRecord},
+    record::{COUNTERS, HostLimits, ThreadRecord},
     storage::TaskStorage,
 };
 
@@ -42,6 +42,10 @@ pub(crate) static ORPHANS: PerCpuArray<[u64; COUNTERS], 1> = PerCpuArray::new();
 /// has been created; read by the daemon; never deleted.
 #[btf_map]
 pub(crate) static CLONE_DURATION: PerCpuArray<[u64; BUCKETS + 1], 1> = PerCpuArray::new();
+
+/// What the daemon knows of the host's limits. Written by the daemon at each sample; read when a clone fails; never deleted.
+#[btf_map]
+pub(crate) static HOST_LIMITS: Array<HostLimits, 1> = Array::new();
 
 /// Where records are put together that the BPF stack is too small for: the scan's, and that of an end which the ring
 /// had no room for. Written and read within one run of a program; never deleted.

@@ -50,26 +50,25 @@ impl Lost {
     }
 }
 
-/// The errno of a clone that failed. The value is the index into `Counters::clone_failures`.
+/// The errno of a clone that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
 pub enum CloneErrno {
-    /// A limit on tasks was reached: RLIMIT_NPROC, threads-max, pids.max or pid_max.
-    Eagain = 0,
+    /// A limit on tasks was reached.
+    Eagain,
     /// The kernel had no memory for the task, or its pid namespace has no init any more.
-    Enomem = 1,
+    Enomem,
     /// The flags ask for a privilege the caller lacks.
-    Eperm = 2,
+    Eperm,
     /// The flags contradict each other.
-    Einval = 3,
-    /// Pid or user namespaces are nested too deep.
-    Enospc = 4,
+    Einval,
+    /// Pid or user namespaces are nested too deep, or there are too many.
+    Enospc,
     /// Any other error.
-    Other = 5,
+    Other,
 }
 
 impl CloneErrno {
-    /// All of them, in the order of their index.
+    /// All of them.
     pub const ALL: [Self; 6] = [Self::Eagain, Self::Enomem, Self::Eperm, Self::Einval, Self::Enospc, Self::Other];
 
     /// The value of the label `errno`.
@@ -103,17 +102,80 @@ impl CloneErrno {
     }
 }
 
+/// Why a clone failed: its errno and, where that is a limit's, the limit that was exhausted when it did. The value is
+/// the index into `Counters::clone_failures`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum CloneFailure {
+    /// EAGAIN: RLIMIT_NPROC.
+    Nproc = 0,
+    /// EAGAIN: `kernel.threads-max`.
+    ThreadsMax = 1,
+    /// EAGAIN: the ids of a pid namespace.
+    PidMax = 2,
+    /// EAGAIN: `pids.max` of a cgroup.
+    CgroupPids = 3,
+    /// EAGAIN, and none of those was exhausted.
+    EagainUnknown = 4,
+    /// ENOMEM: `memory.max` of a cgroup.
+    CgroupMemory = 5,
+    /// ENOMEM: the host's memory, as no cgroup's was exhausted.
+    Memory = 6,
+    /// ENOMEM: the pid namespace has no init any more, so that it is no limit's.
+    EnomemUnknown = 7,
+    /// See [`CloneErrno`].
+    Eperm = 8,
+    /// See [`CloneErrno`].
+    Einval = 9,
+    /// See [`CloneErrno`].
+    Enospc = 10,
+    /// See [`CloneErrno`].
+    Other = 11,
+}
+
+impl CloneFailure {
+    /// All of them, in the order of their index.
+    pub const ALL: [Self; 12] = [
+        Self::Nproc,
+        Self::ThreadsMax,
+        Self::PidMax,
+        Self::CgroupPids,
+        Self::EagainUnknown,
+        Self::CgroupMemory,
+        Self::Memory,
+        Self::EnomemUnknown,
+        Self::Eperm,
+        Self::Einval,
+        Self::Enospc,
+        Self::Other,
+    ];
+
+    /// Its errno.
+    pub const fn errno(self) -> CloneErrno {
+        match self {
+            Self::Nproc | Self::ThreadsMax | Self::PidMax | Self::CgroupPids | Self::EagainUnknown => {
+                CloneErrno::Eagain
+            }
+            Self::CgroupMemory | Self::Memory | Self::EnomemUnknown => CloneErrno::Enomem,
+            Self::Eperm => CloneErrno::Eperm,
+            Self::Einval => CloneErrno::Einval,
+            Self::Enospc => CloneErrno::Enospc,
+            Self::Other => CloneErrno::Other,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn reasons_and_errnos_stand_at_their_own_index() {
+    fn reasons_and_failures_stand_at_their_own_index() {
         for (index, reason) in Lost::ALL.iter().enumerate() {
             assert_eq!(*reason as usize, index);
         }
-        for (index, errno) in CloneErrno::ALL.iter().enumerate() {
-            assert_eq!(*errno as usize, index);
+        for (index, failure) in CloneFailure::ALL.iter().enumerate() {
+            assert_eq!(*failure as usize, index);
         }
     }
 

@@ -3,18 +3,33 @@
 //! Rust emits no CO-RE relocations, so the daemon resolves each entry from the running kernel's BTF and sets the
 //! [`Offsets`] in the object's read-only data before it loads. The verifier sees constants.
 
+/// The offset of a member that this kernel does not have, of those it may lack.
+pub const MISSING: u64 = u64::MAX;
+
 /// One member that the programs need: the structure and the paths to the member, of which the first that exists
-/// counts. A path goes through embedded structures and anonymous ones, never through a pointer.
+/// counts. A path goes through embedded structures and anonymous ones, never through a pointer. `name[enum.value]` is an
+/// element, of 8 bytes, of an array that is indexed by an enumeration.
 #[derive(Clone, Copy, Debug)]
 pub struct Member {
     /// Name of the structure in BTF.
     pub structure: &'static str,
     /// Alternative dotted paths: what the kernel calls the member in different versions or architectures.
     pub paths: &'static [&'static str],
+    /// Whether the kernel may lack it: then its offset is [`MISSING`].
+    pub is_optional: bool,
+}
+
+macro_rules! is_optional {
+    () => {
+        false
+    };
+    (optional) => {
+        true
+    };
 }
 
 macro_rules! offsets {
-    ($($(#[$doc:meta])* $field:ident: $structure:literal, $($path:literal)|+;)+) => {
+    ($($(#[$doc:meta])* $field:ident: $($optional:ident)? $structure:literal, $($path:literal)|+;)+) => {
         /// Offsets in bytes of the members in [`MEMBERS`].
         #[repr(C)]
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,7 +39,7 @@ macro_rules! offsets {
 
         /// What each field of [`Offsets`] is the offset of, in the same order.
         pub const MEMBERS: [Member; size_of::<Offsets>() / 8] = [
-            $(Member { structure: $structure, paths: &[$($path),+] },)+
+            $(Member { structure: $structure, paths: &[$($path),+], is_optional: is_optional!($($optional)?) },)+
         ];
 
         impl Offsets {
@@ -84,6 +99,10 @@ offsets! {
     stack: "task_struct", "stack";
     /// Saved kernel stack pointer, while switched out.
     stack_pointer: "task_struct", "thread.sp" | "thread.cpu_context.sp";
+    /// Credentials it acts with.
+    cred: "task_struct", "cred";
+    /// Namespaces; none once it exits.
+    nsproxy: "task_struct", "nsproxy";
     /// Real credentials.
     real_cred: "task_struct", "real_cred";
     /// Memory map.
@@ -94,8 +113,28 @@ offsets! {
     cgroups: "task_struct", "cgroups";
     /// Real uid.
     cred_uid: "cred", "uid.val";
-    /// Threads in the group.
-    nr_threads: "signal_struct", "nr_threads";
+    /// Effective capabilities.
+    cred_caps: "cred", "cap_effective";
+    /// User namespace.
+    cred_user_ns: "cred", "user_ns";
+    /// What the user is charged for in it.
+    cred_ucounts: "cred", "ucounts";
+    /// How deep a user namespace is nested; the first is 0.
+    user_ns_level: "user_namespace", "level";
+    /// Threads that count against RLIMIT_NPROC; with Linux 6.0 it moved to an array of its own.
+    ucounts_nproc: "ucounts", "rlimit[rlimit_type.UCOUNT_RLIMIT_NPROC]" | "ucount[ucount_type.UCOUNT_RLIMIT_NPROC]";
+    /// The pid namespace of the threads it creates.
+    pid_ns: "nsproxy", "pid_ns_for_children";
+    /// How deep a pid namespace is nested; the first is 0.
+    pid_ns_level: "pid_namespace", "level";
+    /// The one it is nested in.
+    pid_ns_parent: "pid_namespace", "parent";
+    /// Its ids in use, and a bit that says that it takes more.
+    pid_ns_allocated: "pid_namespace", "pid_allocated";
+    /// Its own `pid_max`, since Linux 6.14.
+    pid_ns_max: optional "pid_namespace", "pid_max";
+    /// Its inode in /proc/PID/ns.
+    pid_ns_inode: "pid_namespace", "ns.inum";
     /// Resource limits.
     rlim: "signal_struct", "rlim";
     /// Mappings.
@@ -108,6 +147,22 @@ offsets! {
     file_dentry: "file", "f_path.dentry" | "__f_path.dentry";
     /// The entry's name.
     dentry_name: "dentry", "d_name.name" | "__d_name.name";
+    /// The state of the pids controller.
+    css_pids: optional "css_set", "subsys[cgroup_subsys_id.pids_cgrp_id]";
+    /// The state of the memory controller.
+    css_memory: optional "css_set", "subsys[cgroup_subsys_id.memory_cgrp_id]";
+    /// The cgroup that a controller's state is of.
+    css_cgroup: "cgroup_subsys_state", "cgroup";
+    /// The state of the cgroup above it.
+    css_parent: "cgroup_subsys_state", "parent";
+    /// Threads in a cgroup and below. The controller's state begins the structure, as it does in that of the memory.
+    pids_counter: optional "pids_cgroup", "counter";
+    /// What they may be at most.
+    pids_limit: optional "pids_cgroup", "limit";
+    /// Pages charged to a cgroup and those below.
+    memory_usage: optional "mem_cgroup", "memory.usage";
+    /// What they may be at most.
+    memory_max: optional "mem_cgroup", "memory.max";
     /// The default hierarchy's cgroup.
     dfl_cgrp: "css_set", "dfl_cgrp";
     /// Its node.

@@ -4,7 +4,7 @@
 //! alone says "as before"; else the [`Thread`] part, then the [`Process`] part if [`PART_PROCESS`] is set, then
 //! the [`Waits`] if [`PART_WAITS`] is set. Both sides are on one machine, so the layout is the machine's own.
 
-use crate::{histogram::BUCKETS, names::CloneErrno};
+use crate::{histogram::BUCKETS, names::CloneFailure};
 
 /// The record has the fields after [`Head`]; without it everything but the head is as in the last record.
 pub const PART_THREAD: u32 = 1 << 0;
@@ -58,8 +58,8 @@ pub struct Counters {
     pub threads_created: u64,
     /// Processes this thread created.
     pub processes_created: u64,
-    /// Clones that failed, by [`CloneErrno`].
-    pub clone_failures: [u64; CloneErrno::ALL.len()],
+    /// Clones that failed, by [`CloneFailure`].
+    pub clone_failures: [u64; CloneFailure::ALL.len()],
 }
 
 /// Number of `u64` in [`Counters`].
@@ -108,6 +108,8 @@ pub struct Thread {
     pub stack_bytes: u32,
     /// `run_delay` when the thread got its storage: the histogram's sum is `run_delay` less this.
     pub run_delay_base_ns: u64,
+    /// Id of the cgroup whose `pids.max` or `memory.max` refused this thread a clone last; 0 if none did.
+    pub refused_by_cgroup: u64,
     /// Name of the thread, ended by a 0.
     pub comm: [u8; COMM_BYTES],
     /// What it counted.
@@ -122,8 +124,9 @@ pub struct Process {
     pub parent_tgid: u32,
     /// Real uid in the initial user namespace.
     pub uid: u32,
-    /// `signal->nr_threads`: threads of the group that were not yet released.
-    pub nr_threads: u32,
+    /// 1 if RLIMIT_NPROC does not hold for it: the real uid is 0, or it has CAP_SYS_RESOURCE or CAP_SYS_ADMIN in the
+    /// first user namespace (`copy_process`).
+    pub is_exempt_from_nproc: u32,
     /// `mm->map_count`: memory mappings, against `vm.max_map_count`; 0 without an mm.
     pub map_count: u32,
     /// `mm->total_vm`: pages of address space, against RLIMIT_AS; 0 without an mm.
@@ -132,6 +135,16 @@ pub struct Process {
     pub cgroup_id: u64,
     /// Address of the `css_set`: changes when the process moves in any hierarchy. It never leaves the daemon.
     pub css_set: u64,
+    /// Inode of the pid namespace that its threads get ids in; 0 if it is exiting.
+    pub pid_ns: u32,
+    /// Inode of the one above it; 0 if there is none.
+    pub pid_ns_parent: u32,
+    /// Ids in use in that namespace, those of ended process groups included.
+    pub pid_ns_used: u32,
+    /// `pid_max` of that namespace; 0 before Linux 6.14, where all have the sysctl's.
+    pub pid_ns_max: u32,
+    /// Threads of the real uid in its user namespace, as RLIMIT_NPROC counts them.
+    pub nproc_used: u64,
     /// Soft RLIMIT_NPROC, in threads of the real uid.
     pub rlimit_nproc: u64,
     /// Soft RLIMIT_AS, in bytes.
@@ -140,6 +153,25 @@ pub struct Process {
     pub rlimit_stack_bytes: u64,
     /// File name of the executable, ended by a 0 and cut to fit; empty without an mm.
     pub exe: [u8; EXE_BYTES],
+}
+
+/// What the programs can't see of the host's limits, as the daemon last read it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HostLimits {
+    /// `kernel.threads-max`.
+    pub threads_max: u64,
+    /// `kernel.pid_max` of the first pid namespace.
+    pub pid_max: u64,
+    /// CPUs: as many threads may have ended elsewhere between the refusal of a clone and its return.
+    pub cpus: u64,
+}
+
+impl HostLimits {
+    /// The fields in the order of their declaration: the value of the map.
+    pub const fn to_array(self) -> [u64; size_of::<Self>() / 8] {
+        [self.threads_max, self.pid_max, self.cpus]
+    }
 }
 
 /// How long the thread waited for a CPU, each time since it got its storage. `u32` that wrap.
@@ -203,9 +235,9 @@ impl ShortRecord {
 
 // No padding anywhere: each struct is as large as its fields.
 const _: () = assert!(size_of::<Head>() == 16);
-const _: () = assert!(size_of::<Counters>() == 14 * 8);
-const _: () = assert!(size_of::<Thread>() == 16 + 8 + 3 * 8 + 4 * 4 + 8 + COMM_BYTES + 14 * 8);
-const _: () = assert!(size_of::<Process>() == 4 * 4 + 6 * 8 + EXE_BYTES);
+const _: () = assert!(size_of::<Counters>() == 20 * 8);
+const _: () = assert!(size_of::<Thread>() == 16 + 8 + 3 * 8 + 4 * 4 + 2 * 8 + COMM_BYTES + 20 * 8);
+const _: () = assert!(size_of::<Process>() == 8 * 4 + 7 * 8 + EXE_BYTES);
 const _: () = assert!(size_of::<Waits>() == 4 * BUCKETS);
 const _: () = assert!(size_of::<ThreadRecord>() == size_of::<Thread>() + size_of::<Process>() + size_of::<Waits>());
 const _: () = assert!(size_of::<ShortRecord>() == size_of::<Thread>() + SHORT_WORDS + 8 * SHORT_WORDS);

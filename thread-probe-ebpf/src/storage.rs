@@ -1,6 +1,9 @@
 //! What the programs keep for each task, in task-local storage.
 
-use crate::record::{COMM_BYTES, Counters, Waits};
+use crate::{
+    names::CloneFailure,
+    record::{COMM_BYTES, Counters, Waits},
+};
 
 /// The value of the `TASKS` map. The kernel frees it with the task.
 #[repr(C)]
@@ -22,8 +25,10 @@ pub struct TaskStorage {
     pub threads_created: u64,
     /// Processes this task created.
     pub processes_created: u64,
-    /// Clones of this task that failed, by errno.
-    pub clone_failures: [u64; crate::names::CloneErrno::ALL.len()],
+    /// Clones of this task that failed.
+    pub clone_failures: [u64; CloneFailure::ALL.len()],
+    /// Id of the cgroup that refused a clone last.
+    pub refused_by_cgroup: u64,
     /// How many words of `waits` are not 0. Counted in memory as the task is freed: the verifier would follow every value
     /// that a register could have.
     pub occupied_words: u64,
@@ -39,6 +44,6 @@ pub struct TaskStorage {
     pub sent_once: u32,
 }
 
-const _: () = assert!(size_of::<TaskStorage>() == 9 * 8 + 6 * 8 + 512 + 14 * 8 + 16 + 8);
+const _: () = assert!(size_of::<TaskStorage>() == 10 * 8 + 12 * 8 + 512 + 20 * 8 + 16 + 8);
 // With the kernel's own element header it stays within the 1 kB slab.
 const _: () = assert!(size_of::<TaskStorage>() <= 900);

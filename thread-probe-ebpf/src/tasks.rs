@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 use aya_log_ebpf::warn;
 use thread_probe_ebpf::{
-    names::{CloneErrno, Lost},
+    names::{CloneFailure, Lost},
     record::{
         COUNTERS, Counters, Head, PART_END_SEEN, PART_ENDED, PART_PROCESS, PART_STORAGE, PART_THREAD, PART_WAITS,
         Process, SHORT_WORDS, ShortRecord, Thread, ThreadRecord, Waits,
@@ -420,11 +420,12 @@ unsafe fn fill_stack(thread: *mut Thread, task: Task) {
 fn fill_from_storage(thread: &mut Thread, storage: &TaskStorage) {
     thread.process_start_ns = storage.process_start_ns;
     thread.run_delay_base_ns = storage.run_delay_base_ns;
+    thread.refused_by_cgroup = storage.refused_by_cgroup;
     thread.counters.same_process_switches = storage.same_process_switches;
     thread.counters.threads_created = storage.threads_created;
     thread.counters.processes_created = storage.processes_created;
-    for errno in 0..CloneErrno::ALL.len() {
-        thread.counters.clone_failures[errno] = storage.clone_failures[errno];
+    for failure in 0..CloneFailure::ALL.len() {
+        thread.counters.clone_failures[failure] = storage.clone_failures[failure];
     }
 }
 
@@ -432,11 +433,12 @@ fn fill_from_storage(thread: &mut Thread, storage: &TaskStorage) {
 fn fill_without_storage(thread: &mut Thread) {
     thread.process_start_ns = 0;
     thread.run_delay_base_ns = 0;
+    thread.refused_by_cgroup = 0;
     thread.counters.same_process_switches = 0;
     thread.counters.threads_created = 0;
     thread.counters.processes_created = 0;
-    for errno in 0..CloneErrno::ALL.len() {
-        thread.counters.clone_failures[errno] = 0;
+    for failure in 0..CloneFailure::ALL.len() {
+        thread.counters.clone_failures[failure] = 0;
     }
 }
 
@@ -452,11 +454,17 @@ unsafe fn fill_process(process: *mut Process, task: Task) {
     let mm = task.mm();
     process.parent_tgid = task.parent_tgid();
     process.uid = task.uid();
-    process.nr_threads = signal.nr_threads();
+    process.is_exempt_from_nproc = u32::from(task.is_exempt_from_nproc());
     process.map_count = mm.map_count();
     process.total_vm_pages = mm.total_vm_pages();
     process.cgroup_id = task.cgroup_id();
     process.css_set = task.css_set() as u64;
+    let pid_ns = task.pid_ns();
+    process.pid_ns = pid_ns.inode();
+    process.pid_ns_parent = pid_ns.parent().inode();
+    process.pid_ns_used = pid_ns.used();
+    process.pid_ns_max = pid_ns.own_max();
+    process.nproc_used = task.nproc_used();
     process.rlimit_nproc = signal.rlimit(RLIMIT_NPROC);
     process.rlimit_as_bytes = signal.rlimit(RLIMIT_AS);
     process.rlimit_stack_bytes = signal.rlimit(RLIMIT_STACK);

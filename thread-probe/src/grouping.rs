@@ -1,12 +1,14 @@
 //! From a process to the name of its group.
 
-use std::{fmt::Write as _, fs, sync::Arc};
+use std::{fmt::Write as _, sync::Arc};
 
 use clap::ValueEnum;
 use nix::unistd::{Uid, User};
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 use thread_probe_ebpf::record::{self, COMM_BYTES, EXE_BYTES};
+
+use crate::cgroups::{Membership, Memberships, unit};
 
 /// PF_KTHREAD of include/linux/sched.h.
 const PF_KTHREAD: u32 = 0x0020_0000;
@@ -70,19 +72,13 @@ pub fn text(bytes: &[u8]) -> String {
 pub struct Grouper {
     by: GroupBy,
     users: FxHashMap<u32, Arc<str>>,
-    cgroups: FxHashMap<u64, CgroupPath>,
-    sample: u64,
-}
-
-struct CgroupPath {
-    path: Arc<str>,
-    used_in: u64,
+    memberships: Memberships,
 }
 
 impl Grouper {
     /// A grouper by the given key.
     pub fn new(by: GroupBy) -> Self {
-        Self { by, users: FxHashMap::default(), cgroups: FxHashMap::default(), sample: 0 }
+        Self { by, users: FxHashMap::default(), memberships: Memberships::default() }
     }
 
     /// The group of a process. Kernel threads have a group by their own name, whatever the key, unless it is the user
@@ -109,13 +105,6 @@ impl Grouper {
         }
     }
 
-    /// Keeps the path of a live process's cgroup.
-    pub(crate) fn saw_alive(&mut self, identity: &Identity) {
-        if let Some(known) = self.cgroups.get_mut(&identity.css_set) {
-            known.used_in = self.sample;
-        }
-    }
-
     /// The user's name, or the number where there is none. Looked up once.
     pub(crate) fn user_name(&mut self, uid: u32) -> Arc<str> {
         let lookup = || match User::from_uid(Uid::from_raw(uid)) {
@@ -125,34 +114,19 @@ impl Grouper {
         Arc::clone(self.users.entry(uid).or_insert_with(lookup))
     }
 
-    /// The cgroup of a process. A `css_set` is one set of cgroups for as long as a process is in it, so its path is
-    /// read once; the memory may be reused after, so it is forgotten when no process used it for two samples.
+    /// The cgroups of a process; `None` if it ended before they could be read.
+    pub(crate) fn membership(&mut self, pid: u32, css_set: u64, is_alive: bool) -> Option<Arc<Membership>> {
+        self.memberships.of(pid, css_set, is_alive)
+    }
+
     fn cgroup(&mut self, pid: u32, css_set: u64, is_alive: bool) -> Arc<str> {
-        let sample = self.sample;
-        if let Some(known) = self.cgroups.get_mut(&css_set)
-            && css_set != 0
-        {
-            known.used_in = sample;
-            return Arc::clone(&known.path);
-        }
-        if !is_alive {
-            // Its pid may be another's by now.
-            return Arc::from(UNKNOWN);
-        }
-        let lines = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-        let Some(path) = cgroup_path(&lines) else {
-            return Arc::from(UNKNOWN);
-        };
-        let path: Arc<str> = Arc::from(path);
-        self.cgroups.insert(css_set, CgroupPath { path: Arc::clone(&path), used_in: sample });
-        path
+        let membership = self.membership(pid, css_set, is_alive);
+        membership.map_or_else(|| Arc::from(UNKNOWN), |membership| Arc::clone(&membership.name))
     }
 
     /// Forgets what no process used for two samples.
     pub(crate) fn finish_sample(&mut self) {
-        self.sample += 1;
-        let oldest = self.sample.saturating_sub(2);
-        self.cgroups.retain(|_, cgroup| cgroup.used_in >= oldest);
+        self.memberships.finish_sample();
     }
 }
 
@@ -165,33 +139,6 @@ fn kernel_thread_group(comm: &str) -> String {
     group
 }
 
-/// The path in the v2 hierarchy, of the lines of /proc/PID/cgroup (cgroups(7)); where that is its root, as on a host
-/// whose controllers are all v1, that of systemd's own hierarchy, or of the pids controller, or of any.
-fn cgroup_path(lines: &str) -> Option<&str> {
-    let path_of = |wanted: &dyn Fn(&str) -> bool| {
-        lines.lines().find_map(|line| {
-            let mut fields = line.splitn(3, ':').skip(1);
-            let (controllers, path) = (fields.next()?, fields.next()?);
-            // The kernel says so of a cgroup that was removed while a process was in it.
-            let path = path.strip_suffix(" (deleted)").unwrap_or(path);
-            (wanted(controllers) && path != "/").then_some(path)
-        })
-    };
-    let v2 = path_of(&str::is_empty);
-    let systemd = || path_of(&|controllers| controllers == "name=systemd");
-    let pids = || path_of(&|controllers| controllers.split(',').any(|controller| controller == "pids"));
-    let any = || path_of(&|_| true);
-    let root = || lines.lines().next().map(|_| "/");
-    v2.or_else(systemd).or_else(pids).or_else(any).or_else(root)
-}
-
-/// The unit of a cgroup's path.
-fn unit(path: &str) -> &str {
-    let deepest =
-        |suffixes: &[&str]| path.rsplit('/').find(|part| suffixes.iter().any(|suffix| part.ends_with(suffix)));
-    deepest(&[".service", ".scope"]).or_else(|| deepest(&[".slice"])).unwrap_or(path)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -200,26 +147,6 @@ mod tests {
     fn kernel_threads_are_named_up_to_the_first_slash() {
         assert_eq!(kernel_thread_group("kworker/0:1-events"), "[kworker]");
         assert_eq!(kernel_thread_group("rcu_preempt"), "[rcu_preempt]");
-    }
-
-    #[test]
-    fn the_v2_path_is_taken_unless_the_process_is_in_its_root() {
-        assert_eq!(cgroup_path("0::/system.slice/a.service\n"), Some("/system.slice/a.service"));
-        let v1 = "5:cpu,cpuacct:/c\n4:pids:/p\n1:name=systemd:/s:x\n0::/\n";
-        assert_eq!(cgroup_path(v1), Some("/s:x"));
-        assert_eq!(cgroup_path("5:cpu:/\n4:net_cls,pids:/p\n0::/\n"), Some("/p"));
-        assert_eq!(cgroup_path("5:cpu:/c\n0::/\n"), Some("/c"));
-        assert_eq!(cgroup_path("0::/\n"), Some("/"));
-        assert_eq!(cgroup_path("0::/a.service (deleted)\n"), Some("/a.service"));
-        assert_eq!(cgroup_path(""), None);
-    }
-
-    #[test]
-    fn the_deepest_service_names_the_unit() {
-        assert_eq!(unit("/user.slice/user-1.slice/user@1.service/app.slice/a.service"), "a.service");
-        assert_eq!(unit("/system.slice/docker-12.scope/init"), "docker-12.scope");
-        assert_eq!(unit("/machine.slice/x"), "machine.slice");
-        assert_eq!(unit("/plain"), "/plain");
     }
 
     #[test]

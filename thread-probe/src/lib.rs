@@ -6,6 +6,7 @@
 
 pub mod alerts;
 pub mod bpf;
+pub mod cgroups;
 pub mod cli;
 pub mod grouping;
 pub mod ledger;

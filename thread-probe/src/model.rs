@@ -10,7 +10,7 @@ use std::{
 use serde::Serialize;
 use thread_probe_ebpf::{
     histogram::{BUCKETS, lower_bound_ns, upper_bound_ns},
-    names::{CloneErrno, Lost},
+    names::{CloneErrno, CloneFailure, Lost},
     record::Counters,
 };
 
@@ -18,7 +18,7 @@ use crate::{
     bpf::AttachedProgram,
     grouping::{GroupBy, text},
     ledger::{self, LIFETIME_BOUNDS_NS, Ledger, LedgerLosses, ProcessKey, ThreadState, Totals},
-    limits::{Headroom, LimitsReport},
+    limits::{Evaluation, Headroom, Limit, LimitsReport, ProcessLimits, of_groups},
     sample::{HostCounters, ThreadCost},
 };
 
@@ -66,6 +66,9 @@ pub struct Host {
     pub clone_duration_seconds: f64,
     /// What one thread costs in kernel memory.
     pub thread_cost: ThreadCost,
+    /// Clones that failed, for the exposition.
+    #[serde(skip)]
+    pub clone_failures: [u64; CloneFailure::ALL.len()],
     /// The raw buckets of the clones, for the exposition.
     #[serde(skip)]
     pub clone_duration_buckets: [u64; BUCKETS],
@@ -131,8 +134,12 @@ pub struct Process {
     pub memory: Memory,
     /// What its limits apply to.
     pub limits: Limits,
-    /// How near its nearest limit is; null for kernel threads.
+    /// How near its nearest limit is; null for kernel threads and for what has ended.
     pub headroom: Option<Headroom>,
+    /// What a further thread takes of memory besides the kernel's; null before its threads came and went a few times.
+    pub own_bytes_per_thread: Option<u64>,
+    /// The cgroup whose `pids.max` or `memory.max` refused it a clone last; null if none did.
+    pub clone_refused_by: Option<Arc<str>>,
 }
 
 /// A thread, with `?pid=`.
@@ -213,6 +220,8 @@ pub struct Activity {
     pub threads_exited: u64,
     /// Clones that failed, by errno, since the probe was started.
     pub clone_failures: CloneFailures,
+    /// Those that a limit may have refused, by limit, since the probe was started.
+    pub clone_failures_by_limit: CloneFailuresByLimit,
 }
 
 /// Clones that failed, by errno.
@@ -235,8 +244,9 @@ pub struct CloneFailures {
 }
 
 impl CloneFailures {
-    fn new(by_errno: [u64; CloneErrno::ALL.len()]) -> Self {
-        let [eagain, enomem, eperm, einval, enospc, other] = by_errno;
+    fn new(failures: &[u64; CloneFailure::ALL.len()]) -> Self {
+        let of = |errno| sum_where(failures, |failure| failure.errno() == errno);
+        let [eagain, enomem, eperm, einval, enospc, other] = CloneErrno::ALL.map(of);
         Self { eagain, enomem, eperm, einval, enospc, other }
     }
 
@@ -244,6 +254,44 @@ impl CloneFailures {
     pub fn total(&self) -> u64 {
         self.eagain + self.enomem + self.eperm + self.einval + self.enospc + self.other
     }
+}
+
+/// Clones that failed with EAGAIN or ENOMEM, by the limit that was exhausted at that moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct CloneFailuresByLimit {
+    /// `kernel.threads-max`.
+    pub threads_max: u64,
+    /// The ids of a pid namespace.
+    pub pid_max: u64,
+    /// `pids.max` of a cgroup.
+    pub cgroup_pids: u64,
+    /// RLIMIT_NPROC.
+    pub nproc: u64,
+    /// The host's memory.
+    pub memory: u64,
+    /// `memory.max` of a cgroup.
+    pub cgroup_memory: u64,
+    /// None of these.
+    pub unknown: u64,
+}
+
+impl CloneFailuresByLimit {
+    fn new(failures: &[u64; CloneFailure::ALL.len()]) -> Self {
+        let of = |limit| sum_where(failures, |failure| Limit::of(failure) == Some(limit));
+        Self {
+            threads_max: of(Limit::ThreadsMax),
+            pid_max: of(Limit::PidMax),
+            cgroup_pids: of(Limit::CgroupPids),
+            nproc: of(Limit::Nproc),
+            memory: of(Limit::Memory),
+            cgroup_memory: of(Limit::CgroupMemory),
+            unknown: of(Limit::Unknown),
+        }
+    }
+}
+
+fn sum_where(failures: &[u64; CloneFailure::ALL.len()], is_wanted: impl Fn(CloneFailure) -> bool) -> u64 {
+    CloneFailure::ALL.iter().zip(failures).filter(|(failure, _)| is_wanted(**failure)).map(|(_, count)| count).sum()
 }
 
 impl Activity {
@@ -258,7 +306,8 @@ impl Activity {
             threads_created: counters.threads_created,
             processes_created: counters.processes_created,
             threads_exited,
-            clone_failures: CloneFailures::new(counters.clone_failures),
+            clone_failures: CloneFailures::new(&counters.clone_failures),
+            clone_failures_by_limit: CloneFailuresByLimit::new(&counters.clone_failures),
         }
     }
 }
@@ -477,12 +526,11 @@ pub struct SampleFacts<'a> {
 
 impl Model {
     /// Builds the model of the sample that the ledger has just finished.
-    pub fn build(ledger: &mut Ledger, facts: &SampleFacts<'_>) -> Self {
+    pub fn build(ledger: &mut Ledger, limits: &Evaluation, facts: &SampleFacts<'_>) -> Self {
         let seconds = facts.interval.map(|interval| interval.as_secs_f64().max(1e-9));
-        let mut cost = facts.cost;
-        cost.stack_bytes = ledger.stack_bytes();
-        let processes = processes(ledger, seconds, &cost);
-        let groups = groups(ledger, seconds, &cost);
+        let cost = facts.cost;
+        let processes = processes(ledger, limits, seconds, &cost);
+        let groups = groups(ledger, limits, seconds, &cost);
         let host = host(ledger, seconds, cost, facts.counters, &processes);
         let since_epoch = facts.time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Self {
@@ -493,7 +541,7 @@ impl Model {
             host,
             groups,
             processes,
-            limits: LimitsReport::default(),
+            limits: limits.report.clone(),
             probe: ProbeStatus {
                 programs: Arc::clone(facts.programs),
                 sample_duration_seconds: facts.duration.as_secs_f64(),
@@ -526,12 +574,13 @@ fn host(
         clone_duration_histogram: histogram(&counters.clone_duration_buckets),
         clone_duration_seconds: counters.clone_duration_sum_ns as f64 / NS_PER_SECOND,
         thread_cost: cost,
+        clone_failures: totals.counters.clone_failures,
         clone_duration_buckets: counters.clone_duration_buckets,
         clone_duration_sum_ns: counters.clone_duration_sum_ns,
     }
 }
 
-fn groups(ledger: &Ledger, seconds: Option<f64>, cost: &ThreadCost) -> Vec<Group> {
+fn groups(ledger: &Ledger, limits: &Evaluation, seconds: Option<f64>, cost: &ThreadCost) -> Vec<Group> {
     let mut live = rustc_hash::FxHashMap::<_, (u64, ThreadCounts)>::default();
     for (_, process) in ledger.processes() {
         if let Some(id) = process.group {
@@ -540,6 +589,7 @@ fn groups(ledger: &Ledger, seconds: Option<f64>, cost: &ThreadCost) -> Vec<Group
             threads.add(&process.threads);
         }
     }
+    let mut headroom = of_groups(ledger, &limits.processes);
     let mut groups: Vec<Group> = ledger
         .groups()
         .map(|(id, group)| {
@@ -552,7 +602,7 @@ fn groups(ledger: &Ledger, seconds: Option<f64>, cost: &ThreadCost) -> Vec<Group
                 rates: Rates::of(group.interval(ledger.epoch()), seconds),
                 wait_histogram: histogram(group.totals.waits.buckets()),
                 memory: Memory::new(&threads, group.stack_depth_max_bytes, cost),
-                headroom: None,
+                headroom: headroom.remove(&id),
                 raw: group.totals.clone(),
             }
         })
@@ -561,7 +611,12 @@ fn groups(ledger: &Ledger, seconds: Option<f64>, cost: &ThreadCost) -> Vec<Group
     groups
 }
 
-fn processes(ledger: &mut Ledger, seconds: Option<f64>, cost: &ThreadCost) -> Vec<Process> {
+fn processes(
+    ledger: &mut Ledger,
+    limits: &Evaluation,
+    seconds: Option<f64>,
+    cost: &ThreadCost,
+) -> Vec<Process> {
     let uids: rustc_hash::FxHashSet<u32> = ledger.processes().map(|(_, process)| process.identity.uid).collect();
     let users: rustc_hash::FxHashMap<u32, Arc<str>> =
         uids.into_iter().map(|uid| (uid, ledger.user_name(uid))).collect();
@@ -569,7 +624,11 @@ fn processes(ledger: &mut Ledger, seconds: Option<f64>, cost: &ThreadCost) -> Ve
         .processes()
         .map(|(key, process)| {
             let user = users.get(&process.identity.uid).cloned().unwrap_or_default();
-            process_model(ledger, key, process, user, seconds, cost)
+            let process = process_model(ledger, key, process, user, seconds, cost);
+            match limits.processes.get(&key) {
+                Some(limits) => process.with_limits(limits),
+                None => process,
+            }
         })
         .collect();
     processes.sort_unstable_by_key(|process| process.pid);
@@ -611,6 +670,19 @@ fn process_model(
             rlimit_stack_bytes: facts.rlimit_stack_bytes,
         },
         headroom: None,
+        own_bytes_per_thread: None,
+        clone_refused_by: None,
+    }
+}
+
+impl Process {
+    fn with_limits(self, limits: &ProcessLimits) -> Self {
+        Self {
+            headroom: Some(limits.headroom.clone()),
+            own_bytes_per_thread: limits.own_bytes_per_thread,
+            clone_refused_by: limits.refused_by.clone(),
+            ..self
+        }
     }
 }
 

@@ -82,6 +82,11 @@ pub struct ThreadCost {
 }
 
 impl ThreadCost {
+    /// All of it, in bytes.
+    pub fn kernel_bytes(&self) -> u64 {
+        self.stack_bytes + self.task_struct_bytes + self.probe_bytes
+    }
+
     /// Reads the slab's object size, which is root's alone to read.
     /// `stack_bytes` stays 0 until a record tells it.
     pub fn measure(task_struct_btf_bytes: u64, probe_bytes: u64) -> Self {

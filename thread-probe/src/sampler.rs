@@ -14,14 +14,19 @@ use nix::{
     time::{ClockId, clock_gettime},
 };
 
+use thread_probe_ebpf::record::HostLimits;
+
 use crate::{
     bpf::{AttachedProgram, LoadOptions, Probe, SlowToDetach, privileges},
     cli::ProbeOptions,
     grouping::{GroupBy, Grouper},
     ledger::Ledger,
+    limits::{Evaluation, HostReading, LimitUse, Limits},
     model::{self, Model, SampleFacts},
     sample::ThreadCost,
 };
+
+const GROWTH_WINDOW: Duration = Duration::from_secs(600);
 
 /// The probe with its ledger.
 pub struct Sampler {
@@ -29,6 +34,8 @@ pub struct Sampler {
     ledger: Ledger,
     group_by: GroupBy,
     cost: ThreadCost,
+    limits: Limits,
+    evaluation: Evaluation,
     programs: Arc<[AttachedProgram]>,
     last: Option<Instant>,
     interval_seconds: Option<f64>,
@@ -57,7 +64,10 @@ impl Sampler {
         let mut probe = Probe::load(LoadOptions { log: options.ebpf_log, clone_probe: options.clone_probe })?;
         let groups = &options.groups;
         let mut ledger = Ledger::new(Grouper::new(groups.group_by), groups.max_groups as usize, groups.group_retention);
+        let mut limits = Limits::new(GROWTH_WINDOW);
         let started = Started::now();
+        let host = limits.read_host();
+        tell_limits(&mut probe, &host)?;
         ledger.begin_scan(boot_ns()?);
         let mut threads = 0;
         probe.start(&mut |observation| {
@@ -67,9 +77,18 @@ impl Sampler {
         let cost = probe.thread_cost();
         log_programs(probe.programs(), &cost);
         let programs = Arc::from(probe.programs());
-        let mut sampler =
-            Self { probe, ledger, group_by: groups.group_by, cost, programs, last: None, interval_seconds: None };
-        let model = sampler.finish(started, threads)?;
+        let mut sampler = Self {
+            probe,
+            ledger,
+            group_by: groups.group_by,
+            cost,
+            limits,
+            evaluation: Evaluation::default(),
+            programs,
+            last: None,
+            interval_seconds: None,
+        };
+        let model = sampler.finish(started, threads, &host)?;
         Ok((sampler, model))
     }
 
@@ -79,18 +98,22 @@ impl Sampler {
     /// The scan failed. It can't be repeated without losing what it had handed out, so the probe has to be restarted.
     pub fn sample(&mut self) -> Result<Model> {
         let started = Started::now();
+        let host = self.limits.read_host();
+        tell_limits(&mut self.probe, &host)?;
         self.ledger.begin_scan(boot_ns()?);
         let ledger = &mut self.ledger;
         let threads =
             self.probe.scan(&mut |observation| ledger.observe(observation)).context("scanning the threads failed")?;
-        self.finish(started, threads)
+        self.finish(started, threads, &host)
     }
 
-    fn finish(&mut self, started: Started, threads: u64) -> Result<Model> {
+    fn finish(&mut self, started: Started, threads: u64, host: &HostReading) -> Result<Model> {
         self.drain();
         let counters = self.probe.host_counters().context("reading the probe's counters failed")?;
         self.ledger.observe_orphans(counters.orphans);
         self.ledger.finish_sample();
+        self.cost.stack_bytes = self.ledger.stack_bytes();
+        self.evaluation = self.limits.evaluate(&mut self.ledger, host, &self.cost);
         let interval = self.last.map(|last| started.instant - last);
         let facts = SampleFacts {
             time: started.time,
@@ -102,11 +125,16 @@ impl Sampler {
             cost: self.cost,
             programs: &self.programs,
         };
-        let model = Model::build(&mut self.ledger, &facts);
+        let model = Model::build(&mut self.ledger, &self.evaluation, &facts);
         self.interval_seconds = model.interval_seconds;
         self.last = Some(started.instant);
         self.ledger.next_interval();
         Ok(model)
+    }
+
+    /// Measures the growth of what limits count over this time from now on.
+    pub fn set_growth_window(&mut self, window: Duration) {
+        self.limits.set_window(window);
     }
 
     /// Takes in the threads that ended since the last drain.
@@ -153,6 +181,17 @@ impl Sampler {
         let last_epoch = self.ledger.epoch().saturating_sub(1);
         model::threads_of(&self.ledger, pid, last_epoch, self.interval_seconds)
     }
+
+    /// Every limit that held for a process in the last sample, the one with room for the fewest threads first.
+    pub fn limits_of(&self, pid: u32) -> Vec<LimitUse> {
+        self.evaluation.limits_of(pid)
+    }
+}
+
+/// Tells the programs by which limits they explain a clone that fails.
+fn tell_limits(probe: &mut Probe, host: &HostReading) -> Result<()> {
+    let limits = HostLimits { threads_max: host.threads_max, pid_max: host.pid_max, cpus: host.cpus };
+    probe.set_host_limits(limits).context("telling the programs the host's limits failed")
 }
 
 /// When a sample began, on both clocks.

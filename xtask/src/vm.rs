@@ -61,7 +61,7 @@ fn test(series: Series, kernel: &Path, qemu: &Qemu, programs: &[(PathBuf, &str)]
     let script = if series.is_too_old {
         "thread-probe ps\n".to_owned()
     } else {
-        format!("kernel-tests --color=never '{filter}'\n")
+        format!("THREAD_PROBE_OWN_MACHINE=1 kernel-tests --color=never '{filter}'\n")
     };
     let programs: Vec<(&Path, &str)> = programs.iter().map(|(path, name)| (path.as_path(), *name)).collect();
     let archive = folder.join("initramfs.gz");

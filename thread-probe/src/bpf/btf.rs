@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use btf_rs::{Btf, Struct, Type};
-use thread_probe_ebpf::offsets::{MEMBERS, Member, Offsets};
+use thread_probe_ebpf::offsets::{MEMBERS, MISSING, Member, Offsets};
 
 use super::requirements::{LoadError, VMLINUX_BTF};
 
@@ -52,14 +52,25 @@ fn find(btf: &Btf, name: &str) -> Result<Struct, LoadError> {
 }
 
 fn member_offset(btf: &Btf, member: &Member) -> Result<u64, LoadError> {
-    let structure = find(btf, member.structure)?;
-    member.paths.iter().find_map(|path| bit_offset(btf, &structure, path)).map(|bits| u64::from(bits) / 8).ok_or_else(
-        || LoadError::MissingMember { member: format!("{}.{}", member.structure, member.paths.join(" or ")) },
-    )
+    let found = find(btf, member.structure).map(|structure| {
+        let bits = member.paths.iter().find_map(|path| bit_offset(btf, &structure, path));
+        bits.map(|bits| u64::from(bits) / 8)
+    });
+    let name = || format!("{}.{}", member.structure, member.paths.join(" or "));
+    match found {
+        Ok(Some(offset)) => Ok(offset),
+        _ if member.is_optional => Ok(MISSING),
+        Ok(None) => Err(LoadError::MissingMember { member: name() }),
+        Err(error) => Err(error),
+    }
 }
 
 /// Offset in bits of a dotted path through embedded structures; anonymous ones count as their members.
 fn bit_offset(btf: &Btf, structure: &Struct, path: &str) -> Option<u32> {
+    if let Some((array, index)) = path.strip_suffix(']').and_then(|path| path.split_once('[')) {
+        let (enumeration, value) = index.split_once('.')?;
+        return Some(bit_offset(btf, structure, array)? + ELEMENT_BITS * enumerator(btf, enumeration, value)?);
+    }
     let (name, rest) = path.split_once('.').map_or((path, None), |(name, rest)| (name, Some(rest)));
     structure.members.iter().find_map(|member| {
         let member_name = btf.resolve_name(member).ok()?;
@@ -76,6 +87,19 @@ fn bit_offset(btf: &Btf, structure: &Struct, path: &str) -> Option<u32> {
         let inner = bit_offset(btf, &embedded(btf, member)?, within)?;
         Some(member.bit_offset() + inner)
     })
+}
+
+/// Bits of an element of the arrays in the table: pointers and `atomic_long_t`.
+const ELEMENT_BITS: u32 = 64;
+
+/// The value of an enumerator.
+fn enumerator(btf: &Btf, enumeration: &str, name: &str) -> Option<u32> {
+    let found = btf.resolve_types_by_name(enumeration).ok()?;
+    let members = found.into_iter().find_map(|found| match found {
+        Type::Enum(found) => Some(found.members),
+        _ => None,
+    })?;
+    members.iter().find(|member| btf.resolve_name(*member).is_ok_and(|of| of == name)).map(|member| member.val())
 }
 
 /// The structure a member embeds, behind typedefs and qualifiers.
@@ -107,7 +131,7 @@ mod tests {
     fn a_member_behind_an_anonymous_union_or_an_embedded_structure_is_found_where_it_is() {
         let Some(btf) = kernel_btf() else { return };
         let offset = |structure, path: &'static [&'static str]| {
-            member_offset(&btf, &Member { structure, paths: path }).unwrap_or(u64::MAX)
+            member_offset(&btf, &Member { structure, paths: path, is_optional: false }).unwrap_or(u64::MAX)
         };
         let outer = offset("task_struct", &["sched_info"]);
         assert_eq!(offset("task_struct", &["sched_info.run_delay"]), outer + offset("sched_info", &["run_delay"]));
@@ -118,7 +142,7 @@ mod tests {
     #[test]
     fn a_missing_member_is_named_with_all_its_alternatives() {
         let Some(btf) = kernel_btf() else { return };
-        let error = member_offset(&btf, &Member { structure: "task_struct", paths: &["nope", "se.nope"] });
+        let error = member_offset(&btf, &Member { structure: "task_struct", paths: &["nope", "se.nope"], is_optional: false });
         assert!(error.is_err_and(|error| error.to_string().contains("task_struct.nope or se.nope")));
     }
 }

@@ -7,14 +7,14 @@ use std::{
 
 use aya::{
     Btf, Ebpf, EbpfLoader, include_bytes_aligned,
-    maps::{MapData, PerCpuArray, RingBuf},
+    maps::{Array, MapData, PerCpuArray, RingBuf},
 };
 use aya_log::EbpfLogger;
 use log::Log;
 use thread_probe_ebpf::{
     histogram::BUCKETS,
     names::Lost,
-    record::{COUNTERS, Counters},
+    record::{COUNTERS, Counters, HostLimits},
     storage::TaskStorage,
 };
 
@@ -61,6 +61,7 @@ pub struct Probe {
     lost: PerCpuArray<MapData, [u64; Lost::ALL.len()]>,
     orphans: PerCpuArray<MapData, [u64; COUNTERS]>,
     clone_duration: PerCpuArray<MapData, [u64; BUCKETS + 1]>,
+    host_limits: Array<MapData, [u64; size_of::<HostLimits>() / 8]>,
     logger: Option<EbpfLogger<&'static dyn Log>>,
     types: KernelTypes,
     programs: Vec<AttachedProgram>,
@@ -96,6 +97,7 @@ impl Probe {
             lost: map(&mut ebpf, "LOST")?,
             orphans: map(&mut ebpf, "ORPHANS")?,
             clone_duration: map(&mut ebpf, "CLONE_DURATION")?,
+            host_limits: map(&mut ebpf, "HOST_LIMITS")?,
             ebpf,
             btf: Some(btf),
             logger,
@@ -162,6 +164,14 @@ impl Probe {
             logger.flush();
         }
         records
+    }
+
+    /// Tells the programs what they can't see of the host's limits, by which they say why a clone failed.
+    ///
+    /// # Errors
+    /// The map could not be written.
+    pub fn set_host_limits(&mut self, limits: HostLimits) -> io::Result<()> {
+        self.host_limits.set(0, limits.to_array(), 0).map_err(io::Error::other)
     }
 
     /// A descriptor that becomes readable when the ring is a quarter full.

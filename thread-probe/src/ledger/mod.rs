@@ -7,10 +7,13 @@
 mod groups;
 mod totals;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use rustc_hash::FxHashMap;
-use thread_probe_ebpf::record::{self, COMM_BYTES, Counters, PART_END_SEEN, PART_STORAGE};
+use thread_probe_ebpf::{
+    names::CloneFailure,
+    record::{self, COMM_BYTES, Counters, PART_END_SEEN, PART_STORAGE},
+};
 
 use self::{
     groups::Groups,
@@ -21,6 +24,7 @@ pub use self::{
     totals::{Interval, LIFETIME_BOUNDS_NS, Totals, WaitCounts},
 };
 use crate::{
+    cgroups::Membership,
     grouping::{Grouper, Identity},
     sample::{Observation, ThreadObservation},
 };
@@ -145,6 +149,8 @@ pub struct Process {
     pub threads: [u32; ThreadState::ALL.len()],
     /// Deepest kernel stack of its threads at the last scan, in bytes.
     pub stack_depth_max_bytes: u32,
+    /// Id of the cgroup that refused it a clone last; 0 if none did.
+    pub refused_by_cgroup: u64,
     /// Name of a thread that ended before the leader was seen.
     fallback_comm: [u8; COMM_BYTES],
     interval: Interval,
@@ -342,6 +348,12 @@ impl Ledger {
             process.entries = process.entries.saturating_sub(1);
         }
         self.update_process(key, observed, ended.is_none());
+        if record.refused_by_cgroup != 0
+            && grown.clone_failures != [0; CloneFailure::ALL.len()]
+            && let Some(process) = self.processes.get_mut(&key)
+        {
+            process.refused_by_cgroup = record.refused_by_cgroup;
+        }
         self.add(key, &Delta { counters: grown, waited_ns, waits: &changes, ended });
         self.changes = changes;
         let thread = Thread {
@@ -469,16 +481,15 @@ impl Ledger {
             if let Some(group) = process.group {
                 self.groups.saw_alive(group, self.now_ns);
             }
-            self.grouper.saw_alive(&process.identity);
         }
         self.groups.drop_expired(self.now_ns);
         self.ended.swap(0, 1);
         self.ended[0].clear();
-        self.grouper.finish_sample();
     }
 
     /// Starts the next interval: rates are of what comes after.
     pub fn next_interval(&mut self) {
+        self.grouper.finish_sample();
         self.epoch += 1;
     }
 
@@ -542,8 +553,13 @@ impl Ledger {
     }
 
     /// The user of a process, by name where there is one.
-    pub fn user_name(&mut self, uid: u32) -> std::sync::Arc<str> {
+    pub fn user_name(&mut self, uid: u32) -> Arc<str> {
         self.grouper.user_name(uid)
+    }
+
+    /// The cgroups of a live process; `None` if it ended before they could be read.
+    pub fn membership(&mut self, pid: u32, css_set: u64) -> Option<Arc<Membership>> {
+        self.grouper.membership(pid, css_set, true)
     }
 
     /// All that all threads did.

@@ -1,8 +1,23 @@
 //! Which limit on threads binds, for whom, and when it is reached.
+//!
+//! The records of the probe carry what a process has; /proc/sys, /proc/meminfo and cgroupfs, which anyone may read, what it may.
+
+mod evaluate;
+mod files;
+mod growth;
+mod host;
+mod own_memory;
+mod tree;
 
 use std::sync::Arc;
 
 use serde::Serialize;
+use thread_probe_ebpf::names::CloneFailure;
+
+pub use self::{
+    evaluate::{Evaluation, Limits, ProcessLimits, of_groups},
+    host::HostReading,
+};
 
 /// A limit that keeps threads from being created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -54,6 +69,20 @@ impl Limit {
             Self::Memory => "memory",
             Self::CgroupMemory => "cgroup_memory",
             Self::Unknown => "unknown",
+        }
+    }
+
+    /// The limit that refused a clone, if one may have.
+    pub const fn of(failure: CloneFailure) -> Option<Self> {
+        match failure {
+            CloneFailure::Nproc => Some(Self::Nproc),
+            CloneFailure::ThreadsMax => Some(Self::ThreadsMax),
+            CloneFailure::PidMax => Some(Self::PidMax),
+            CloneFailure::CgroupPids => Some(Self::CgroupPids),
+            CloneFailure::CgroupMemory => Some(Self::CgroupMemory),
+            CloneFailure::Memory => Some(Self::Memory),
+            CloneFailure::EagainUnknown | CloneFailure::EnomemUnknown => Some(Self::Unknown),
+            CloneFailure::Eperm | CloneFailure::Einval | CloneFailure::Enospc | CloneFailure::Other => None,
         }
     }
 
@@ -166,4 +195,105 @@ pub struct Unreadable {
     pub file: &'static str,
     /// How often, since start.
     pub count: u64,
+}
+
+impl LimitUse {
+    /// A limit of which the use is still to be told.
+    fn new(limit: Limit, scope: Scope, name: Arc<str>, set_by: Arc<str>) -> Self {
+        Self {
+            limit,
+            scope,
+            name,
+            set_by,
+            unit: limit.unit(),
+            used: 0,
+            max: 0,
+            used_ratio: 0.0,
+            headroom_threads: 0,
+            growth_per_second: None,
+            exhaustion_seconds: None,
+            peak: None,
+            refused: None,
+        }
+    }
+
+    fn with(self, used: u64, max: u64, per_thread: u64) -> Self {
+        let headroom_threads = headroom_threads(used, max, per_thread);
+        // A limit of 0 is full, whatever its use.
+        let used_ratio = if max == 0 { 1.0 } else { used as f64 / max as f64 };
+        Self { used, max, used_ratio, headroom_threads, ..self }
+    }
+
+    /// Tells its use in threads.
+    fn of_threads(self, used: u64, max: u64) -> Self {
+        self.with(used, max, 1)
+    }
+
+    /// Tells its use in mappings: a thread takes one for its stack and one for the guard below it.
+    fn of_mappings(self, used: u64, max: u64) -> Self {
+        self.with(used, max, 2)
+    }
+
+    /// Tells its use in bytes, of which a thread takes so many.
+    fn of_bytes(self, used: u64, max: u64, thread_bytes: u64) -> Self {
+        self.with(used, max, thread_bytes)
+    }
+
+    /// The same for a process whose threads take so many bytes.
+    fn for_threads_of(&self, thread_bytes: u64) -> Self {
+        let headroom_threads = match self.unit {
+            Unit::Bytes => headroom_threads(self.used, self.max, thread_bytes),
+            Unit::Threads | Unit::Mappings => self.headroom_threads,
+        };
+        Self { headroom_threads, ..self.clone() }
+    }
+
+    /// Takes in what its use grows by.
+    fn growing(&mut self, growth_per_second: Option<f64>) {
+        let left = self.max.saturating_sub(self.used) as f64;
+        self.growth_per_second = growth_per_second;
+        self.exhaustion_seconds = growth_per_second.map(|growth| left / growth);
+    }
+
+    /// Whether this one binds before the other: it has room for fewer threads or, of as many, is fuller.
+    fn binds_before(&self, other: &Self) -> bool {
+        (self.headroom_threads, -self.used_ratio) < (other.headroom_threads, -other.used_ratio)
+    }
+
+    /// Whether this one is reached before the other, which may never be.
+    fn is_reached_before(&self, other: Option<&Self>) -> bool {
+        let never = f64::INFINITY;
+        self.exhaustion_seconds.unwrap_or(never) < other.and_then(|other| other.exhaustion_seconds).unwrap_or(never)
+    }
+}
+
+/// How many more threads a limit has room for, of which each takes `per_thread` of it.
+fn headroom_threads(used: u64, max: u64, per_thread: u64) -> u64 {
+    max.saturating_sub(used) / per_thread.max(1)
+}
+
+impl Headroom {
+    /// Boils down limits; `None` if there are none.
+    fn of(limits: impl Iterator<Item = LimitUse>) -> Option<Self> {
+        let alone = |limit: LimitUse| Self {
+            first_exhausted: limit.exhaustion_seconds.map(|_| limit.clone()),
+            binding: limit,
+        };
+        limits.map(alone).reduce(|mut headroom, limit| {
+            headroom.include(&limit);
+            headroom
+        })
+    }
+
+    /// Takes in the limits of another process.
+    fn include(&mut self, other: &Self) {
+        if other.binding.binds_before(&self.binding) {
+            self.binding = other.binding.clone();
+        }
+        if let Some(first) = &other.first_exhausted
+            && first.is_reached_before(self.first_exhausted.as_ref())
+        {
+            self.first_exhausted = Some(first.clone());
+        }
+    }
 }

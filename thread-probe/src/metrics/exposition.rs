@@ -3,13 +3,14 @@
 use prometheus::{Encoder as _, TextEncoder, core::Collector as _, process_collector::ProcessCollector, proto};
 use thread_probe_ebpf::{
     histogram::{BUCKETS, bucket_of},
-    names::CloneErrno,
+    names::CloneFailure,
 };
 
 use super::table::{self, Kind, Metric};
 use crate::{
     ledger::{LIFETIME_BOUNDS_NS, ThreadState},
-    model::{Group, Model},
+    limits::Limit,
+    model::{Group, Host, Model},
 };
 
 /// Powers of two at which an exported histogram of durations has its `le`, in nanoseconds. Each ends an internal
@@ -179,17 +180,31 @@ fn switches(groups: &[Group]) -> proto::MetricFamily {
     family(table::SWITCHES, groups.iter().flat_map(of_group).collect())
 }
 
-/// Those that a limit causes are there from the start, so that the first failure is an increase; the rest once there
-/// was one: six series a group would be many.
+/// Those of a group once there was one: twelve series each would be many. Those of the host are there from the start,
+/// so that the first failure is an increase.
 fn clone_failures(groups: &[Group]) -> proto::MetricFamily {
     let of_group = |group: &Group| {
-        let by_errno = CloneErrno::ALL.iter().zip(group.raw.counters.clone_failures);
-        by_errno
-            .filter(|(errno, count)| *count != 0 || matches!(errno, CloneErrno::Eagain | CloneErrno::Enomem))
-            .map(|(errno, count)| value(&table::CLONE_FAILURES, &[&group.group, errno.label()], count as f64))
+        let counts = CloneFailure::ALL.iter().zip(group.raw.counters.clone_failures);
+        counts
+            .filter(|(_, count)| *count != 0)
+            .map(|(failure, count)| {
+                let [errno, limit] = failure_labels(*failure);
+                value(&table::CLONE_FAILURES, &[&group.group, errno, limit], count as f64)
+            })
             .collect::<Vec<_>>()
     };
     family(table::CLONE_FAILURES, groups.iter().flat_map(of_group).collect())
+}
+
+fn host_clone_failures(host: &Host) -> proto::MetricFamily {
+    let counts = CloneFailure::ALL.iter().zip(host.clone_failures);
+    let metric = table::HOST_CLONE_FAILURES;
+    family(metric, counts.map(|(failure, count)| value(&metric, &failure_labels(*failure), count as f64)).collect())
+}
+
+/// errno and limit; the latter is empty, which is as none, where no limit refuses with that errno.
+fn failure_labels(failure: CloneFailure) -> [&'static str; 2] {
+    [failure.errno().label(), Limit::of(failure).map_or("", Limit::label)]
 }
 
 fn host_families(model: &Model) -> Vec<proto::MetricFamily> {
@@ -201,6 +216,7 @@ fn host_families(model: &Model) -> Vec<proto::MetricFamily> {
             table::CLONE_DURATION,
             vec![durations(&table::CLONE_DURATION, &[], &host.clone_duration_buckets, host.clone_duration_sum_ns)],
         ),
+        host_clone_failures(host),
         single(table::HOST_THREADS, host.threads.total as f64),
         family(
             table::THREAD_COST,

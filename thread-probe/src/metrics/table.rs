@@ -58,8 +58,10 @@ metrics! {
         "Deepest kernel stack seen while switched out, since the group exists.";
     KERNEL_MEMORY: Gauge "threadprobe_kernel_memory_bytes" ["group"]
         "Kernel stacks and task structures with their FPU area.";
-    CLONE_FAILURES: Counter "threadprobe_clone_failures_total" ["group", "errno"]
-        "Calls of clone, clone3, fork and vfork that failed; EAGAIN and ENOMEM from the start, others once there was one.";
+    CLONE_FAILURES: Counter "threadprobe_clone_failures_total" ["group", "errno", "limit"]
+        "Calls of clone, clone3, fork and vfork that failed, with the limit that was exhausted then; once there was one.";
+    HOST_CLONE_FAILURES: Counter "threadprobe_host_clone_failures_total" ["errno", "limit"]
+        "The same for the whole host, from the start.";
     CLONE_DURATION: Histogram "threadprobe_clone_duration_seconds" []
         "Time from the call to the complete new task, of successful clones.";
     HOST_THREADS: Gauge "threadprobe_host_threads" [] "Threads on the host.";

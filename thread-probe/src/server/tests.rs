@@ -27,7 +27,7 @@ fn empty_model() -> Model {
         cost: ThreadCost { stack_bytes: 0, task_struct_bytes: 0, task_struct_from_slab: true, probe_bytes: 0 },
         programs: &Arc::from([]),
     };
-    Model::build(&mut ledger, &facts)
+    Model::build(&mut ledger, &crate::limits::Evaluation::default(), &facts)
 }
 
 /// Asks the routes of a daemon whose samples are due every `interval`.

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use thread_probe::{
     cli::{CloneProbe, GroupOptions, ProbeOptions},
     grouping::GroupBy,
+    limits::LimitUse,
     model::{Group, Model, Process, Thread},
     sampler::Sampler,
 };
@@ -39,9 +40,11 @@ impl Probe {
         if sampler.is_none() {
             let groups =
                 GroupOptions { group_by: GroupBy::Comm, max_groups: 5000, group_retention: Duration::from_secs(600) };
-            *sampler = Some(
-                Sampler::start(&ProbeOptions { user: None, ebpf_log: false, clone_probe: CloneProbe::Auto, groups })?.0,
-            );
+            let options = ProbeOptions { user: None, ebpf_log: false, clone_probe: CloneProbe::Auto, groups };
+            let (mut started, _) = Sampler::start(&options)?;
+            // Tests leak for seconds.
+            started.set_growth_window(Duration::from_secs(10));
+            *sampler = Some(started);
         }
         Ok(Self(sampler))
     }
@@ -65,6 +68,10 @@ impl Probe {
 
     pub fn threads_of(&self, pid: u32) -> Result<Vec<Thread>> {
         Ok(self.0.as_ref().context("started above")?.threads_of(pid))
+    }
+
+    pub fn limits_of(&self, pid: u32) -> Result<Vec<LimitUse>> {
+        Ok(self.0.as_ref().context("started above")?.limits_of(pid))
     }
 
     /// Samples until `done` answers, for at most 30 s: final records come an RCU grace period after the end.

@@ -61,7 +61,7 @@ fn model_of(comms: &[&[u8]]) -> Model {
         cost: ThreadCost { stack_bytes: 0, task_struct_bytes: 5840, task_struct_from_slab: true, probe_bytes: 760 },
         programs: &programs,
     };
-    Model::build(&mut ledger, &facts)
+    Model::build(&mut ledger, &crate::limits::Evaluation::default(), &facts)
 }
 
 fn exposition_of(comms: &[&[u8]]) -> String {

@@ -1,0 +1,191 @@
+//! Cgroups: which ones a process is in, and where their files are. Version 1 and 2, and both at once.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use procfs::process::{MountInfo, MountInfos};
+use rustc_hash::FxHashMap;
+
+/// The cgroups of a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Membership {
+    /// The path people know it by: see [`name_path`].
+    pub name: Arc<str>,
+    /// The path in the hierarchy of the pids controller.
+    pub pids: Arc<str>,
+    /// The path in the hierarchy of the memory controller.
+    pub memory: Arc<str>,
+}
+
+impl Membership {
+    /// From the lines of /proc/PID/cgroup (cgroups(7)); `None` if there are none.
+    fn parse(lines: &str) -> Option<Self> {
+        let path = |wanted: &str| controller_path(lines, |controllers| controllers == wanted);
+        let of = |controller: &str| {
+            let own = controller_path(lines, |controllers| controllers.split(',').any(|name| name == controller));
+            Arc::from(own.or_else(|| path("")).unwrap_or("/"))
+        };
+        Some(Self { name: Arc::from(name_path(lines)?), pids: of("pids"), memory: of("memory") })
+    }
+}
+
+fn controller_path(lines: &str, is_wanted: impl Fn(&str) -> bool) -> Option<&str> {
+    lines.lines().find_map(|line| {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (fields.next()?, fields.next()?);
+        // The kernel says so of a cgroup that was removed while a process was in it.
+        is_wanted(controllers).then(|| path.strip_suffix(" (deleted)").unwrap_or(path))
+    })
+}
+
+/// The path in the v2 hierarchy; where that is its root, as on a host whose controllers are all v1, that of systemd's own
+/// hierarchy, or of the pids controller, or of any.
+fn name_path(lines: &str) -> Option<&str> {
+    let path_of = |is_wanted: &dyn Fn(&str) -> bool| {
+        lines.lines().find_map(|line| controller_path(line, is_wanted).filter(|path| *path != "/"))
+    };
+    let v2 = path_of(&str::is_empty);
+    let systemd = || path_of(&|controllers| controllers == "name=systemd");
+    let pids = || path_of(&|controllers| controllers.split(',').any(|controller| controller == "pids"));
+    let any = || path_of(&|_| true);
+    let root = || lines.lines().next().map(|_| "/");
+    v2.or_else(systemd).or_else(pids).or_else(any).or_else(root)
+}
+
+/// What processes are in, read once for each `css_set`.
+#[derive(Default)]
+pub(crate) struct Memberships {
+    known: FxHashMap<u64, Known>,
+    sample: u64,
+}
+
+struct Known {
+    membership: Arc<Membership>,
+    used_in: u64,
+}
+
+impl Memberships {
+    /// The cgroups of a process. A `css_set` is one set of cgroups for as long as a process is in it, so it is
+    /// read once; the memory may be reused after, so it is forgotten when no process used it for two samples.
+    pub(crate) fn of(&mut self, pid: u32, css_set: u64, is_alive: bool) -> Option<Arc<Membership>> {
+        let sample = self.sample;
+        if let Some(known) = self.known.get_mut(&css_set)
+            && css_set != 0
+        {
+            known.used_in = sample;
+            return Some(Arc::clone(&known.membership));
+        }
+        if !is_alive {
+            // Its pid may be another's by now.
+            return None;
+        }
+        let lines = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+        let membership = Arc::new(Membership::parse(&lines)?);
+        self.known.insert(css_set, Known { membership: Arc::clone(&membership), used_in: sample });
+        Some(membership)
+    }
+
+    /// Forgets what no process used for two samples.
+    pub(crate) fn finish_sample(&mut self) {
+        self.sample += 1;
+        let oldest = self.sample.saturating_sub(2);
+        self.known.retain(|_, known| known.used_in >= oldest);
+    }
+}
+
+/// A mounted hierarchy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hierarchy {
+    /// Where it is mounted.
+    mount_point: PathBuf,
+    /// The cgroup that is mounted there; `/` but in containers.
+    root: PathBuf,
+    /// Whether it is the unified one.
+    pub is_v2: bool,
+}
+
+impl Hierarchy {
+    /// The hierarchy that has a controller: its own of version 1, else the unified one. `None` if neither is mounted.
+    pub fn of_controller(mounts: &MountInfos, controller: &str) -> Option<Self> {
+        let v1 = mounts.0.iter().find(|mount| mount.fs_type == "cgroup" && mount.super_options.contains_key(controller));
+        let v2 = || mounts.0.iter().find(|mount| mount.fs_type == "cgroup2");
+        let new = |mount: &MountInfo| Self {
+            mount_point: mount.mount_point.clone(),
+            root: PathBuf::from(&mount.root),
+            is_v2: mount.fs_type == "cgroup2",
+        };
+        v1.or_else(v2).map(new)
+    }
+
+    /// The folder of a cgroup; `None` if it is outside of what is mounted.
+    pub fn folder(&self, path: &str) -> Option<PathBuf> {
+        let within = Path::new(path).strip_prefix(&self.root).ok()?;
+        // Of a process outside this cgroup namespace the kernel says `/../other`.
+        let is_below = within.components().all(|part| matches!(part, std::path::Component::Normal(_)));
+        is_below.then(|| self.mount_point.join(within))
+    }
+}
+
+/// The systemd unit of a cgroup's path: its deepest service or scope, else its deepest slice, else the path.
+pub fn unit(path: &str) -> &str {
+    let deepest =
+        |suffixes: &[&str]| path.rsplit('/').find(|part| suffixes.iter().any(|suffix| part.ends_with(suffix)));
+    deepest(&[".service", ".scope"]).or_else(|| deepest(&[".slice"])).unwrap_or(path)
+}
+
+/// The systemd unit that this very cgroup is of, not one that it is within.
+pub fn own_unit(path: &str) -> Option<&str> {
+    let name = path.rsplit('/').next()?;
+    [".service", ".scope", ".slice"].iter().any(|suffix| name.ends_with(suffix)).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_v2_path_is_taken_unless_the_process_is_in_its_root() {
+        assert_eq!(name_path("0::/system.slice/a.service\n"), Some("/system.slice/a.service"));
+        let v1 = "5:cpu,cpuacct:/c\n4:pids:/p\n1:name=systemd:/s:x\n0::/\n";
+        assert_eq!(name_path(v1), Some("/s:x"));
+        assert_eq!(name_path("5:cpu:/\n4:net_cls,pids:/p\n0::/\n"), Some("/p"));
+        assert_eq!(name_path("5:cpu:/c\n0::/\n"), Some("/c"));
+        assert_eq!(name_path("0::/\n"), Some("/"));
+        assert_eq!(name_path("0::/a.service (deleted)\n"), Some("/a.service"));
+        assert_eq!(name_path(""), None);
+    }
+
+    #[test]
+    fn each_controller_has_its_own_path_in_version_1_and_the_unified_one_in_version_2() {
+        let paths = |lines| Membership::parse(lines).map(|of| (of.pids.to_string(), of.memory.to_string()));
+        let (pids, memory) = ("/p".to_owned(), "/m".to_owned());
+        assert_eq!(paths("4:net_cls,pids:/p\n3:memory:/m\n0::/u\n"), Some((pids.clone(), memory)));
+        assert_eq!(paths("4:pids:/p\n0::/u\n"), Some((pids, "/u".to_owned())));
+        assert_eq!(paths("0::/u\n"), Some(("/u".to_owned(), "/u".to_owned())));
+        assert_eq!(paths(""), None);
+    }
+
+    #[test]
+    fn a_folder_is_below_the_mount_point_or_there_is_none() {
+        let hierarchy = Hierarchy { mount_point: "/sys/fs/cgroup".into(), root: "/".into(), is_v2: true };
+        assert_eq!(hierarchy.folder("/a/b"), Some("/sys/fs/cgroup/a/b".into()));
+        assert_eq!(hierarchy.folder("/"), Some("/sys/fs/cgroup".into()));
+        assert_eq!(hierarchy.folder("/../b"), None);
+        let within = Hierarchy { root: "/docker/1".into(), ..hierarchy };
+        assert_eq!(within.folder("/docker/1/a"), Some("/sys/fs/cgroup/a".into()));
+        assert_eq!(within.folder("/other"), None);
+    }
+
+    #[test]
+    fn the_deepest_service_names_the_unit() {
+        assert_eq!(unit("/user.slice/user-1.slice/user@1.service/app.slice/a.service"), "a.service");
+        assert_eq!(unit("/system.slice/docker-12.scope/init"), "docker-12.scope");
+        assert_eq!(unit("/machine.slice/x"), "machine.slice");
+        assert_eq!(unit("/plain"), "/plain");
+        assert_eq!(own_unit("/system.slice/a.service"), Some("a.service"));
+        assert_eq!(own_unit("/system.slice/a.service/worker"), None);
+    }
+}

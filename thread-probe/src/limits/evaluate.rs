@@ -1,0 +1,374 @@
+//! One pass over all limits of all processes.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rustc_hash::FxHashMap;
+use thread_probe_ebpf::record;
+
+use super::{
+    Headroom, Limit, LimitUse, LimitsReport, Scope,
+    files::Files,
+    growth::History,
+    host::{HostReading, page_bytes, usable_ids},
+    own_memory::OwnMemory,
+    tree::Tree,
+};
+use crate::{
+    cgroups::Membership,
+    ledger::{GroupId, Ledger, Process, ProcessKey, ThreadState},
+    sample::ThreadCost,
+};
+
+/// What glibc gives the stack of a thread where RLIMIT_STACK is unlimited: ARCH_STACK_DEFAULT_SIZE.
+const UNLIMITED_STACK_BYTES: u64 = 2 << 20;
+/// The guard page below a stack.
+const GUARD_BYTES: u64 = 4096;
+/// RLIM_INFINITY.
+const UNLIMITED: u64 = u64::MAX;
+
+/// Evaluates limits, and remembers how their use grew.
+pub struct Limits {
+    window: Duration,
+    files: Files,
+    tree: Tree,
+    histories: Histories,
+    own_memory: FxHashMap<ProcessKey, OwnMemory>,
+    started: Instant,
+}
+
+/// What one pass found.
+#[derive(Debug, Default)]
+pub struct Evaluation {
+    /// The limits that processes share; those of the host first.
+    shared: Vec<LimitUse>,
+    /// Of each process that may create threads.
+    pub processes: FxHashMap<ProcessKey, ProcessLimits>,
+    /// The limits as everybody reads them.
+    pub report: LimitsReport,
+}
+
+/// The limits of one process.
+#[derive(Debug)]
+pub struct ProcessLimits {
+    /// The nearest.
+    pub headroom: Headroom,
+    /// What a further thread takes of memory besides the kernel's, in bytes, once that is known.
+    pub own_bytes_per_thread: Option<u64>,
+    /// The cgroup that refused it a clone last.
+    pub refused_by: Option<Arc<str>>,
+    shared: Vec<usize>,
+    own: Vec<LimitUse>,
+    thread_bytes: u64,
+}
+
+impl Evaluation {
+    /// Every limit that holds for a process, the one with room for the fewest threads first; empty if there is no such
+    /// process, or it is a kernel thread.
+    pub fn limits_of(&self, pid: u32) -> Vec<LimitUse> {
+        let found = self.processes.iter().find(|(key, _)| key.tgid == pid);
+        let Some((_, process)) = found else { return Vec::new() };
+        let shared = process.shared.iter().filter_map(|index| self.shared.get(*index));
+        let mut limits: Vec<LimitUse> =
+            shared.map(|limit| limit.for_threads_of(process.thread_bytes)).chain(process.own.iter().cloned()).collect();
+        limits.sort_by_key(|limit| limit.headroom_threads);
+        limits
+    }
+}
+
+impl Limits {
+    /// Growth is measured over the last `window`.
+    pub fn new(window: Duration) -> Self {
+        let mut files = Files::new();
+        let tree = Tree::new(&mut files);
+        let histories = Histories::default();
+        Self { window, files, tree, histories, own_memory: FxHashMap::default(), started: Instant::now() }
+    }
+
+    /// Changes the window.
+    pub fn set_window(&mut self, window: Duration) {
+        self.window = window;
+    }
+
+    /// What the host allows and has, now.
+    pub fn read_host(&mut self) -> HostReading {
+        HostReading::read(&mut self.files)
+    }
+
+    /// The limits of the host alone: what can be told without the probe.
+    pub fn evaluate_host(&mut self, host: &HostReading, cost: &ThreadCost) -> LimitsReport {
+        let began = Instant::now();
+        let mut shared = host.limits(None, cost.kernel_bytes());
+        self.measure_growth(&mut shared);
+        self.histories.finish_pass();
+        self.report(&shared, began)
+    }
+
+    /// Evaluates the limits of all processes.
+    pub fn evaluate(&mut self, ledger: &mut Ledger, host: &HostReading, cost: &ThreadCost) -> Evaluation {
+        let began = Instant::now();
+        let kernel_bytes = cost.kernel_bytes();
+        let namespaces = PidNamespaces::of(ledger);
+        let mut shared = Shared::new(host, &namespaces, kernel_bytes);
+        let cgroups = self.cgroup_limits(ledger, kernel_bytes, &mut shared.limits);
+        let users = shared.add_users(ledger);
+        self.measure_growth(&mut shared.limits);
+        let mut processes = FxHashMap::default();
+        for (key, process) in ledger.processes().filter(|(_, process)| may_create_threads(process)) {
+            let mut indices = shared.of_all();
+            indices.extend(shared.of_namespaces(&namespaces, process.facts.pid_ns));
+            indices.extend(cgroups.get(&process.facts.css_set).into_iter().flatten());
+            indices.extend(nproc_key(&process.facts).and_then(|user| users.get(&user)));
+            let limits = self.of_process(key, process, host, kernel_bytes, (indices, &shared.limits));
+            processes.extend(limits.map(|limits| (key, limits)));
+        }
+        self.tree.finish_pass();
+        self.histories.finish_pass();
+        self.own_memory.retain(|key, _| processes.contains_key(key));
+        let report = self.report(&shared.limits, began);
+        Evaluation { shared: shared.limits, processes, report }
+    }
+
+    /// Where the limits of each set of cgroups are.
+    fn cgroup_limits(
+        &mut self,
+        ledger: &mut Ledger,
+        thread_bytes: u64,
+        limits: &mut Vec<LimitUse>,
+    ) -> FxHashMap<u64, Vec<usize>> {
+        let mut sets: FxHashMap<u64, u32> = FxHashMap::default();
+        let users = ledger.processes().filter(|(_, process)| may_create_threads(process));
+        sets.extend(users.map(|(key, process)| (process.facts.css_set, key.tgid)));
+        let mut found = FxHashMap::default();
+        for (css_set, pid) in sets {
+            let Some(membership) = ledger.membership(pid, css_set) else { continue };
+            let membership: &Membership = &membership;
+            found.insert(css_set, self.tree.limits_of(membership, thread_bytes, &mut self.files, limits));
+        }
+        found
+    }
+
+    fn of_process(
+        &mut self,
+        key: ProcessKey,
+        process: &Process,
+        host: &HostReading,
+        kernel_bytes: u64,
+        (shared, limits): (Vec<usize>, &[LimitUse]),
+    ) -> Option<ProcessLimits> {
+        let threads = u64::from(process.live_threads());
+        let own_memory = self.own_memory.entry(key).or_default();
+        let own_bytes_per_thread = own_memory.observe(key.tgid, threads, &mut self.files);
+        let thread_bytes = kernel_bytes + own_bytes_per_thread.unwrap_or(0);
+        let mut own = own_limits(key.tgid, &process.facts, host);
+        let now = self.now();
+        for limit in &mut own {
+            limit.growing(self.histories.observe(HistoryKey::Process(limit.limit, key), limit.used, now));
+        }
+        let all = shared.iter().map(|index| limits[*index].for_threads_of(thread_bytes));
+        let headroom = Headroom::of(all.chain(own.iter().cloned()))?;
+        let refused_by = self.cgroup_name(process.refused_by_cgroup);
+        Some(ProcessLimits { headroom, own_bytes_per_thread, refused_by, shared, own, thread_bytes })
+    }
+
+    fn cgroup_name(&self, id: u64) -> Option<Arc<str>> {
+        let known = || self.tree.path_of(id).cloned();
+        (id != 0).then(|| known().unwrap_or_else(|| Arc::from(format!("cgroup {id}, which is gone"))))
+    }
+
+    fn now(&self) -> (f64, Duration) {
+        (self.started.elapsed().as_secs_f64(), self.window)
+    }
+
+    fn measure_growth(&mut self, limits: &mut [LimitUse]) {
+        let now = self.now();
+        for limit in limits {
+            limit.growing(self.histories.observe(HistoryKey::of_shared(limit), limit.used, now));
+        }
+    }
+
+    fn report(&self, shared: &[LimitUse], began: Instant) -> LimitsReport {
+        let mut shared = shared.to_vec();
+        // Those of the host come first already; the sort is stable.
+        let danger = |limit: &LimitUse| if limit.scope == Scope::Host { f64::INFINITY } else { limit.used_ratio };
+        shared.sort_by(|a, b| danger(b).total_cmp(&danger(a)));
+        LimitsReport {
+            shared,
+            unreadable: self.files.unreadable(),
+            duration_seconds: began.elapsed().as_secs_f64(),
+        }
+    }
+}
+
+/// Kernel threads are created by no limit, and what has ended creates none.
+fn may_create_threads(process: &Process) -> bool {
+    let ended = process.threads[ThreadState::Zombie as usize];
+    !process.identity.is_kernel_thread && process.live_threads() > ended
+}
+
+/// The limits that no other process shares.
+fn own_limits(pid: u32, facts: &record::Process, host: &HostReading) -> Vec<LimitUse> {
+    let mut limits = Vec::with_capacity(2);
+    let of_process = |limit, set_by| LimitUse::new(limit, Scope::Process, Arc::from(pid.to_string()), set_by);
+    if host.max_map_count != 0 {
+        let limit = of_process(Limit::MaxMapCount, Arc::from("vm.max_map_count"));
+        limits.push(limit.of_mappings(u64::from(facts.map_count), host.max_map_count));
+    }
+    if facts.rlimit_as_bytes != UNLIMITED {
+        let limit = of_process(Limit::AddressSpace, Arc::from(format!("RLIMIT_AS of process {pid}")));
+        let stack_bytes =
+            if facts.rlimit_stack_bytes == UNLIMITED { UNLIMITED_STACK_BYTES } else { facts.rlimit_stack_bytes };
+        let used = facts.total_vm_pages * page_bytes();
+        limits.push(limit.of_bytes(used, facts.rlimit_as_bytes, stack_bytes.saturating_add(GUARD_BYTES)));
+    }
+    limits
+}
+
+/// Whose RLIMIT_NPROC it is, and how much; `None` if none holds for the process.
+fn nproc_key(facts: &record::Process) -> Option<(u32, u64)> {
+    (facts.is_exempt_from_nproc == 0 && facts.rlimit_nproc != UNLIMITED).then_some((facts.uid, facts.rlimit_nproc))
+}
+
+/// The pid namespaces that processes create threads in.
+struct PidNamespaces {
+    by_inode: FxHashMap<u32, PidNamespace>,
+}
+
+#[derive(Clone, Copy)]
+struct PidNamespace {
+    parent: u32,
+    used: u64,
+    own_max: u64,
+}
+
+impl PidNamespaces {
+    fn of(ledger: &Ledger) -> Self {
+        let mut by_inode: FxHashMap<u32, PidNamespace> = FxHashMap::default();
+        for facts in ledger.processes().map(|(_, process)| &process.facts).filter(|facts| facts.pid_ns != 0) {
+            let new = PidNamespace { parent: facts.pid_ns_parent, used: 0, own_max: u64::from(facts.pid_ns_max) };
+            let known = by_inode.entry(facts.pid_ns).or_insert(new);
+            // Each process's record was made at its own moment of the scan.
+            known.used = known.used.max(u64::from(facts.pid_ns_used));
+        }
+        Self { by_inode }
+    }
+
+    /// Ids in use on the host: those of the namespace that is in no other.
+    fn ids_of_host(&self) -> Option<u64> {
+        self.by_inode.values().find(|namespace| namespace.parent == 0).map(|namespace| namespace.used)
+    }
+
+    fn nested(&self) -> impl Iterator<Item = (u32, PidNamespace)> {
+        self.by_inode.iter().filter(|(_, namespace)| namespace.parent != 0).map(|(inode, of)| (*inode, *of))
+    }
+
+    /// A namespace and those it is in.
+    fn chain(&self, inode: u32) -> impl Iterator<Item = u32> {
+        let parent = |inode: &u32| self.by_inode.get(inode).map(|namespace| namespace.parent);
+        std::iter::successors(Some(inode), parent).take_while(|inode| *inode != 0)
+    }
+}
+
+/// The limits that processes share, as they are put together.
+struct Shared {
+    limits: Vec<LimitUse>,
+    of_host: usize,
+    namespaces: FxHashMap<u32, usize>,
+}
+
+impl Shared {
+    fn new(host: &HostReading, namespaces: &PidNamespaces, thread_bytes: u64) -> Self {
+        let limits = host.limits(namespaces.ids_of_host(), thread_bytes);
+        let of_host = limits.len();
+        let mut shared = Self { limits, of_host, namespaces: FxHashMap::default() };
+        for (inode, namespace) in namespaces.nested() {
+            let pid_max = if namespace.own_max == 0 { host.pid_max } else { namespace.own_max };
+            let name = Arc::from(inode.to_string());
+            let set_by = Arc::from(format!("kernel.pid_max of pid namespace {inode}"));
+            let limit = LimitUse::new(Limit::PidMax, Scope::PidNamespace, name, set_by);
+            // Few namespaces ever run out of ids, so that those below 300 are still handed out.
+            shared.limits.push(limit.of_threads(namespace.used, usable_ids(pid_max, namespace.used)));
+            shared.namespaces.insert(inode, shared.limits.len() - 1);
+        }
+        shared
+    }
+
+    /// Adds RLIMIT_NPROC of each user, and returns where it is.
+    fn add_users(&mut self, ledger: &mut Ledger) -> FxHashMap<(u32, u64), usize> {
+        let mut used: FxHashMap<(u32, u64), u64> = FxHashMap::default();
+        for (_, process) in ledger.processes().filter(|(_, process)| may_create_threads(process)) {
+            if let Some(user) = nproc_key(&process.facts) {
+                let used = used.entry(user).or_default();
+                *used = (*used).max(process.facts.nproc_used);
+            }
+        }
+        let mut found = FxHashMap::default();
+        for ((uid, max), used) in used {
+            let name = ledger.user_name(uid);
+            let set_by = Arc::from(format!("RLIMIT_NPROC of user {name}"));
+            self.limits.push(LimitUse::new(Limit::Nproc, Scope::User, name, set_by).of_threads(used, max));
+            found.insert((uid, max), self.limits.len() - 1);
+        }
+        found
+    }
+
+    fn of_all(&self) -> Vec<usize> {
+        (0..self.of_host).collect()
+    }
+
+    fn of_namespaces(&self, namespaces: &PidNamespaces, inode: u32) -> impl Iterator<Item = usize> {
+        namespaces.chain(inode).filter_map(|inode| self.namespaces.get(&inode).copied())
+    }
+}
+
+/// The headroom of each group: that of its process with the least.
+pub fn of_groups(ledger: &Ledger, processes: &FxHashMap<ProcessKey, ProcessLimits>) -> FxHashMap<GroupId, Headroom> {
+    let mut groups: FxHashMap<GroupId, Headroom> = FxHashMap::default();
+    for (key, process) in ledger.processes() {
+        let (Some(group), Some(limits)) = (process.group, processes.get(&key)) else { continue };
+        let headroom = groups.entry(group).or_insert_with(|| limits.headroom.clone());
+        headroom.include(&limits.headroom);
+    }
+    groups
+}
+
+/// How the use of each limit went.
+#[derive(Default)]
+struct Histories {
+    of: FxHashMap<HistoryKey, (History, u64)>,
+    pass: u64,
+}
+
+/// Whose use it is.
+#[derive(PartialEq, Eq, Hash)]
+enum HistoryKey {
+    /// What processes share; a user may have processes with several RLIMIT_NPROC, so that counts too.
+    Shared(Limit, Scope, Arc<str>, u64),
+    /// A process's own.
+    Process(Limit, ProcessKey),
+}
+
+impl HistoryKey {
+    fn of_shared(limit: &LimitUse) -> Self {
+        let max = if limit.limit == Limit::Nproc { limit.max } else { 0 };
+        Self::Shared(limit.limit, limit.scope, Arc::clone(&limit.name), max)
+    }
+}
+
+impl Histories {
+    /// Takes in a use. Returns what it grows by per second.
+    fn observe(&mut self, key: HistoryKey, used: u64, (now, window): (f64, Duration)) -> Option<f64> {
+        let (history, pass) = self.of.entry(key).or_insert_with(|| (History::new(now, used), 0));
+        *pass = self.pass;
+        history.observe(now, used, window)
+    }
+
+    /// Forgets what was not there in this pass.
+    fn finish_pass(&mut self) {
+        let current = self.pass;
+        self.of.retain(|_, (_, pass)| *pass == current);
+        self.pass += 1;
+    }
+}

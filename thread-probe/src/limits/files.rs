@@ -1,0 +1,113 @@
+//! Reading the kernel's small files, and telling apart what is gone and what is not readable.
+
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    path::Path,
+};
+
+use nix::libc::{ENODEV, ESRCH};
+
+use super::Unreadable;
+
+/// The largest is `memory.stat`, of some 2 kB.
+const MAX_BYTES: usize = 16 << 10;
+
+/// Reads files into one buffer.
+pub(super) struct Files {
+    buffer: Box<[u8]>,
+    unreadable: Vec<Unreadable>,
+}
+
+impl Files {
+    pub(super) fn new() -> Self {
+        Self { buffer: vec![0; MAX_BYTES].into(), unreadable: Vec::new() }
+    }
+
+    /// The text of a file, called `name` in the counts. `None` if it is gone, which is normal, or can't be read, which
+    /// is counted and, the first time, said.
+    pub(super) fn read(&mut self, folder: &Path, name: &'static str) -> Option<&str> {
+        let path = folder.join(name);
+        let outcome = File::open(&path).and_then(|mut file| file.read(&mut self.buffer));
+        let outcome = outcome.and_then(|length| {
+            std::str::from_utf8(&self.buffer[..length]).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+        });
+        match outcome {
+            Ok(text) => Some(text.trim_end()),
+            Err(error) if is_gone(&error) => None,
+            Err(error) => {
+                failed(&mut self.unreadable, name, &path, &error);
+                None
+            }
+        }
+    }
+
+    /// A number that is all of a file.
+    pub(super) fn number(&mut self, folder: &Path, name: &'static str) -> Option<u64> {
+        self.read(folder, name)?.parse().ok()
+    }
+
+    /// The number behind a key, a line each.
+    pub(super) fn keyed(&mut self, folder: &Path, name: &'static str, key: &str) -> Option<u64> {
+        keyed(self.read(folder, name)?, key)
+    }
+
+    /// Counts a file that something else could not read.
+    pub(super) fn failed(&mut self, name: &'static str, path: &Path, error: &dyn std::fmt::Display) {
+        failed(&mut self.unreadable, name, path, error);
+    }
+
+    /// What could not be read, since start.
+    pub(super) fn unreadable(&self) -> Vec<Unreadable> {
+        self.unreadable.clone()
+    }
+}
+
+fn failed(unreadable: &mut Vec<Unreadable>, name: &'static str, path: &Path, error: &dyn std::fmt::Display) {
+    match unreadable.iter_mut().find(|known| known.file == name) {
+        Some(known) => known.count += 1,
+        None => {
+            tracing::warn!(path = %path.display(), %error, "not readable: limits that need it are missing");
+            unreadable.push(Unreadable { file: name, count: 1 });
+        }
+    }
+}
+
+/// Cgroups and processes come and go: ENOENT before the open, ENODEV and ESRCH after it.
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || matches!(error.raw_os_error(), Some(ENODEV | ESRCH))
+}
+
+/// The number behind a key, a line each.
+pub(super) fn keyed(text: &str, key: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_key_is_a_whole_word() {
+        assert_eq!(keyed("max_events 3\nmax 12\n", "max"), Some(12));
+        assert_eq!(keyed("inactive_file_x 3\n", "inactive_file"), None);
+    }
+
+    #[test]
+    fn a_vanished_file_is_normal_and_an_unreadable_one_is_counted_by_name() -> io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let mut files = Files::new();
+        assert_eq!(files.number(folder.path(), "pids.max"), None);
+        assert_eq!(files.unreadable(), []);
+        // A folder opens, and can't be read.
+        fs::create_dir(folder.path().join("pids.max"))?;
+        assert_eq!(files.number(folder.path(), "pids.max"), None);
+        assert_eq!(files.number(folder.path(), "pids.max"), None);
+        assert_eq!(files.unreadable(), [Unreadable { file: "pids.max", count: 2 }]);
+        fs::write(folder.path().join("pids.current"), "17\n")?;
+        assert_eq!(files.number(folder.path(), "pids.current"), Some(17));
+        Ok(())
+    }
+}

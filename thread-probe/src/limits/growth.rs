@@ -1,0 +1,121 @@
+//! Whether the use of a limit grows, and how fast.
+
+use std::time::Duration;
+
+/// How many points a window is kept in.
+const POINTS: u32 = 32;
+/// Fewer points show no trend.
+const MIN_POINTS: usize = 6;
+
+/// The use of one limit over a window.
+#[derive(Clone, Debug)]
+pub(super) struct History {
+    /// Seconds and use. Empty for as long as the use never changed, as that of most limits.
+    points: Vec<(f64, u64)>,
+    first: (f64, u64),
+}
+
+impl History {
+    /// One that begins with this use.
+    pub(super) fn new(now_seconds: f64, used: u64) -> Self {
+        Self { points: Vec::new(), first: (now_seconds, used) }
+    }
+
+    /// Takes in the use at a time that is not before the last. Returns what it grows by per second, `None` if it does
+    /// not clearly grow.
+    pub(super) fn observe(&mut self, now_seconds: f64, used: u64, window: Duration) -> Option<f64> {
+        let window = window.as_secs_f64();
+        let spacing = window / f64::from(POINTS);
+        if self.points.is_empty() {
+            if used == self.first.1 {
+                // The newest point from which on it is known not to have changed.
+                self.first.0 = self.first.0.max(now_seconds - window);
+                return None;
+            }
+            self.points.extend(flat(self.first, now_seconds, spacing));
+        }
+        self.points.retain(|(time, _)| now_seconds - time <= window);
+        let growth = growth_per_second(&self.points, (now_seconds, used));
+        if self.points.last().is_none_or(|(time, _)| now_seconds - time >= spacing) {
+            self.points.push((now_seconds, used));
+        }
+        growth
+    }
+}
+
+/// The points of the time in which nothing changed.
+fn flat(first: (f64, u64), now_seconds: f64, spacing: f64) -> impl Iterator<Item = (f64, u64)> {
+    let count = ((now_seconds - first.0) / spacing).floor().clamp(1.0, f64::from(POINTS)) as u32;
+    (0..count).map(move |index| (first.0 + f64::from(index) * spacing, first.1))
+}
+
+/// The Theil-Sen estimator: the median slope of all pairs of points. A restart or a burst moves it little, a leak moves
+/// every pair. It counts as growth if three quarters of the pairs do grow.
+fn growth_per_second(points: &[(f64, u64)], last: (f64, u64)) -> Option<f64> {
+    if points.len() + 1 < MIN_POINTS {
+        return None;
+    }
+    let mut slopes = Vec::with_capacity(points.len() * (points.len() + 1) / 2);
+    for (index, earlier) in points.iter().enumerate() {
+        let later = points[index + 1..].iter().chain([&last]).filter(|later| later.0 > earlier.0);
+        slopes.extend(later.map(|later| (later.1 as f64 - earlier.1 as f64) / (later.0 - earlier.0)));
+    }
+    let (quarter, median) = (slopes.len() / 4, slopes.len() / 2);
+    let slowest = *slopes.select_nth_unstable_by(quarter, f64::total_cmp).1;
+    let typical = *slopes.select_nth_unstable_by(median, f64::total_cmp).1;
+    (slowest > 0.0).then_some(typical)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WINDOW: Duration = Duration::from_secs(600);
+
+    /// What the last of a use at every 5 s grows by.
+    fn growth(uses: impl IntoIterator<Item = u64>) -> Option<f64> {
+        let mut uses = uses.into_iter();
+        let mut history = History::new(0.0, uses.next()?);
+        let times = (1..).map(|index| f64::from(index) * 5.0);
+        times.zip(uses).map(|(time, used)| history.observe(time, used, WINDOW)).last().flatten()
+    }
+
+    fn assert_near(actual: Option<f64>, expected: f64) {
+        assert!(actual.is_some_and(|actual| (actual / expected - 1.0).abs() < 0.05), "{actual:?}, not {expected}");
+    }
+
+    #[test]
+    fn a_leak_grows_by_what_it_leaks_noise_or_not() {
+        assert_near(growth((0..200).map(|sample| 100 + sample * 50)), 10.0);
+        let noise = [0, 37, 11, 52, 8, 29, 44];
+        assert_near(growth((0..200).map(|sample| 100 + sample * 50 + noise[sample as usize % 7])), 10.0);
+        assert_near(growth((0..200).map(|sample| 1000 + sample)), 0.2);
+    }
+
+    #[test]
+    fn what_goes_up_and_down_shrinks_or_stands_does_not_grow() {
+        assert_eq!(growth((0..200).map(|sample| 100 + sample % 10 * 7)), None);
+        assert_eq!(growth((0..200).map(|sample| 10_000 - sample)), None);
+        assert_eq!(growth((0..200).map(|_| 5)), None);
+        assert_eq!(growth([]), None);
+    }
+
+    #[test]
+    fn a_step_is_no_leak() {
+        assert_eq!(growth((0..120).map(|sample| if sample < 60 { 100 } else { 5000 })), None);
+        assert_eq!(growth((0..120).map(|sample| if sample < 110 { 100 } else { 5000 })), None);
+    }
+
+    #[test]
+    fn a_leak_that_begins_after_a_long_rest_is_seen_within_the_window() {
+        let rest = std::iter::repeat_n(100, 1000);
+        assert_near(growth(rest.clone().chain((0..120).map(|sample| 100 + sample * 50))), 10.0);
+        assert_eq!(growth(rest.chain((0..3).map(|sample| 100 + sample * 50))), None);
+    }
+
+    #[test]
+    fn the_window_forgets_growth_that_ended() {
+        let leak = (0..120).map(|sample| 100 + sample * 50);
+        assert_eq!(growth(leak.chain(std::iter::repeat_n(6050, 200))), None);
+    }
+}

@@ -1,0 +1,116 @@
+//! The limits of the host as a whole, from /proc: readable by anyone.
+
+use std::path::Path;
+
+use nix::unistd::{SysconfVar, sysconf};
+use procfs::{Current as _, LoadAverage, Meminfo};
+
+use super::{Limit, LimitUse, Scope, files::Files};
+
+/// RESERVED_PIDS of include/linux/threads.h: once all ids were used up, those below are not handed out again
+/// (`alloc_pid` of kernel/pid.c).
+pub(super) const RESERVED_IDS: u64 = 300;
+
+/// What the host allows and has. What could not be read is 0, and counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HostReading {
+    /// `kernel.threads-max`.
+    pub threads_max: u64,
+    /// Threads of the host: the kernel's `nr_threads`.
+    pub threads: u64,
+    /// `kernel.pid_max`.
+    pub pid_max: u64,
+    /// Ids below 300 in use.
+    pub low_ids: u64,
+    /// `vm.max_map_count`.
+    pub max_map_count: u64,
+    /// MemTotal.
+    pub memory_bytes: u64,
+    /// MemAvailable.
+    pub memory_available_bytes: u64,
+    /// CPUs that are online.
+    pub cpus: u64,
+}
+
+impl HostReading {
+    /// Reads it.
+    pub(super) fn read(files: &mut Files) -> Self {
+        let sysctl = Path::new("/proc/sys");
+        let load = LoadAverage::current();
+        let memory = Meminfo::current();
+        for (name, error) in [("loadavg", load.as_ref().err()), ("meminfo", memory.as_ref().err())] {
+            if let Some(error) = error {
+                files.failed(name, &Path::new("/proc").join(name), error);
+            }
+        }
+        let memory = memory.map(|memory| (memory.mem_total, memory.mem_available.unwrap_or(memory.mem_free)));
+        let (memory_bytes, memory_available_bytes) = memory.unwrap_or_default();
+        Self {
+            threads_max: files.number(sysctl, "kernel/threads-max").unwrap_or(0),
+            threads: load.map_or(0, |load| u64::from(load.max)),
+            pid_max: files.number(sysctl, "kernel/pid_max").unwrap_or(0),
+            low_ids: (1..RESERVED_IDS).filter(|id| Path::new(&format!("/proc/{id}")).exists()).count() as u64,
+            max_map_count: files.number(sysctl, "vm/max_map_count").unwrap_or(0),
+            memory_bytes,
+            memory_available_bytes,
+            cpus: sysconf(SysconfVar::_NPROCESSORS_ONLN).ok().flatten().map_or(1, |cpus| cpus as u64),
+        }
+    }
+
+    /// The limits of the host. `ids` are those in use, where the kernel said so; `thread_bytes` is what one thread costs.
+    pub(super) fn limits(&self, ids: Option<u64>, thread_bytes: u64) -> Vec<LimitUse> {
+        let host = |limit, set_by| LimitUse::new(limit, Scope::Host, "host".into(), set_by);
+        let ids_used = ids.unwrap_or(self.threads);
+        let mut limits = Vec::new();
+        if self.threads_max != 0 {
+            limits.push(host(Limit::ThreadsMax, "kernel.threads-max".into()).of_threads(self.threads, self.threads_max));
+        }
+        if self.pid_max != 0 {
+            let max = usable_ids(self.pid_max, self.low_ids);
+            limits.push(host(Limit::PidMax, "kernel.pid_max".into()).of_threads(ids_used, max));
+        }
+        if self.memory_bytes != 0 {
+            let used = self.memory_bytes.saturating_sub(self.memory_available_bytes);
+            limits.push(host(Limit::Memory, "memory of the host".into()).of_bytes(used, self.memory_bytes, thread_bytes));
+        }
+        limits
+    }
+}
+
+/// How many ids a pid namespace can have in use: `pid_max` less those below 300, but for those of them that are.
+pub(super) fn usable_ids(pid_max: u64, low_ids_used: u64) -> u64 {
+    pid_max.saturating_sub(RESERVED_IDS) + low_ids_used.min(RESERVED_IDS - 1)
+}
+
+/// Bytes of a page.
+pub(super) fn page_bytes() -> u64 {
+    sysconf(SysconfVar::PAGE_SIZE).ok().flatten().map_or(4096, |bytes| bytes as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_host_has_all_of_it() {
+        let mut files = Files::new();
+        let host = HostReading::read(&mut files);
+        assert_eq!(files.unreadable(), []);
+        assert!(host.threads > 0 && host.threads < host.threads_max, "{host:?}");
+        assert!(host.pid_max > RESERVED_IDS && host.low_ids > 0 && host.max_map_count > 0, "{host:?}");
+        assert!(0 < host.memory_available_bytes && host.memory_available_bytes < host.memory_bytes, "{host:?}");
+        let limits: Vec<Limit> = host.limits(None, 20_000).iter().map(|limit| limit.limit).collect();
+        assert_eq!(limits, [Limit::ThreadsMax, Limit::PidMax, Limit::Memory]);
+    }
+
+    #[test]
+    fn ids_below_300_are_not_handed_out_again() {
+        assert_eq!(usable_ids(32_768, 120), 32_588);
+        assert_eq!(usable_ids(301, 1), 2);
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_no_limit() {
+        assert_eq!(HostReading::default().limits(Some(5), 20_000), []);
+    }
+}

@@ -1,0 +1,81 @@
+//! What a further thread of a process costs in memory of its own: the resident part of its stack, and what it allocates.
+//!
+//! Nobody who may not trace the process can see its stacks. What can be seen is how its anonymous memory grows with its
+//! threads, and that is what a further one will cost.
+
+use std::path::Path;
+
+use super::{files::Files, host::page_bytes};
+
+/// How many changes of the number of threads are kept.
+const POINTS: usize = 16;
+/// Fewer say nothing.
+const MIN_POINTS: usize = 4;
+
+/// Threads and anonymous memory of a process, whenever the former changed.
+#[derive(Clone, Debug, Default)]
+pub(super) struct OwnMemory {
+    points: Vec<(u64, u64)>,
+    threads: u64,
+}
+
+impl OwnMemory {
+    /// Takes in the number of threads; reads the memory if it changed. Returns the bytes that each took, `None` before that is known.
+    pub(super) fn observe(&mut self, pid: u32, threads: u64, files: &mut Files) -> Option<u64> {
+        if self.threads != 0
+            && self.threads != threads
+            && let Some(bytes) = anonymous_bytes(pid, files)
+        {
+            if self.points.len() == POINTS {
+                self.points.remove(0);
+            }
+            self.points.push((threads, bytes));
+        }
+        self.threads = threads;
+        bytes_per_thread(&self.points)
+    }
+}
+
+/// The median growth of all pairs of points; what shrank as threads came counts as none.
+fn bytes_per_thread(points: &[(u64, u64)]) -> Option<u64> {
+    if points.len() < MIN_POINTS {
+        return None;
+    }
+    let pairs = points.iter().enumerate().flat_map(|(index, one)| points[index + 1..].iter().map(move |two| (one, two)));
+    let apart = pairs.filter(|(one, two)| one.0 != two.0);
+    let mut slopes: Vec<f64> =
+        apart.map(|(one, two)| (two.1 as f64 - one.1 as f64) / (two.0 as f64 - one.0 as f64)).collect();
+    let median = slopes.len() / 2;
+    (!slopes.is_empty()).then(|| slopes.select_nth_unstable_by(median, f64::total_cmp).1.max(0.0) as u64)
+}
+
+/// Resident less shared pages of /proc/PID/statm, which anyone may read.
+fn anonymous_bytes(pid: u32, files: &mut Files) -> Option<u64> {
+    let statm = files.read(Path::new(&format!("/proc/{pid}")), "statm")?;
+    let mut pages = statm.split(' ').skip(1).map_while(|field| field.parse::<u64>().ok());
+    let (resident, shared) = (pages.next()?, pages.next()?);
+    Some(resident.saturating_sub(shared) * page_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_that_come_with_memory_tell_what_one_takes() {
+        let points: Vec<(u64, u64)> = (0..10).map(|index| (5 + index * 3, 1_000_000 + index * 3 * 12_288)).collect();
+        assert_eq!(bytes_per_thread(&points), Some(12_288));
+        assert_eq!(bytes_per_thread(&points[..3]), None);
+    }
+
+    #[test]
+    fn memory_that_has_nothing_to_do_with_threads_costs_them_nothing_below_0() {
+        assert_eq!(bytes_per_thread(&[(1, 900), (2, 800), (3, 700), (4, 600)]), Some(0));
+        assert_eq!(bytes_per_thread(&[(2, 1), (2, 2), (2, 3), (2, 4)]), None);
+    }
+
+    #[test]
+    fn this_process_has_anonymous_memory() {
+        assert!(anonymous_bytes(std::process::id(), &mut Files::new()).is_some_and(|bytes| bytes > 0));
+    }
+}

@@ -1,0 +1,374 @@
+//! The limits, each filled to the brim by a workload: what the probe says of its use, of what is left, and of who refused.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use thread_probe::{
+    limits::{Headroom, Limit, LimitUse, Scope},
+    model::{CloneFailuresByLimit, Model},
+};
+
+use crate::{
+    probe::{Probe, ensure_equal, process},
+    tests::Test,
+    workloads::Workload,
+};
+
+pub const ALL: &[(&str, Test)] = &[
+    ("a_full_cgroup_is_named_with_what_it_refused", a_full_cgroup_is_named),
+    ("a_limit_above_a_cgroup_holds_for_it_too", a_limit_above_a_cgroup_holds_too),
+    ("a_user_at_rlimit_nproc_is_refused_by_it", a_user_at_nproc_is_refused_by_it),
+    ("root_is_exempt_from_rlimit_nproc", root_is_exempt_from_nproc),
+    ("a_failure_that_no_limit_explains_is_unknown", a_failure_without_a_limit_is_unknown),
+    ("a_process_out_of_mappings_has_room_for_no_thread", a_process_out_of_mappings),
+    ("an_address_space_limit_counts_in_stacks", an_address_space_limit_counts_in_stacks),
+    ("a_leak_of_10_threads_a_second_is_exhausted_when_it_will_be", a_leak_is_exhausted_when_it_will_be),
+    ("a_pid_namespace_has_a_limit_of_its_own", a_pid_namespace_has_a_limit_of_its_own),
+    ("a_full_memory_cgroup_is_named", a_full_memory_cgroup_is_named),
+];
+
+/// Those that take something from every process of the machine.
+pub const NEED_OWN_MACHINE: &[(&str, Test)] = &[
+    ("threads_max_refuses_when_the_host_is_full", threads_max_refuses_when_the_host_is_full),
+    ("pid_max_refuses_when_the_ids_are_used_up", pid_max_refuses_when_the_ids_are_used_up),
+];
+
+/// A cgroup of the test's own, removed with it.
+struct Cgroup {
+    folder: PathBuf,
+    path: String,
+    is_v2: bool,
+}
+
+impl Cgroup {
+    /// Below the root of the controller's hierarchy, which is the unified one where there is no other.
+    fn new(controller: &str, name: &str) -> Result<Self> {
+        let v1 = Path::new("/sys/fs/cgroup").join(controller);
+        let is_v2 = !v1.is_dir();
+        let root = if is_v2 { PathBuf::from("/sys/fs/cgroup") } else { v1 };
+        if is_v2 {
+            fs::write(root.join("cgroup.subtree_control"), format!("+{controller}"))?;
+        }
+        let path = format!("/{name}-{}", std::process::id());
+        let folder = root.join(&path[1..]);
+        fs::create_dir(&folder)?;
+        Ok(Self { folder, path, is_v2 })
+    }
+
+    fn child(&self, name: &str) -> Result<Self> {
+        if self.is_v2 {
+            self.set("cgroup.subtree_control", "+pids")?;
+        }
+        let folder = self.folder.join(name);
+        fs::create_dir(&folder)?;
+        Ok(Self { folder, path: format!("{}/{name}", self.path), is_v2: self.is_v2 })
+    }
+
+    fn set(&self, file: &str, value: &str) -> Result<()> {
+        fs::write(self.folder.join(file), value).with_context(|| format!("{value} into {file} of {}", self.path))
+    }
+
+    fn add(&self, pid: u32) -> Result<()> {
+        self.set("cgroup.procs", &pid.to_string())
+    }
+
+    fn number(&self, file: &str) -> Result<u64> {
+        Ok(fs::read_to_string(self.folder.join(file))?.trim().parse()?)
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        // What was in it may not be gone yet.
+        let started = Instant::now();
+        while fs::remove_dir(&self.folder).is_err() && started.elapsed() < Duration::from_secs(5) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+fn shared<'a>(model: &'a Model, limit: Limit, name: &str) -> Result<&'a LimitUse> {
+    let found = model.limits.shared.iter().find(|found| found.limit == limit && *found.name == *name);
+    found.with_context(|| format!("no {} of {name} among the limits", limit.label()))
+}
+
+fn headroom(model: &Model, pid: u32) -> Result<&Headroom> {
+    process(model, pid)?.headroom.as_ref().context("its headroom")
+}
+
+fn failures(model: &Model, pid: u32) -> Result<CloneFailuresByLimit> {
+    Ok(process(model, pid)?.totals.clone_failures_by_limit)
+}
+
+/// Starts a workload that waits, does something to it, and lets it create threads until it may not. Returns how many
+/// of its attempts failed.
+fn fill(prepare: impl FnOnce(u32) -> Result<()>) -> Result<(Workload, u64)> {
+    let mut workload = Workload::start("tp-fill", &["40"])?;
+    workload.facts()?;
+    prepare(workload.pid())?;
+    workload.go()?;
+    let failed = workload.facts()?[0];
+    ensure!(failed > 0, "nothing refused it");
+    Ok((workload, failed))
+}
+
+fn a_full_cgroup_is_named() -> Result<()> {
+    let mut probe = Probe::get()?;
+    let cgroup = Cgroup::new("pids", "tp-full")?;
+    cgroup.set("pids.max", "50")?;
+    let (mut workload, failed) = fill(|pid| cgroup.add(pid))?;
+    let model = probe.sample()?;
+    let pid = workload.pid();
+    let limit = shared(&model, Limit::CgroupPids, &cgroup.path)?;
+    ensure_equal("used and max", (limit.used, limit.max), (50, 50))?;
+    ensure_equal("ratio", limit.used_ratio, 1.0)?;
+    ensure_equal("set by", &*limit.set_by, &format!("pids.max of {}", cgroup.path))?;
+    ensure_equal("forks it refused", limit.refused, Some(failed))?;
+    let expected = CloneFailuresByLimit { cgroup_pids: failed, ..Default::default() };
+    ensure_equal("failures by limit", failures(&model, pid)?, expected)?;
+    ensure_equal("refused by", process(&model, pid)?.clone_refused_by.as_deref(), Some(&*cgroup.path))?;
+    let binding = &headroom(&model, pid)?.binding;
+    ensure_equal("binding limit", (binding.limit, &*binding.name), (Limit::CgroupPids, &*cgroup.path))?;
+    ensure_equal("headroom", binding.headroom_threads, 0)?;
+    workload.finish()
+}
+
+fn a_limit_above_a_cgroup_holds_too() -> Result<()> {
+    let mut probe = Probe::get()?;
+    let cgroup = Cgroup::new("pids", "tp-above")?;
+    cgroup.set("pids.max", "30")?;
+    let child = cgroup.child("below")?;
+    child.set("pids.max", "1000")?;
+    let (mut workload, failed) = fill(|pid| child.add(pid))?;
+    let model = probe.sample()?;
+    let pid = workload.pid();
+    ensure_equal("refused by", process(&model, pid)?.clone_refused_by.as_deref(), Some(&*cgroup.path))?;
+    ensure_equal("failures", failures(&model, pid)?.cgroup_pids, failed)?;
+    ensure_equal("binding limit", &*headroom(&model, pid)?.binding.name, &*cgroup.path)?;
+    ensure_equal("use of the one below", shared(&model, Limit::CgroupPids, &child.path)?.used, 30)?;
+    let all = probe.limits_of(pid)?;
+    let names: Vec<&str> = all.iter().filter(|of| of.limit == Limit::CgroupPids).map(|of| &*of.name).collect();
+    ensure_equal("its cgroups", names, vec![&*cgroup.path, &*child.path])?;
+    workload.finish()
+}
+
+fn a_user_at_nproc_is_refused_by_it() -> Result<()> {
+    let mut probe = Probe::get()?;
+    let mut workload = Workload::start("tp-nproc", &["25"])?;
+    let failed = workload.facts()?[0];
+    let model = probe.sample()?;
+    let pid = workload.pid();
+    let expected = CloneFailuresByLimit { nproc: failed, ..Default::default() };
+    ensure_equal("failures by limit", failures(&model, pid)?, expected)?;
+    let limit = shared(&model, Limit::Nproc, "64321")?;
+    ensure_equal("scope", limit.scope, Scope::User)?;
+    ensure_equal("used and max", (limit.used, limit.max), (1, 1))?;
+    ensure_equal("set by", &*limit.set_by, "RLIMIT_NPROC of user 64321")?;
+    ensure_equal("binding limit", headroom(&model, pid)?.binding.limit, Limit::Nproc)?;
+    workload.finish()
+}
+
+fn root_is_exempt_from_nproc() -> Result<()> {
+    let mut probe = Probe::get()?;
+    let mut workload = Workload::start("tp-root-nproc", &["5"])?;
+    let failed = workload.facts()?[0];
+    ensure_equal("failures of root beyond its RLIMIT_NPROC", failed, 0)?;
+    let model = probe.sample()?;
+    let pid = workload.pid();
+    ensure_equal("limit in its record", process(&model, pid)?.limits.rlimit_nproc, 1)?;
+    let all = probe.limits_of(pid)?;
+    ensure!(all.iter().all(|limit| limit.limit != Limit::Nproc), "RLIMIT_NPROC is among its limits: {all:?}");
+    workload.finish()
+}
+
+/// A deadline task may not create another: EAGAIN, and no limit has to do with it.
+fn a_failure_without_a_limit_is_unknown() -> Result<()> {
+    let mut probe = Probe::get()?;
+    let mut workload = Workload::start("tp-deadline", &[])?;
+    let failed = workload.facts()?[0];
+    if failed == 0 {
+        println!("SCHED_DEADLINE is not available here: nothing to prove");
+        return workload.finish();
+    }
+    let model = probe.sample()?;
+    let expected = CloneFailuresByLimit { unknown: failed, ..Default::default() };
+    ensure_equal("failures by limit", failures(&model, workload.pid())?, expected)?;
+    workload.finish()
+}
+
+fn a_process_out_of_mappings() -> Result<()> {
+    let mut probe = Probe::get()?;
+    let mut workload = Workload::start("tp-mappings", &[])?;
+    let mapped = workload.facts()?[0];
+    let model = probe.sample()?;
+    let pid = workload.pid();
+    let max: u64 = fs::read_to_string("/proc/sys/vm/max_map_count")?.trim().parse()?;
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
+    // vsyscall is listed and is no mapping.
+    let truth = maps.lines().filter(|line| !line.ends_with("[vsyscall]")).count() as u64;
+    let binding = &headroom(&model, pid)?.binding;
+    ensure_equal("binding limit", (binding.limit, binding.scope), (Limit::MaxMapCount, Scope::Process))?;
+    ensure_equal("used and max", (binding.used, binding.max), (truth, max))?;
+    ensure_equal("headroom", binding.headroom_threads, 0)?;
+    ensure!(mapped > max / 2, "it mapped {mapped} times only");
+    workload.finish()
+}
+
+fn an_address_space_limit_counts_in_stacks() -> Result<()> {
+    const STACKS: u64 = 10;
+    let mut probe = Probe::get()?;
+    // 8 MB of stack each, and room for that many.
+    let mut workload = Workload::start("tp-address-space", &[&STACKS.to_string()])?;
+    let created = workload.facts()?[0];
+    let model = probe.sample()?;
+    let pid = workload.pid();
+    let before = headroom(&model, pid)?.binding.clone();
+    ensure_equal("binding limit", before.limit, Limit::AddressSpace)?;
+    let statm = fs::read_to_string(format!("/proc/{pid}/statm"))?;
+    let pages: u64 = statm.split(' ').next().context("pages")?.parse()?;
+    ensure_equal("used", before.used, pages * 4096)?;
+    ensure_equal("threads before", created, 0)?;
+    workload.go()?;
+    let created = workload.facts()?[0];
+    let off = created.abs_diff(before.headroom_threads);
+    ensure!(off <= 1, "{created} threads could be created, the headroom was {}", before.headroom_threads);
+    workload.finish()
+}
+
+fn a_leak_is_exhausted_when_it_will_be() -> Result<()> {
+    const MAX: u64 = 500;
+    const PER_SECOND: f64 = 10.0;
+    let mut probe = Probe::get()?;
+    let cgroup = Cgroup::new("pids", "tp-leak")?;
+    cgroup.set("pids.max", &MAX.to_string())?;
+    let mut workload = Workload::start("tp-leak", &["10"])?;
+    workload.facts()?;
+    let pid = workload.pid();
+    cgroup.add(pid)?;
+    let first = probe.sample()?;
+    ensure!(shared(&first, Limit::CgroupPids, &cgroup.path)?.exhaustion_seconds.is_none(), "it does not grow yet");
+    workload.go()?;
+    let started = Instant::now();
+    let mut last = first;
+    while started.elapsed() < Duration::from_secs(6) {
+        std::thread::sleep(Duration::from_millis(250));
+        last = probe.sample()?;
+    }
+    let limit = shared(&last, Limit::CgroupPids, &cgroup.path)?;
+    let truth = (MAX - limit.used) as f64 / PER_SECOND;
+    let said = limit.exhaustion_seconds.context("a time to exhaustion")?;
+    ensure!((said / truth - 1.0).abs() < 0.2, "full in {said:.1} s it said, in {truth:.1} s it will be: {limit:?}");
+    let first_exhausted = headroom(&last, pid)?.first_exhausted.as_ref().context("what is exhausted first")?;
+    ensure_equal("exhausted first", &*first_exhausted.name, &*cgroup.path)?;
+    let own_bytes = process(&last, pid)?.own_bytes_per_thread.context("what a thread of it takes")?;
+    // The test's threads touch a few pages of their stacks and their thread-local storage.
+    ensure!((4096..256 << 10).contains(&own_bytes), "{own_bytes} bytes of its own a thread");
+    workload.finish()
+}
+
+/// Ids below 300 are handed out once. The namespace's own `pid_max` is there since Linux 6.14.
+fn a_pid_namespace_has_a_limit_of_its_own() -> Result<()> {
+    let mut probe = Probe::get()?;
+    let mut workload = Workload::start("tp-pid-namespace", &["400"])?;
+    let facts = workload.facts()?;
+    let [child, was_set, failed] = facts[..] else { anyhow::bail!("it reported {facts:?}") };
+    let child = u32::try_from(child)?;
+    let model = probe.sample()?;
+    let inode = fs::metadata(format!("/proc/{child}/ns/pid"))?.ino();
+    let limit = shared(&model, Limit::PidMax, &inode.to_string())?;
+    ensure_equal("scope", limit.scope, Scope::PidNamespace)?;
+    let threads = process(&model, child)?.threads.total;
+    ensure_equal("ids in use", limit.used, threads)?;
+    if was_set == 1 {
+        let expected = CloneFailuresByLimit { pid_max: failed, ..Default::default() };
+        ensure_equal("failures by limit", failures(&model, child)?, expected)?;
+        ensure_equal("headroom", headroom(&model, child)?.binding.headroom_threads, 0)?;
+        ensure_equal("binding limit", &*headroom(&model, child)?.binding.name, &*inode.to_string())?;
+    }
+    workload.finish()
+}
+
+fn a_full_memory_cgroup_is_named() -> Result<()> {
+    let mut probe = Probe::get()?;
+    let cgroup = Cgroup::new("memory", "tp-memory")?;
+    let mut workload = Workload::start("tp-memory", &["200"])?;
+    workload.facts()?;
+    let pid = workload.pid();
+    cgroup.add(pid)?;
+    // It charges its memory anew, in this cgroup.
+    workload.go()?;
+    workload.facts()?;
+    let (max, current) =
+        if cgroup.is_v2 { ("memory.max", "memory.current") } else { ("memory.limit_in_bytes", "memory.usage_in_bytes") };
+    if !cgroup.is_v2 {
+        cgroup.set("memory.oom_control", "1")?;
+    }
+    let limit = (cgroup.number(current)? + (1 << 20)).next_multiple_of(4096);
+    cgroup.set(max, &limit.to_string())?;
+    workload.go()?;
+    let failed = workload.facts()?[0];
+    ensure!(failed > 0, "nothing refused it");
+    let model = probe.sample()?;
+    let expected = CloneFailuresByLimit { cgroup_memory: failed, ..Default::default() };
+    ensure_equal("failures by limit", failures(&model, pid)?, expected)?;
+    ensure_equal("refused by", process(&model, pid)?.clone_refused_by.as_deref(), Some(&*cgroup.path))?;
+    let found = shared(&model, Limit::CgroupMemory, &cgroup.path)?;
+    ensure_equal("max", found.max, limit)?;
+    ensure!(found.used_ratio > 0.9, "it is full: {found:?}");
+    workload.finish()
+}
+
+/// A sysctl that is put back.
+struct Sysctl(&'static str, String);
+
+impl Sysctl {
+    fn set(path: &'static str, value: u64) -> Result<Self> {
+        let before = fs::read_to_string(path)?;
+        fs::write(path, value.to_string()).with_context(|| format!("{value} into {path}"))?;
+        Ok(Self(path, before))
+    }
+}
+
+impl Drop for Sysctl {
+    fn drop(&mut self) {
+        let _ = fs::write(self.0, self.1.trim());
+    }
+}
+
+fn threads_max_refuses_when_the_host_is_full() -> Result<()> {
+    let mut probe = Probe::get()?;
+    let used = shared(&probe.sample()?, Limit::ThreadsMax, "host")?.used;
+    let sysctl = Sysctl::set("/proc/sys/kernel/threads-max", used + 100)?;
+    // The programs hear of it with the next sample.
+    probe.sample()?;
+    let (mut workload, failed) = fill(|_| Ok(()))?;
+    let model = probe.sample()?;
+    drop(sysctl);
+    let expected = CloneFailuresByLimit { threads_max: failed, ..Default::default() };
+    ensure_equal("failures by limit", failures(&model, workload.pid())?, expected)?;
+    let limit = shared(&model, Limit::ThreadsMax, "host")?;
+    ensure_equal("use of a full host", limit.used, used + 100)?;
+    ensure_equal("set by", &*limit.set_by, "kernel.threads-max")?;
+    ensure_equal("binding limit", headroom(&model, workload.pid())?.binding.limit, Limit::ThreadsMax)?;
+    workload.finish()
+}
+
+fn pid_max_refuses_when_the_ids_are_used_up() -> Result<()> {
+    let mut probe = Probe::get()?;
+    let sysctl = Sysctl::set("/proc/sys/kernel/pid_max", 1000)?;
+    probe.sample()?;
+    let (mut workload, failed) = fill(|_| Ok(()))?;
+    let model = probe.sample()?;
+    drop(sysctl);
+    let expected = CloneFailuresByLimit { pid_max: failed, ..Default::default() };
+    ensure_equal("failures by limit", failures(&model, workload.pid())?, expected)?;
+    let limit = shared(&model, Limit::PidMax, "host")?;
+    ensure!(limit.headroom_threads <= 2, "ids that are left when none is: {limit:?}");
+    ensure_equal("binding limit", headroom(&model, workload.pid())?.binding.limit, Limit::PidMax)?;
+    workload.finish()
+}
