@@ -45,6 +45,9 @@ pub struct Model {
     pub limits: LimitsReport,
     /// The probe itself.
     pub probe: ProbeStatus,
+    /// How many groups there may be; and of anything else that is a label.
+    #[serde(skip)]
+    pub max_groups: usize,
 }
 
 /// The host as a whole.
@@ -549,6 +552,7 @@ impl Model {
                 lost: lost_counts(facts.counters, ledger.losses()),
                 groups_dropped: ledger.groups_refused(),
             },
+            max_groups: ledger.max_groups(),
         }
     }
 }

@@ -134,6 +134,11 @@ impl Groups {
         self.by_id.iter().map(|(id, group)| (*id, group))
     }
 
+    /// How many there may be.
+    pub(super) fn max(&self) -> usize {
+        self.max
+    }
+
     /// Processes that went to `~other` because there was no room for their group.
     pub(super) fn refused(&self) -> u64 {
         self.refused

@@ -587,6 +587,11 @@ impl Ledger {
         self.groups.refused()
     }
 
+    /// How many groups there may be.
+    pub fn max_groups(&self) -> usize {
+        self.groups.max()
+    }
+
     /// THREAD_SIZE in bytes; 0 before the first record with a stack.
     pub fn stack_bytes(&self) -> u64 {
         self.stack_bytes

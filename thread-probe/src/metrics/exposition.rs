@@ -25,6 +25,7 @@ const SECONDS_PER_NS: f64 = 1e-9;
 /// The encoder refused a family: a mistake in the table.
 pub fn render(model: &Model) -> prometheus::Result<Vec<u8>> {
     let mut families = group_families(&model.groups);
+    families.extend(super::limits::families(model));
     families.extend(host_families(model));
     families.extend(self_families(model));
     families.extend(ProcessCollector::for_self().collect());
@@ -40,7 +41,7 @@ const BYTES_PER_GROUP: usize = 4 << 10;
 /// What all other series take.
 const BYTES_BESIDE_GROUPS: usize = 32 << 10;
 
-fn family(metric: Metric, metrics: Vec<proto::Metric>) -> proto::MetricFamily {
+pub(super) fn family(metric: Metric, metrics: Vec<proto::Metric>) -> proto::MetricFamily {
     let mut family = proto::MetricFamily::default();
     family.set_name(metric.name.to_owned());
     family.set_help(metric.help.to_owned());
@@ -64,7 +65,7 @@ fn labelled(metric: &Metric, values: &[&str]) -> proto::Metric {
     proto::Metric::from_label(metric.labels.iter().zip(values).map(pair).collect())
 }
 
-fn value(metric: &Metric, labels: &[&str], value: f64) -> proto::Metric {
+pub(super) fn value(metric: &Metric, labels: &[&str], value: f64) -> proto::Metric {
     let mut out = labelled(metric, labels);
     match metric.kind {
         Kind::Counter => {
@@ -225,7 +226,7 @@ fn host_families(model: &Model) -> Vec<proto::MetricFamily> {
     ]
 }
 
-fn single(metric: Metric, number: f64) -> proto::MetricFamily {
+pub(super) fn single(metric: Metric, number: f64) -> proto::MetricFamily {
     family(metric, vec![value(&metric, &[], number)])
 }
 

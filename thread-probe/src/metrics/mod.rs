@@ -1,6 +1,7 @@
 //! The metrics: one table that declares them, and the exposition that fills it from a model.
 
 mod exposition;
+mod limits;
 mod table;
 
 pub use exposition::render;

@@ -64,6 +64,25 @@ metrics! {
         "The same for the whole host, from the start.";
     CLONE_DURATION: Histogram "threadprobe_clone_duration_seconds" []
         "Time from the call to the complete new task, of successful clones.";
+    LIMIT_MAX: Gauge "threadprobe_limit_max" ["limit"]
+        "What the host allows: threads_max and pid_max in threads, memory in bytes.";
+    LIMIT_USED: Gauge "threadprobe_limit_used" ["limit"] "Its use.";
+    CGROUP_PIDS_MAX: Gauge "threadprobe_cgroup_pids_max" ["cgroup"] "Threads that pids.max of a cgroup allows it and those below.";
+    CGROUP_PIDS_USED: Gauge "threadprobe_cgroup_pids_used" ["cgroup"] "Threads in them.";
+    CGROUP_PIDS_FAILURES: Counter "threadprobe_cgroup_pids_failures_total" ["cgroup"]
+        "Clones that it refused (max in pids.events).";
+    USER_THREADS_MAX: Gauge "threadprobe_user_threads_max" ["user"] "The lowest RLIMIT_NPROC that holds for a process of the user.";
+    USER_THREADS_USED: Gauge "threadprobe_user_threads_used" ["user"] "Threads that count against it.";
+    HEADROOM_THREADS: Gauge "threadprobe_headroom_threads" ["group", "limit"]
+        "How many more threads the nearest limit of any of its processes has room for.";
+    HEADROOM_RATIO: Gauge "threadprobe_headroom_ratio" ["group"] "The free share of that limit.";
+    EXHAUSTION: Gauge "threadprobe_exhaustion_seconds" ["group", "limit"]
+        "Time until a limit of the group is reached, if its use goes on to grow; of groups of which one grows.";
+    LIMITS_LEFT_OUT: Gauge "threadprobe_limits_left_out" ["scope"]
+        "Cgroups and users whose limits are not exported because there are more than --max-groups.";
+    LIMITS_UNREADABLE: Counter "threadprobe_limits_unreadable_total" ["file"]
+        "Files with limits that are there and could not be read; once there was one.";
+    LIMITS_DURATION: Gauge "threadprobe_limits_duration_seconds" [] "How long it took to evaluate all limits.";
     HOST_THREADS: Gauge "threadprobe_host_threads" [] "Threads on the host.";
     THREAD_COST: Gauge "threadprobe_thread_kernel_bytes" ["part"]
         "Kernel memory one thread costs: its stack, its task_struct, and what thread-probe keeps of it (probe).";
