@@ -53,9 +53,14 @@ impl Groups {
             by_name: FxHashMap::default(),
             next: 0,
             max,
-            retention_ns: u64::try_from(retention.as_nanos()).unwrap_or(u64::MAX),
+            retention_ns: whole_ns(retention),
             refused: 0,
         }
+    }
+
+    pub(super) fn set_bounds(&mut self, max: usize, retention: Duration) {
+        self.max = max;
+        self.retention_ns = whole_ns(retention);
     }
 
     /// The group of that name, made if there is room; else `~other`, which has always room, as has `~lost`.
@@ -143,4 +148,8 @@ impl Groups {
     pub(super) fn refused(&self) -> u64 {
         self.refused
     }
+}
+
+fn whole_ns(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

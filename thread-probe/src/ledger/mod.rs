@@ -226,6 +226,11 @@ impl Ledger {
         }
     }
 
+    /// Changes the bounds of the groups. Those beyond a lower one stay until their retention is over.
+    pub fn set_group_bounds(&mut self, max_groups: usize, retention: Duration) {
+        self.groups.set_bounds(max_groups, retention);
+    }
+
     /// Starts a scan at `now_ns` since boot. What is observed from here on, until [`Self::finish_sample`], is the
     /// sample. What was drained since the last one is part of it too.
     pub fn begin_scan(&mut self, now_ns: u64) {

@@ -409,6 +409,23 @@ fn a_group_without_a_live_process_is_dropped_whole_after_its_retention() {
 }
 
 #[test]
+fn the_bounds_of_groups_can_change_while_it_runs() {
+    let mut scene = Scene::with_groups(2);
+    let (a, b, c) = (leader(1, "a"), leader(2, "b"), leader(3, "c").switched(3));
+    scene.sample(&[a, b], &[]);
+    scene.ledger.set_group_bounds(1, Duration::from_secs(5));
+    scene.sample(&[a, b, c], &[]);
+    assert_eq!(scene.switches(OTHER), 3, "there are two groups already, and room for one");
+    scene.sample(&[a, c], &[b]);
+    scene.now_ns += 10 * SECOND;
+    scene.ledger.set_group_bounds(2, Duration::from_secs(5));
+    scene.sample(&[a, c], &[]);
+    assert!(scene.ledger.groups().all(|(_, group)| *group.name != *"b"), "its retention is over");
+    scene.sample(&[a, c, leader(4, "d").switched(4)], &[]);
+    assert_eq!(scene.switches("d"), 4, "there is room again");
+}
+
+#[test]
 fn an_interval_has_what_was_added_in_it_and_the_next_none_of_it() {
     let mut scene = Scene::new();
     let main = leader(10, "a");
