@@ -1,10 +1,10 @@
 //! The command line: types only.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::grouping::GroupBy;
+use crate::{config::value, grouping::GroupBy};
 
 /// What every thread on a Linux host costs: context switches, run-queue latency, kernel memory. Exact, from eBPF.
 #[derive(Debug, Parser)]
@@ -13,7 +13,7 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-    /// How much to log, on standard error [default: info for serve, warn for ps]
+    /// How much to log, on standard error [default: info for serve, else warn]
     #[arg(long, global = true, value_enum)]
     pub log_level: Option<LogLevel>,
     /// How to log.
@@ -28,6 +28,9 @@ pub enum Command {
     Serve(ServeOptions),
     /// Take two samples and print the processes, or the threads of one
     Ps(PsOptions),
+    /// Check or show the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
 }
 
 impl Command {
@@ -35,7 +38,7 @@ impl Command {
     pub fn default_log_level(&self) -> LogLevel {
         match self {
             Self::Serve(_) => LogLevel::Info,
-            Self::Ps(_) => LogLevel::Warn,
+            Self::Ps(_) | Self::Config(_) => LogLevel::Warn,
         }
     }
 }
@@ -78,29 +81,33 @@ pub enum LogFormat {
 /// How processes are grouped.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct GroupOptions {
-    /// What makes processes one group
-    #[arg(long, value_enum, default_value_t)]
-    pub group_by: GroupBy,
-    /// How many groups there may be; processes of further ones are counted under ~other
-    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub max_groups: u32,
-    /// How long a group without a live process is kept before it is dropped whole
-    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = parse_retention)]
-    pub group_retention: Duration,
+    /// What makes processes one group [default: comm]
+    #[arg(long, value_enum)]
+    pub group_by: Option<GroupBy>,
+    /// How many groups there may be; processes of further ones are counted under ~other [default: 500]
+    #[arg(long, value_name = "N", value_parser = value::max_groups_text)]
+    pub max_groups: Option<u32>,
+    /// How long a group without a live process is kept before it is dropped whole [default: 10m]
+    #[arg(long, value_name = "DURATION", value_parser = value::retention)]
+    pub group_retention: Option<Duration>,
 }
 
-/// Options of every command that loads the programs.
+/// Options of every command that loads the programs. What is not given here may be in the file.
 #[derive(Clone, Debug, Args)]
 pub struct ProbeOptions {
+    /// The configuration file; options on the command line win over it
+    #[arg(long = "config", value_name = "FILE")]
+    pub config_file: Option<PathBuf>,
     /// The user to become once the programs are attached, by name or number
     #[arg(long, value_name = "USER")]
     pub user: Option<String>,
     /// Let the eBPF programs log what is rare (a failed clone, a full ring buffer), at level info and warn
-    #[arg(long)]
-    pub ebpf_log: bool,
-    /// How to see clones that fail and how long others take
-    #[arg(long, value_enum, default_value_t)]
-    pub clone_probe: CloneProbe,
+    /// [default: false]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub ebpf_log: Option<bool>,
+    /// How to see clones that fail and how long others take [default: auto]
+    #[arg(long, value_enum)]
+    pub clone_probe: Option<CloneProbe>,
     /// How processes are grouped.
     #[command(flatten)]
     pub groups: GroupOptions,
@@ -121,15 +128,18 @@ pub enum CloneProbe {
 /// Options of `serve`.
 #[derive(Clone, Debug, Args)]
 pub struct ServeOptions {
-    /// Time between samples
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = parse_interval)]
-    pub interval: Duration,
-    /// Address and port to listen on; may be given more than once
-    #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:10420", value_parser = parse_address)]
-    pub listen_addresses: Vec<SocketAddr>,
-    /// Path of the metrics
-    #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = parse_path)]
-    pub telemetry_path: String,
+    /// Time between samples [default: 5s]
+    #[arg(long, value_name = "DURATION", value_parser = value::interval)]
+    pub interval: Option<Duration>,
+    /// Address and port to listen on; may be given more than once [default: 127.0.0.1:10420]
+    #[arg(long = "web.listen-address", value_name = "ADDRESS", value_parser = value::address)]
+    pub listen_addresses: Option<Vec<SocketAddr>>,
+    /// Path of the metrics [default: /metrics]
+    #[arg(long = "web.telemetry-path", value_name = "PATH", value_parser = value::telemetry_path)]
+    pub telemetry_path: Option<String>,
+    /// Base URL of an Alertmanager to send alerts to, as in http://localhost:9093; may be given more than once
+    #[arg(long = "alertmanager.url", value_name = "URL", value_parser = value::alertmanager_url)]
+    pub alertmanager_urls: Option<Vec<String>>,
     /// The probe's.
     #[command(flatten)]
     pub probe: ProbeOptions,
@@ -138,8 +148,8 @@ pub struct ServeOptions {
 /// Options of `ps`.
 #[derive(Clone, Debug, Args)]
 pub struct PsOptions {
-    /// Time between the two samples
-    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_interval)]
+    /// Time between the two samples; that in the file is the daemon's
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = value::interval)]
     pub interval: Duration,
     /// What comes first
     #[arg(long, value_enum, default_value_t)]
@@ -156,6 +166,22 @@ pub struct PsOptions {
     /// The probe's.
     #[command(flatten)]
     pub probe: ProbeOptions,
+}
+
+/// What to do with the configuration.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Say whether a file is a valid configuration: exit code 0, or 1 and what is wrong
+    Check {
+        /// The file
+        file: PathBuf,
+    },
+    /// Print the configuration in force, every key with its value, as a file
+    Show {
+        /// The configuration file; without one, the defaults are shown
+        #[arg(long = "config", value_name = "FILE")]
+        config_file: Option<PathBuf>,
+    },
 }
 
 /// What comes first in a table; the largest.
@@ -186,44 +212,6 @@ pub enum Format {
     Csv,
 }
 
-fn parse_duration(text: &str, range: std::ops::RangeInclusive<Duration>) -> Result<Duration, String> {
-    let duration = humantime::parse_duration(text).map_err(|error| format!("{error} (as in 500ms, 5s, 10m)"))?;
-    if range.contains(&duration) {
-        return Ok(duration);
-    }
-    let (min, max) = (humantime::format_duration(*range.start()), humantime::format_duration(*range.end()));
-    Err(format!("must be from {min} to {max}"))
-}
-
-fn parse_interval(text: &str) -> Result<Duration, String> {
-    parse_duration(text, Duration::from_millis(100)..=Duration::from_secs(3600))
-}
-
-fn parse_retention(text: &str) -> Result<Duration, String> {
-    parse_duration(text, Duration::from_secs(1)..=Duration::from_secs(365 * 86400))
-}
-
-/// An address, or as in the exporter toolkit a port alone, which listens on every address.
-fn parse_address(text: &str) -> Result<SocketAddr, String> {
-    let text = text.strip_prefix("localhost:").map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
-    let full = if text.starts_with(':') { format!("[::]{text}") } else { text };
-    full.parse().map_err(|_| "must be ADDRESS:PORT, as in 127.0.0.1:10420, [::1]:10420 or :10420".to_owned())
-}
-
-/// Paths that are taken.
-const RESERVED_PATHS: [&str; 3] = ["/", "/healthz", "/api/v1/snapshot"];
-
-fn parse_path(text: &str) -> Result<String, String> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/-_.~".contains(c);
-    if !text.starts_with('/') || !text.chars().all(plain) {
-        return Err("must begin with / and have only letters, digits and /-_.~".to_owned());
-    }
-    if RESERVED_PATHS.contains(&text) {
-        return Err(format!("{text} is taken: choose another path"));
-    }
-    Ok(text.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -233,27 +221,5 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn an_interval_out_of_range_is_refused_with_the_range() {
-        assert_eq!(parse_interval("5s"), Ok(Duration::from_secs(5)));
-        assert_eq!(parse_interval("1ms"), Err("must be from 100ms to 1h".to_owned()));
-        assert!(parse_interval("soon").is_err_and(|error| error.contains("as in 500ms")));
-    }
-
-    #[test]
-    fn a_port_alone_listens_on_every_address() {
-        assert_eq!(parse_address(":1").map(|address| address.to_string()), Ok("[::]:1".to_owned()));
-        assert_eq!(parse_address("localhost:1").map(|address| address.to_string()), Ok("127.0.0.1:1".to_owned()));
-        assert!(parse_address("nowhere").is_err());
-    }
-
-    #[test]
-    fn a_telemetry_path_that_is_taken_or_no_path_is_refused() {
-        assert!(parse_path("/healthz").is_err());
-        assert!(parse_path("metrics").is_err());
-        assert!(parse_path("/a{b}").is_err());
-        assert_eq!(parse_path("/probe/metrics"), Ok("/probe/metrics".to_owned()));
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! Data flows one way: [`bpf`] hands out raw records ([`sample`]), the [`ledger`] adds them up by process and
 //! [`grouping`], the [`model`] turns one sample of it into what people read, and the views draw the model:
-//! [`metrics`], [`server`], [`ps`]. ARCHITECTURE.md is the map.
+//! [`metrics`], [`server`], [`ps`]. What can be chosen is in [`config`]. ARCHITECTURE.md is the map.
 
 pub mod alerts;
 pub mod bpf;
 pub mod cgroups;
 pub mod cli;
+pub mod config;
 pub mod grouping;
 pub mod ledger;
 pub mod limits;
@@ -32,6 +33,7 @@ pub fn run(cli: &Cli) -> ExitCode {
     let result = match &cli.command {
         Command::Serve(options) => serve::serve(options),
         Command::Ps(options) => ps::ps(options),
+        Command::Config(command) => config::command::run(command),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -482,6 +482,25 @@ pub struct ProbeStatus {
     pub lost: Vec<LostCount>,
     /// Processes that went to `~other` because there was no room for their group.
     pub groups_dropped: u64,
+    /// The configuration file.
+    pub config: ConfigStatus,
+}
+
+/// How reading the configuration went. Without a file it is the start that counts.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct ConfigStatus {
+    /// Whether the last reload succeeded; true before the first.
+    pub last_reload_successful: bool,
+    /// When it was last read with success, in seconds since the Unix epoch.
+    pub last_reload_success_unix_seconds: f64,
+}
+
+impl ConfigStatus {
+    /// Read with success at that time.
+    pub fn loaded(at: SystemTime) -> Self {
+        let since_epoch = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self { last_reload_successful: true, last_reload_success_unix_seconds: since_epoch.as_secs_f64() }
+    }
 }
 
 /// How much was dropped for one reason.
@@ -525,6 +544,8 @@ pub struct SampleFacts<'a> {
     pub cost: ThreadCost,
     /// The programs.
     pub programs: &'a Arc<[AttachedProgram]>,
+    /// How reading the configuration went.
+    pub config: ConfigStatus,
 }
 
 impl Model {
@@ -551,6 +572,7 @@ impl Model {
                 sample_threads: facts.threads,
                 lost: lost_counts(facts.counters, ledger.losses()),
                 groups_dropped: ledger.groups_refused(),
+                config: facts.config,
             },
             max_groups: ledger.max_groups(),
         }
@@ -703,7 +725,8 @@ pub fn threads_of(ledger: &Ledger, pid: u32, epoch: u64, interval_seconds: Optio
                 start_boottime_seconds: thread.start_ns as f64 / NS_PER_SECOND,
                 kernel_stack_depth_bytes: thread.stack_depth_bytes,
                 totals: Activity::new(&thread.counters, 0),
-                rates: interval_seconds.map(|seconds| Rates::new(&thread.grown(epoch), &buckets, Ended::default(), seconds)),
+                rates: interval_seconds
+                    .map(|seconds| Rates::new(&thread.grown(epoch), &buckets, Ended::default(), seconds)),
                 wait_histogram: histogram(&buckets),
             }
         })

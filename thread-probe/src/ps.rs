@@ -15,9 +15,9 @@ use crate::{
 /// Takes two samples and prints.
 ///
 /// # Errors
-/// What the host lacks, no such process, or standard output that can't be written to.
+/// What is wrong with the configuration file, what the host lacks, no such process, or standard output that can't be written to.
 pub fn ps(options: &PsOptions) -> Result<()> {
-    let (mut sampler, _) = Sampler::start_and_drop_privileges(&options.probe)?;
+    let (mut sampler, _) = Sampler::start_and_drop_privileges(&options.probe.configure()?)?;
     sampler.wait(options.interval)?;
     let mut model = sampler.sample()?;
     warn_of_losses(&model);

@@ -13,26 +13,24 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     time::{ClockId, clock_gettime},
 };
-
 use thread_probe_ebpf::record::HostLimits;
 
 use crate::{
     bpf::{AttachedProgram, LoadOptions, Probe, SlowToDetach, privileges},
-    cli::ProbeOptions,
-    grouping::{GroupBy, Grouper},
+    config::Config,
+    grouping::Grouper,
     ledger::Ledger,
     limits::{Evaluation, HostReading, LimitUse, Limits},
-    model::{self, Model, SampleFacts},
+    model::{self, ConfigStatus, Model, SampleFacts},
     sample::ThreadCost,
 };
-
-const GROWTH_WINDOW: Duration = Duration::from_secs(600);
 
 /// The probe with its ledger.
 pub struct Sampler {
     probe: Probe,
     ledger: Ledger,
-    group_by: GroupBy,
+    config: Config,
+    config_status: ConfigStatus,
     cost: ThreadCost,
     limits: Limits,
     evaluation: Evaluation,
@@ -46,10 +44,10 @@ impl Sampler {
     ///
     /// # Errors
     /// What the host lacks, or a privilege that could not be given up.
-    pub fn start_and_drop_privileges(options: &ProbeOptions) -> Result<(Self, Model)> {
-        // Before anything is attached: a user that does not exist is a mistake on the command line.
-        let user = options.user.as_deref().map(privileges::find_user).transpose()?;
-        let started = Self::start(options)?;
+    pub fn start_and_drop_privileges(config: &Config) -> Result<(Self, Model)> {
+        // Before anything is attached: a user that does not exist is a mistake of who configured it.
+        let user = config.probe.user.as_deref().map(privileges::find_user).transpose()?;
+        let started = Self::start(config)?;
         if let Some(kept) = privileges::drop_all(user.as_ref())? {
             tracing::warn!("kept {kept}");
         }
@@ -60,11 +58,11 @@ impl Sampler {
     ///
     /// # Errors
     /// What the host lacks.
-    pub fn start(options: &ProbeOptions) -> Result<(Self, Model)> {
+    pub fn start(config: &Config) -> Result<(Self, Model)> {
+        let (options, groups) = (&config.probe, &config.groups);
         let mut probe = Probe::load(LoadOptions { log: options.ebpf_log, clone_probe: options.clone_probe })?;
-        let groups = &options.groups;
-        let mut ledger = Ledger::new(Grouper::new(groups.group_by), groups.max_groups as usize, groups.group_retention);
-        let mut limits = Limits::new(GROWTH_WINDOW);
+        let mut ledger = Ledger::new(Grouper::new(groups.by), groups.max as usize, groups.retention);
+        let mut limits = Limits::new(config.limits.window);
         let started = Started::now();
         let host = limits.read_host();
         tell_limits(&mut probe, &host)?;
@@ -80,7 +78,8 @@ impl Sampler {
         let mut sampler = Self {
             probe,
             ledger,
-            group_by: groups.group_by,
+            config: config.clone(),
+            config_status: ConfigStatus::loaded(started.time),
             cost,
             limits,
             evaluation: Evaluation::default(),
@@ -120,10 +119,11 @@ impl Sampler {
             interval,
             duration: started.instant.elapsed(),
             threads,
-            group_by: self.group_by,
+            group_by: self.config.groups.by,
             counters: &counters,
             cost: self.cost,
             programs: &self.programs,
+            config: self.config_status,
         };
         let model = Model::build(&mut self.ledger, &self.evaluation, &facts);
         self.interval_seconds = model.interval_seconds;
@@ -132,9 +132,16 @@ impl Sampler {
         Ok(model)
     }
 
-    /// Measures the growth of what limits count over this time from now on.
-    pub fn set_growth_window(&mut self, window: Duration) {
-        self.limits.set_window(window);
+    /// Takes over what can change while it runs; see [`crate::config::reload`], which keeps the rest as it was.
+    pub fn reconfigure(&mut self, config: &Config) {
+        self.ledger.set_group_bounds(config.groups.max as usize, config.groups.retention);
+        self.limits.set_window(config.limits.window);
+        self.config = config.clone();
+    }
+
+    /// What the next models say of the configuration.
+    pub fn set_config_status(&mut self, status: ConfigStatus) {
+        self.config_status = status;
     }
 
     /// Takes in the threads that ended since the last drain.

@@ -3,7 +3,7 @@
 //! Both are there before the first request; nothing creates a thread or process afterwards, so at the host's limit the
 //! daemon goes on.
 
-use std::{os::fd::OwnedFd, thread, time::Duration};
+use std::{os::fd::OwnedFd, sync::Arc, thread};
 
 use anyhow::{Context as _, Result, anyhow};
 use tokio::{
@@ -11,11 +11,12 @@ use tokio::{
     runtime,
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, oneshot, watch},
-    time::{MissedTickBehavior, interval_at},
+    time::{Instant, Interval, MissedTickBehavior, interval_at},
 };
 
 use crate::{
     cli::ServeOptions,
+    config::{self, Running},
     sampler::Sampler,
     server::{self, Published, ThreadsRequest},
 };
@@ -26,29 +27,36 @@ const PENDING_REQUESTS: usize = 16;
 /// Runs the daemon until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// An address in use, what the host lacks, or a sample that failed.
+/// What is wrong with the configuration file, an address in use, what the host lacks, or a sample that failed.
 pub fn serve(options: &ServeOptions) -> Result<()> {
+    let config = options.configure()?;
     let runtime = new_runtime()?;
     // Before anything takes time: a signal while the programs load ends the daemon as later, once they are attached.
     let signals = runtime.block_on(async { Signals::new() })?;
     // Before the probe: a port in use is said at once, and a low port needs a privilege that is dropped later.
-    let listeners = runtime.block_on(server::bind(&options.listen_addresses))?;
-    let (mut sampler, first) = Sampler::start_and_drop_privileges(&options.probe)?;
+    let listeners = runtime.block_on(server::bind(&config.web.listen_addresses))?;
+    let (mut sampler, first) = Sampler::start_and_drop_privileges(&config)?;
     let slow_links = sampler.take_slow_links();
+    let (running, reloads) = watch::channel(Running { config: Arc::new(config), status: first.probe.config });
     let (models, latest) = watch::channel(Published::new(first));
     let (requests, pending) = mpsc::channel(PENDING_REQUESTS);
     let (stop, stopped) = oneshot::channel();
     let (failed, failure) = oneshot::channel();
-    let interval = options.interval;
+    let state = server::State::new(latest, requests, reloads.clone());
     let thread = thread::Builder::new()
         .name("sampler".to_owned())
         .spawn(move || {
             // If the other end is gone, the daemon is ending anyway.
-            let _ = failed.send(sample_until_stopped(sampler, interval, &models, pending, stopped));
+            let _ = failed.send(sample_until_stopped(sampler, reloads, &models, pending, stopped));
         })
         .context("starting the sampling thread failed")?;
-    let state = server::State::new(latest, requests, interval, options.telemetry_path.clone());
-    let outcome = runtime.block_on(serve_until_signal(listeners, state, failure, signals));
+    let reload = || {
+        let reloaded = config::reload(&running.borrow(), options);
+        if let Some(reloaded) = reloaded {
+            running.send_replace(reloaded);
+        }
+    };
+    let outcome = runtime.block_on(serve_until_signal(listeners, state, failure, signals, reload));
     // The sampler hears of it at once, or when the scan it is in is done, and detaches the programs.
     drop(stop);
     drop(slow_links);
@@ -60,10 +68,11 @@ fn new_runtime() -> Result<runtime::Runtime> {
     runtime::Builder::new_current_thread().enable_io().enable_time().build().context("starting the event loop failed")
 }
 
-/// What ends the daemon.
+/// What ends the daemon, or makes it read its configuration again.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
@@ -71,6 +80,7 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate()).context("handling SIGTERM failed")?,
             interrupt: signal(SignalKind::interrupt()).context("handling SIGINT failed")?,
+            hangup: signal(SignalKind::hangup()).context("handling SIGHUP failed")?,
         })
     }
 }
@@ -80,21 +90,29 @@ async fn serve_until_signal(
     state: server::State,
     failure: oneshot::Receiver<Result<()>>,
     mut signals: Signals,
+    reload: impl Fn(),
 ) -> Result<()> {
     for listener in &listeners {
         tracing::info!(address = %listener.local_addr()?, "listening");
     }
-    tokio::select! {
-        () = server::run(listeners, state) => Ok(()),
-        outcome = failure => outcome.unwrap_or_else(|_| Err(anyhow!("the sampling thread ended: please report it"))),
-        _ = signals.terminate.recv() => { tracing::info!("SIGTERM: detaching"); Ok(()) }
-        _ = signals.interrupt.recv() => { tracing::info!("SIGINT: detaching"); Ok(()) }
+    let serving = server::run(listeners, state);
+    tokio::pin!(serving, failure);
+    loop {
+        tokio::select! {
+            () = &mut serving => return Ok(()),
+            outcome = &mut failure => {
+                return outcome.unwrap_or_else(|_| Err(anyhow!("the sampling thread ended: please report it")));
+            }
+            _ = signals.terminate.recv() => { tracing::info!("SIGTERM: detaching"); return Ok(()) }
+            _ = signals.interrupt.recv() => { tracing::info!("SIGINT: detaching"); return Ok(()) }
+            _ = signals.hangup.recv() => reload(),
+        }
     }
 }
 
 fn sample_until_stopped(
     sampler: Sampler,
-    interval: Duration,
+    reloads: watch::Receiver<Running>,
     models: &watch::Sender<Published>,
     pending: mpsc::Receiver<ThreadsRequest>,
     stopped: oneshot::Receiver<()>,
@@ -104,21 +122,20 @@ fn sample_until_stopped(
         // SAFETY: the descriptor is owned, so it stays open and the same for as long as the AsyncFd lives.
         let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
             .context("waiting for the ring buffer failed")?;
-        sample_loop(sampler, interval, models, pending, stopped, ring).await
+        sample_loop(sampler, reloads, models, pending, stopped, ring).await
     })
 }
 
 async fn sample_loop(
     mut sampler: Sampler,
-    interval: Duration,
+    mut reloads: watch::Receiver<Running>,
     models: &watch::Sender<Published>,
     mut pending: mpsc::Receiver<ThreadsRequest>,
     mut stopped: oneshot::Receiver<()>,
     ring: AsyncFd<OwnedFd>,
 ) -> Result<()> {
-    let mut ticks = interval_at(tokio::time::Instant::now() + interval, interval);
-    // After a suspend or a stall one sample is due, not all that were missed.
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut last = Instant::now();
+    let mut ticks = ticks_after(last, &reloads);
     loop {
         tokio::select! {
             biased;
@@ -127,10 +144,29 @@ async fn sample_loop(
                 sampler.drain();
                 due.context("waiting for the ring buffer failed")?.clear_ready();
             }
+            Ok(()) = reloads.changed() => {
+                let Running { config, status } = reloads.borrow_and_update().clone();
+                sampler.reconfigure(&config);
+                sampler.set_config_status(status);
+                // The next sample is due a new interval after the last one, or at once.
+                if ticks.period() != config.interval {
+                    ticks = ticks_after(last, &reloads);
+                }
+            }
             _ = ticks.tick() => {
+                last = Instant::now();
                 models.send_replace(Published::new(sampler.sample()?));
             }
             Some(request) = pending.recv() => request.answer(&sampler),
         }
     }
+}
+
+/// The first tick is an interval after `last`.
+fn ticks_after(last: Instant, reloads: &watch::Receiver<Running>) -> Interval {
+    let interval = reloads.borrow().config.interval;
+    let mut ticks = interval_at(last + interval, interval);
+    // After a suspend or a stall one sample is due, not all that were missed.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }

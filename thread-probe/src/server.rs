@@ -31,6 +31,7 @@ use tokio::{
 };
 
 use crate::{
+    config::Running,
     metrics,
     model::{Model, Thread},
     sampler::Sampler,
@@ -97,30 +98,29 @@ impl ThreadsRequest {
 pub struct State {
     latest: watch::Receiver<Published>,
     requests: mpsc::Sender<ThreadsRequest>,
-    fresh_for: Duration,
+    running: watch::Receiver<Running>,
     telemetry_path: String,
     thread_bodies: Arc<Semaphore>,
 }
 
 impl State {
-    /// A sample is fresh for two intervals and a second: one may be late, two mean that something is wrong.
+    /// From the samples, the way to ask for more, and the configuration.
     pub fn new(
         latest: watch::Receiver<Published>,
         requests: mpsc::Sender<ThreadsRequest>,
-        interval: Duration,
-        telemetry_path: String,
+        running: watch::Receiver<Running>,
     ) -> Self {
-        Self {
-            latest,
-            requests,
-            fresh_for: 2 * interval + Duration::from_secs(1),
-            telemetry_path,
-            thread_bodies: Arc::new(Semaphore::new(MAX_THREAD_BODIES)),
-        }
+        let telemetry_path = running.borrow().config.web.telemetry_path.clone();
+        Self { latest, requests, running, telemetry_path, thread_bodies: Arc::new(Semaphore::new(MAX_THREAD_BODIES)) }
     }
 
     fn latest(&self) -> Published {
         self.latest.borrow().clone()
+    }
+
+    /// A sample is fresh for two intervals and a second: one may be late, two mean that something is wrong.
+    fn fresh_for(&self) -> Duration {
+        2 * self.running.borrow().config.interval + Duration::from_secs(1)
     }
 }
 
@@ -202,7 +202,7 @@ async fn telemetry(Extract(state): Extract<State>) -> Response {
 async fn healthz(Extract(state): Extract<State>) -> Response {
     let age = state.latest().0.at.elapsed();
     let text = format!("last sample {:.1} s ago\n", age.as_secs_f64());
-    let status = if age <= state.fresh_for { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if age <= state.fresh_for() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, text).into_response()
 }
 

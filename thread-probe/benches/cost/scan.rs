@@ -3,9 +3,9 @@
 use std::{fs, time::Instant};
 
 use anyhow::{Context as _, Result};
-use thread_probe::sampler::Sampler;
+use thread_probe::{config::Config, sampler::Sampler};
 
-use crate::{load::Load, median, switches::probe_options, sysctl::Sysctl};
+use crate::{load::Load, median, sysctl::Sysctl};
 
 /// Processes and threads in all.
 const LOADS: [(u64, u64); 3] = [(20, 1_000), (200, 10_000), (20, 100_000)];
@@ -19,7 +19,7 @@ pub fn measure() -> Result<()> {
     for (processes, threads) in LOADS {
         let load = Load::start(&["sleepers", &processes.to_string(), &threads.to_string()])?;
         let rss_before = resident_kb()?;
-        let (mut sampler, first) = Sampler::start(&probe_options())?;
+        let (mut sampler, first) = Sampler::start(&Config::default())?;
         let first_ms = first.probe.sample_duration_seconds * 1e3;
         drop(first);
         let mut later = Vec::new();

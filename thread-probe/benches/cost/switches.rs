@@ -13,8 +13,8 @@ use aya::{
     programs::{BtfTracePoint, loaded_programs},
 };
 use thread_probe::{
-    cli::{CloneProbe, GroupOptions, ProbeOptions},
-    grouping::GroupBy,
+    cli::CloneProbe,
+    config::{Config, ProbeConfig},
     sampler::Sampler,
 };
 
@@ -79,8 +79,9 @@ impl Watcher {
             Self::Nobody => Watching::Nobody,
             Self::Empty => Watching::Empty { _ebpf: load_empty()? },
             Self::ThreadProbe(clone_probe) => {
-                let options = ProbeOptions { clone_probe, ..probe_options() };
-                Watching::ThreadProbe { _sampler: Box::new(Sampler::start(&options)?.0) }
+                let probe = ProbeConfig { clone_probe, ..ProbeConfig::default() };
+                let config = Config { probe, ..Config::default() };
+                Watching::ThreadProbe { _sampler: Box::new(Sampler::start(&config)?.0) }
             }
             Self::Runqlat => {
                 let mut command = Command::new(RUNQLAT);
@@ -90,11 +91,6 @@ impl Watcher {
             }
         })
     }
-}
-
-pub fn probe_options() -> ProbeOptions {
-    let groups = GroupOptions { group_by: GroupBy::Comm, max_groups: 500, group_retention: Duration::from_secs(600) };
-    ProbeOptions { user: None, ebpf_log: false, clone_probe: CloneProbe::Auto, groups }
 }
 
 fn load_empty() -> Result<Ebpf> {

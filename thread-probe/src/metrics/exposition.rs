@@ -244,6 +244,8 @@ fn self_families(model: &Model) -> Vec<proto::MetricFamily> {
         single(table::SAMPLE_THREADS, probe.sample_threads as f64),
         family(table::LOST, lost.collect()),
         single(table::GROUPS_DROPPED, probe.groups_dropped as f64),
+        single(table::CONFIG_RELOADED, f64::from(u8::from(probe.config.last_reload_successful))),
+        single(table::CONFIG_RELOADED_AT, probe.config.last_reload_success_unix_seconds),
     ]
 }
 

@@ -94,6 +94,10 @@ metrics! {
     LOST: Counter "threadprobe_lost_total" ["reason"] "Events or parts of them that were dropped.";
     GROUPS_DROPPED: Counter "threadprobe_groups_dropped_total" []
         "Processes counted under ~other because there were --max-groups groups already.";
+    CONFIG_RELOADED: Gauge "threadprobe_config_last_reload_successful" []
+        "Whether the last reload of the configuration (SIGHUP) succeeded; 1 before the first.";
+    CONFIG_RELOADED_AT: Gauge "threadprobe_config_last_reload_success_timestamp_seconds" []
+        "When the configuration was last read with success: at start, or by SIGHUP.";
 }
 
 /// The table as README shows it.

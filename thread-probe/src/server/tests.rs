@@ -7,9 +7,10 @@ use tower::ServiceExt as _;
 
 use super::*;
 use crate::{
+    config::Config,
     grouping::{GroupBy, Grouper},
     ledger::Ledger,
-    model::SampleFacts,
+    model::{ConfigStatus, SampleFacts},
     sample::{HostCounters, ThreadCost},
 };
 
@@ -26,8 +27,13 @@ fn empty_model() -> Model {
         counters: &HostCounters::default(),
         cost: ThreadCost { stack_bytes: 0, task_struct_bytes: 0, task_struct_from_slab: true, probe_bytes: 0 },
         programs: &Arc::from([]),
+        config: ConfigStatus::loaded(std::time::SystemTime::UNIX_EPOCH),
     };
     Model::build(&mut ledger, &crate::limits::Evaluation::default(), &facts)
+}
+
+fn running(interval: Duration) -> (watch::Sender<Running>, watch::Receiver<Running>) {
+    watch::channel(Running::new(Config { interval, ..Config::default() }))
 }
 
 /// Asks the routes of a daemon whose samples are due every `interval`.
@@ -36,7 +42,8 @@ fn ask(interval: Duration, method: Method, path: &str) -> Option<(StatusCode, St
     runtime.block_on(async {
         let (_models, latest) = watch::channel(Published::new(empty_model()));
         let (requests, _pending) = mpsc::channel(1);
-        let state = State::new(latest, requests, interval, "/metrics".to_owned());
+        let (_running, config) = running(interval);
+        let state = State::new(latest, requests, config);
         let request = Request::builder().method(method).uri(path).body(Body::empty()).ok()?;
         let answer = router(state).oneshot(request).await.ok()?;
         let status = answer.status();
@@ -77,13 +84,24 @@ fn health_ends_when_samples_are_overdue() {
     let fresh = ask(Duration::from_secs(5), Method::GET, "/healthz").map(|(status, _)| status);
     assert_eq!(fresh, Some(StatusCode::OK));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let (_models, latest) = watch::channel(Published::new(empty_model()));
+    let (models, latest) = watch::channel(Published::new(empty_model()));
+    let old = Instant::now().checked_sub(Duration::from_secs(3));
+    models.send_modify(|published| {
+        *published = Published(Arc::new(Rendered {
+            model: empty_model(),
+            at: old.unwrap_or_else(Instant::now),
+            metrics: OnceLock::new(),
+            snapshot: OnceLock::new(),
+        }));
+    });
     let (requests, _pending) = mpsc::channel(1);
-    let mut state = State::new(latest, requests, Duration::from_secs(5), "/metrics".to_owned());
-    state.fresh_for = Duration::ZERO;
-    std::thread::sleep(Duration::from_millis(2));
-    let stale = runtime.map(|runtime| runtime.block_on(healthz(Extract(state))).status());
-    assert!(stale.is_ok_and(|status| status == StatusCode::SERVICE_UNAVAILABLE));
+    let (running, config) = running(Duration::from_millis(500));
+    let state = State::new(latest, requests, config);
+    let ask = |state| runtime.as_ref().map(|runtime| runtime.block_on(healthz(Extract(state))).status()).ok();
+    assert_eq!(ask(state.clone()), Some(StatusCode::SERVICE_UNAVAILABLE));
+    // A longer interval makes it fresh again.
+    running.send_replace(Running::new(Config::default()));
+    assert_eq!(ask(state), Some(StatusCode::OK));
 }
 
 #[test]

@@ -7,8 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use thread_probe::{
-    cli::{CloneProbe, GroupOptions, ProbeOptions},
-    grouping::GroupBy,
+    config::{Config, GroupsConfig, LimitsConfig},
     limits::LimitUse,
     model::{Group, Model, Process, Thread},
     sampler::Sampler,
@@ -38,13 +37,10 @@ impl Probe {
     pub fn get() -> Result<Self> {
         let mut sampler = SAMPLER.lock().unwrap_or_else(PoisonError::into_inner);
         if sampler.is_none() {
-            let groups =
-                GroupOptions { group_by: GroupBy::Comm, max_groups: 5000, group_retention: Duration::from_secs(600) };
-            let options = ProbeOptions { user: None, ebpf_log: false, clone_probe: CloneProbe::Auto, groups };
-            let (mut started, _) = Sampler::start(&options)?;
+            let groups = GroupsConfig { max: 5000, ..GroupsConfig::default() };
             // Tests leak for seconds.
-            started.set_growth_window(Duration::from_secs(10));
-            *sampler = Some(started);
+            let limits = LimitsConfig { window: Duration::from_secs(10) };
+            *sampler = Some(Sampler::start(&Config { groups, limits, ..Config::default() })?.0);
         }
         Ok(Self(sampler))
     }

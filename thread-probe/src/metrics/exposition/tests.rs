@@ -10,7 +10,7 @@ use crate::{
     grouping::{GroupBy, Grouper},
     ledger::Ledger,
     metrics::METRICS,
-    model::SampleFacts,
+    model::{ConfigStatus, SampleFacts},
     sample::{HostCounters, Observation, ThreadCost, ThreadObservation},
 };
 
@@ -60,6 +60,7 @@ fn model_of(comms: &[&[u8]]) -> Model {
         counters: &HostCounters::default(),
         cost: ThreadCost { stack_bytes: 0, task_struct_bytes: 5840, task_struct_from_slab: true, probe_bytes: 760 },
         programs: &programs,
+        config: ConfigStatus::loaded(std::time::SystemTime::UNIX_EPOCH),
     };
     Model::build(&mut ledger, &crate::limits::Evaluation::default(), &facts)
 }

@@ -1,0 +1,211 @@
+//! What a value may be, whether it comes from the command line or the file.
+
+use std::{net::SocketAddr, ops::RangeInclusive, time::Duration};
+
+use axum::http::Uri;
+use clap::ValueEnum;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// A duration within a range, as in `500ms`, `5s` or `10m`.
+pub(super) fn duration(text: &str, range: RangeInclusive<Duration>) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text).map_err(|error| format!("{error} (as in 500ms, 5s, 10m)"))?;
+    if range.contains(&duration) {
+        return Ok(duration);
+    }
+    Err(format!("must be from {} to {}", duration_text(*range.start()), duration_text(*range.end())))
+}
+
+/// A duration in the largest unit that divides it: what [`duration`] reads as the same one.
+pub(super) fn duration_text(duration: Duration) -> String {
+    const UNITS_NS: [(u128, &str); 6] = [
+        (86_400_000_000_000, "d"),
+        (3_600_000_000_000, "h"),
+        (60_000_000_000, "m"),
+        (1_000_000_000, "s"),
+        (1_000_000, "ms"),
+        (1_000, "us"),
+    ];
+    let ns = duration.as_nanos();
+    if ns == 0 {
+        return "0s".to_owned();
+    }
+    let divides = UNITS_NS.iter().find(|(unit_ns, _)| ns.is_multiple_of(*unit_ns));
+    divides.map_or_else(|| format!("{ns}ns"), |(unit_ns, unit)| format!("{}{unit}", ns / unit_ns))
+}
+
+/// The time between samples.
+pub(crate) fn interval(text: &str) -> Result<Duration, String> {
+    duration(text, Duration::from_millis(100)..=Duration::from_secs(3600))
+}
+
+/// How long a group without a live process is kept.
+pub(crate) fn retention(text: &str) -> Result<Duration, String> {
+    duration(text, Duration::from_secs(1)..=365 * DAY)
+}
+
+/// The time over which growth is measured.
+pub(super) fn window(text: &str) -> Result<Duration, String> {
+    duration(text, Duration::from_secs(1)..=DAY)
+}
+
+/// How long a rule waits before it fires or is resolved.
+pub(super) fn hold(text: &str) -> Result<Duration, String> {
+    duration(text, Duration::ZERO..=DAY)
+}
+
+/// What one context switch costs.
+pub(super) fn switch_cost(text: &str) -> Result<Duration, String> {
+    duration(text, Duration::from_nanos(1)..=Duration::from_millis(1))
+}
+
+/// How many groups there may be.
+pub(super) fn max_groups(number: i64) -> Result<u32, String> {
+    let max = u32::try_from(number).ok().filter(|max| (1..=100_000).contains(max));
+    max.ok_or_else(|| "must be from 1 to 100000".to_owned())
+}
+
+/// The same from the command line.
+pub(crate) fn max_groups_text(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| "must be a whole number from 1 to 100000".to_owned()).and_then(max_groups)
+}
+
+/// An address, or as in the exporter toolkit a port alone, which listens on every address.
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
+    let text = text.strip_prefix("localhost:").map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
+    let full = if text.starts_with(':') { format!("[::]{text}") } else { text };
+    full.parse().map_err(|_| "must be ADDRESS:PORT, as in 127.0.0.1:10420, [::1]:10420 or :10420".to_owned())
+}
+
+/// Paths that are taken.
+const RESERVED_PATHS: [&str; 3] = ["/", "/healthz", "/api/v1/snapshot"];
+
+/// The path of the metrics.
+pub(crate) fn telemetry_path(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/-_.~".contains(c);
+    if !text.starts_with('/') || !text.chars().all(plain) {
+        return Err("must begin with / and have only letters, digits and /-_.~".to_owned());
+    }
+    if RESERVED_PATHS.contains(&text) {
+        return Err(format!("{text} is taken: choose another path"));
+    }
+    Ok(text.to_owned())
+}
+
+/// The base URL of an Alertmanager.
+pub(crate) fn alertmanager_url(text: &str) -> Result<String, String> {
+    let allowed = || "must be http:// or https:// with a host, as in http://localhost:9093".to_owned();
+    let url: Uri = text.parse().map_err(|_| allowed())?;
+    let has_scheme = matches!(url.scheme_str(), Some("http" | "https"));
+    let has_host = url.host().is_some_and(|host| !host.is_empty());
+    if !has_scheme || !has_host {
+        return Err(allowed());
+    }
+    if url.query().is_some() || text.contains('#') || url.authority().is_some_and(|a| a.as_str().contains('@')) {
+        return Err(format!("{}, and without user, query or fragment", allowed()));
+    }
+    Ok(text.to_owned())
+}
+
+/// The name of a Prometheus label, of those that are not Prometheus's own.
+pub(super) fn label_name(name: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(plain) {
+        return Err("a label's name has letters, digits and _ only and does not begin with a digit".to_owned());
+    }
+    if name.starts_with("__") {
+        return Err("label names that begin with __ are Prometheus's own: choose another".to_owned());
+    }
+    Ok(name.to_owned())
+}
+
+/// The user to become; an empty name is nobody else.
+pub(super) fn user(text: &str) -> Option<String> {
+    Some(text.to_owned()).filter(|name| !name.is_empty())
+}
+
+/// One of the values that the command line offers.
+pub(super) fn choice<T: ValueEnum>(text: &str) -> Result<T, String> {
+    let names = || T::value_variants().iter().map(choice_text).collect::<Vec<_>>().join(", ");
+    T::from_str(text, false).map_err(|_| format!("must be one of {}", names()))
+}
+
+/// Its name.
+pub(super) fn choice_text<T: ValueEnum>(choice: &T) -> String {
+    choice.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::grouping::GroupBy;
+
+    #[test]
+    fn an_interval_out_of_range_is_refused_with_the_range() {
+        assert_eq!(interval("5s"), Ok(Duration::from_secs(5)));
+        assert_eq!(interval("1ms"), Err("must be from 100ms to 1h".to_owned()));
+        assert_eq!(retention("366d"), Err("must be from 1s to 365d".to_owned()));
+        assert!(interval("soon").is_err_and(|error| error.contains("as in 500ms")));
+    }
+
+    #[test]
+    fn a_port_alone_listens_on_every_address() {
+        assert_eq!(address(":1").map(|address| address.to_string()), Ok("[::]:1".to_owned()));
+        assert_eq!(address("localhost:1").map(|address| address.to_string()), Ok("127.0.0.1:1".to_owned()));
+        assert!(address("nowhere").is_err());
+    }
+
+    #[test]
+    fn a_telemetry_path_that_is_taken_or_no_path_is_refused() {
+        assert!(telemetry_path("/healthz").is_err());
+        assert!(telemetry_path("metrics").is_err());
+        assert!(telemetry_path("/a{b}").is_err());
+        assert_eq!(telemetry_path("/probe/metrics"), Ok("/probe/metrics".to_owned()));
+    }
+
+    #[test]
+    fn an_alertmanager_is_an_http_url_with_a_host() {
+        for good in ["http://localhost:9093", "https://alerts.example.org/prefix/", "http://[::1]:9093", "http://a"] {
+            assert_eq!(alertmanager_url(good), Ok(good.to_owned()));
+        }
+        for bad in ["", "localhost:9093", "ftp://a", "http://", "http:///x", "http://:9093", "/a", "http://a b"] {
+            assert!(alertmanager_url(bad).is_err_and(|error| error.contains("http:// or https://")), "{bad}");
+        }
+        for too_much in ["http://a/?b=c", "http://a/#b", "http://u:p@a"] {
+            assert!(alertmanager_url(too_much).is_err_and(|error| error.contains("without user")), "{too_much}");
+        }
+    }
+
+    #[test]
+    fn a_label_has_a_name_that_prometheus_takes() {
+        for good in ["a", "_a1", "Datacenter_2"] {
+            assert!(label_name(good).is_ok(), "{good}");
+        }
+        for bad in ["", "1a", "a-b", "a.b", "ä", "__name__"] {
+            assert!(label_name(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_choice_is_one_that_the_command_line_offers() {
+        assert_eq!(choice("unit"), Ok(GroupBy::Unit));
+        assert_eq!(choice::<GroupBy>("colour"), Err("must be one of comm, exe, cgroup, unit, user, pid".to_owned()));
+    }
+
+    #[test]
+    fn a_duration_is_written_in_the_largest_unit_that_divides_it() {
+        for text in ["0s", "1ns", "2us", "1500ms", "5s", "90s", "10m", "36h", "365d"] {
+            assert_eq!(humantime::parse_duration(text).map(duration_text).as_deref(), Ok(text));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_duration_written_is_the_duration_read(ns in 0..=(365 * DAY).as_nanos() as u64) {
+            let all = Duration::ZERO..=365 * DAY;
+            prop_assert_eq!(duration(&duration_text(Duration::from_nanos(ns)), all), Ok(Duration::from_nanos(ns)));
+        }
+    }
+}
