@@ -20,10 +20,10 @@ const TRACEFS_MAGIC: FsType = FsType(0x7472_6163);
 #[derive(Debug, Error)]
 pub enum DropError {
     /// There is no such user.
-    #[error("no user {0:?} on this host: create it or choose another with --user")]
+    #[error("no user {0:?} on this host: create it or choose another with --user or in [probe]")]
     NoSuchUser(String),
     /// A user or group could not be changed to.
-    #[error("changing to user {user}: {error}; only root can: drop --user, or start as root")]
+    #[error("changing to user {user}: {error}; only root can: configure no user, or start as root")]
     User {
         /// Which.
         user: String,
@@ -43,7 +43,7 @@ pub enum DropError {
     StillThere(String),
 }
 
-/// The user that `--user` names, by name or number.
+/// The user to become, by name or number.
 ///
 /// # Errors
 /// There is none.
