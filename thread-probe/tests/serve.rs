@@ -38,15 +38,22 @@ fn skipped(test: &str) -> bool {
 struct Daemon {
     child: Child,
     port: u16,
+    log: tempfile::NamedTempFile,
 }
 
 impl Daemon {
     fn start(args: &[&str]) -> Result<Self> {
+        Self::start_configured(&[&["--interval", "200ms"], args].concat())
+    }
+
+    /// With no option but these and the port.
+    fn start_configured(args: &[&str]) -> Result<Self> {
         let port = free_port()?;
+        let log = tempfile::NamedTempFile::new()?;
         let mut command = Command::new(PROGRAM);
-        command.args(["serve", "--interval", "200ms", "--web.listen-address", &format!("127.0.0.1:{port}")]);
-        let child = command.args(args).stdin(Stdio::null()).stderr(Stdio::piped()).spawn()?;
-        let daemon = Self { child, port };
+        command.args(["serve", "--web.listen-address", &format!("127.0.0.1:{port}")]);
+        let child = command.args(args).stdin(Stdio::null()).stderr(log.reopen()?).spawn()?;
+        let daemon = Self { child, port, log };
         let started = Instant::now();
         while daemon.get("/healthz").is_err() {
             ensure!(started.elapsed() < Duration::from_secs(20), "the daemon does not answer");
@@ -84,6 +91,39 @@ impl Daemon {
         }
     }
 
+    fn signal(&self, signal: Signal) -> Result<()> {
+        Ok(kill(Pid::from_raw(i32::try_from(self.child.id())?), signal)?)
+    }
+
+    /// Waits until `done`, and says what it waited for where that does not come.
+    fn wait_until(&self, what: &str, done: impl Fn(&Self) -> Result<bool>) -> Result<()> {
+        let started = Instant::now();
+        while !done(self)? {
+            let log = fs::read_to_string(&self.log)?;
+            ensure!(started.elapsed() < Duration::from_secs(20), "{what}: not after 20 s; it logged {log}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    fn wait_for_log(&self, parts: &[&str]) -> Result<()> {
+        let says = |line: &str| parts.iter().all(|part| line.contains(part));
+        self.wait_until(&format!("a line with {parts:?}"), |daemon| {
+            Ok(fs::read_to_string(&daemon.log)?.lines().any(says))
+        })
+    }
+
+    /// The value of a series without labels.
+    fn metric(&self, name: &str) -> Result<f64> {
+        let (_, text) = self.get("/metrics")?;
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        Ok(value.with_context(|| format!("{name} in /metrics"))?.parse()?)
+    }
+
+    fn wait_for_metric(&self, name: &str, value: f64) -> Result<()> {
+        self.wait_until(&format!("{name} {value}"), |daemon| Ok(daemon.metric(name)? == value))
+    }
+
     fn field(&self, name: &str) -> Result<String> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix(&format!("{name}:")));
@@ -110,6 +150,10 @@ fn a_usage_error_is_said_and_ends_with_2() -> Result<()> {
         &["serve", "--web.listen-address", "nowhere"],
         &["serve", "--web.telemetry-path", "metrics"],
         &["serve", "--group-by", "colour"],
+        &["serve", "--max-groups", "0"],
+        &["serve", "--alertmanager.url", "localhost:9093"],
+        &["ps", "--ebpf-log=maybe"],
+        &["config", "check"],
         &["ps", "--sort", "beauty"],
         &["ps", "--top", "-1"],
     ] {
@@ -168,6 +212,76 @@ fn a_user_that_does_not_exist_is_refused_by_name() -> Result<()> {
 }
 
 #[test]
+fn config_check_says_ok_or_what_is_wrong_and_where() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("thread-probe.toml");
+    let file = path.display().to_string();
+    fs::write(&path, "[groups]\nmax = 7\n")?;
+    let good = run(&["config", "check", &file])?;
+    ensure!(good.status.success() && String::from_utf8_lossy(&good.stdout) == format!("{file}: ok\n"), "{good:?}");
+    let shown = run(&["config", "show", "--config", &file])?;
+    let text = String::from_utf8_lossy(&shown.stdout).into_owned();
+    ensure!(text.contains("max = 7\n") && text.contains("interval = \"5s\"\n"), "{text}");
+    fs::write(&path, text)?;
+    ensure!(run(&["config", "check", &file])?.status.success(), "what was shown is refused");
+    fs::write(&path, "interval = \"5s\"\n[groups]\nby = \"colour\"\n")?;
+    for command in [&["config", "check", &file][..], &["config", "show", "--config", &file], &["ps", "--config", &file]]
+    {
+        let bad = run(command)?;
+        let said = format!("thread-probe: {file}:3:6: groups.by: must be one of comm, exe, cgroup, unit, user, pid\n");
+        ensure!(bad.status.code() == Some(1) && stderr_of(&bad) == said, "{command:?}: {}", stderr_of(&bad));
+    }
+    Ok(())
+}
+
+const RELOADED: &str = "threadprobe_config_last_reload_successful";
+const RELOADED_AT: &str = "threadprobe_config_last_reload_success_timestamp_seconds";
+
+#[test]
+fn sighup_takes_over_what_can_change_and_names_what_can_not_and_a_bad_file_changes_nothing() -> Result<()> {
+    if skipped("sighup_takes_over_what_can_change_and_names_what_can_not_and_a_bad_file_changes_nothing") {
+        return Ok(());
+    }
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("thread-probe.toml");
+    fs::write(&path, "interval = '1h'\n")?;
+    let daemon = Daemon::start_configured(&["--config", &path.display().to_string()])?;
+    let started_at = daemon.metric(RELOADED_AT)?;
+    ensure!(daemon.metric(RELOADED)? == 1.0 && started_at > 1.7e9, "at start: {started_at}");
+    fs::write(&path, "interval = '100ms'\n[groups]\nby = 'exe'\nmax = 1\n")?;
+    daemon.signal(Signal::SIGHUP)?;
+    // The next sample would be due in an hour.
+    daemon.wait_until("a newer file", |daemon| Ok(daemon.metric(RELOADED_AT)? > started_at))?;
+    daemon.wait_for_log(&["INFO", "reloaded", "changed=interval, groups.max"])?;
+    daemon.wait_for_log(&["WARN", "key=\"groups.by\"", "restart"])?;
+    let reloaded_at = daemon.metric(RELOADED_AT)?;
+    fs::write(&path, "interval = '1h'\nintervall = 1\n")?;
+    daemon.signal(Signal::SIGHUP)?;
+    // It still samples every 100 ms: that makes the metric change.
+    daemon.wait_for_metric(RELOADED, 0.0)?;
+    daemon.wait_for_log(&["ERROR", "stays as it was", "thread-probe.toml:2:1: unknown key \"intervall\""])?;
+    ensure!(daemon.metric(RELOADED_AT)? == reloaded_at, "a bad file counts as success");
+    let snapshot: Value = serde_json::from_str(&daemon.get("/api/v1/snapshot")?.1)?;
+    ensure!(snapshot["group_by"] == "comm", "grouped by {}", snapshot["group_by"]);
+    fs::write(&path, "")?;
+    daemon.signal(Signal::SIGHUP)?;
+    daemon.wait_for_log(&["INFO", "reloaded", "changed=interval, groups.max"])?;
+    Ok(())
+}
+
+#[test]
+fn sighup_without_a_file_is_said_and_does_not_end_the_daemon() -> Result<()> {
+    if skipped("sighup_without_a_file_is_said_and_does_not_end_the_daemon") {
+        return Ok(());
+    }
+    let daemon = Daemon::start(&[])?;
+    daemon.signal(Signal::SIGHUP)?;
+    daemon.wait_for_log(&["WARN", "no file to reload", "--config"])?;
+    ensure!(daemon.get("/healthz")?.0.contains("200"), "it no longer answers");
+    Ok(())
+}
+
+#[test]
 fn the_daemon_keeps_no_privilege_makes_no_thread_and_ends_within_a_second() -> Result<()> {
     if skipped("the_daemon_keeps_no_privilege_makes_no_thread_and_ends_within_a_second") {
         return Ok(());
@@ -188,7 +302,7 @@ fn the_daemon_keeps_no_privilege_makes_no_thread_and_ends_within_a_second() -> R
     let created = itself.map(|process| process["totals"]["threads_created"].clone());
     ensure!(created == Some(Value::from(1)), "it created {created:?} threads: its sampler should be all");
     let started = Instant::now();
-    kill(Pid::from_raw(i32::try_from(pid)?), Signal::SIGTERM)?;
+    daemon.signal(Signal::SIGTERM)?;
     let status = daemon.child.wait()?;
     ensure!(status.code() == Some(0), "it ended with {status}");
     ensure!(started.elapsed() < Duration::from_secs(1), "it took {:?}", started.elapsed());
