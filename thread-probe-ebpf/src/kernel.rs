@@ -40,6 +40,13 @@ fn load<T: Copy>(base: *const u8, offset: u64) -> T {
     unsafe { base.add(offset as usize).cast::<T>().read_volatile() }
 }
 
+/// A number that the verifier does not know to be there. A fault reads as 0.
+#[inline(always)]
+fn read(base: *const u8, offset: u64) -> u64 {
+    // SAFETY: the helper checks the address.
+    unsafe { bpf_probe_read_kernel(base.add(offset as usize).cast()) }.unwrap_or(0)
+}
+
 /// A `struct task_struct *` that the kernel handed to the program.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
@@ -147,7 +154,8 @@ impl Task {
     pub(crate) fn nproc_used(self) -> u64 {
         let cred: *const u8 = load(self.0, offset!(real_cred));
         let ucounts: *const u8 = load(cred, offset!(cred_ucounts));
-        load(ucounts, offset!(ucounts_nproc))
+        // Linux 6.1's verifier does not look through the typedef of the array's elements.
+        read(ucounts, offset!(ucounts_nproc))
     }
 
     /// The pid namespace of the threads it creates; reads as all 0 once it exits.
@@ -271,7 +279,8 @@ impl PidNamespace {
     }
 }
 
-/// A `struct cgroup_subsys_state *`: what a controller keeps for a cgroup. It begins the controller's own structure.
+/// A `struct cgroup_subsys_state *`: what a controller keeps for a cgroup. It begins the controller's own structure, of
+/// which the verifier knows nothing.
 #[derive(Clone, Copy)]
 pub(crate) struct Css(*const u8);
 
@@ -299,20 +308,13 @@ impl Css {
     /// Of the pids controller: threads in it, and how many there may be.
     #[inline(always)]
     pub(crate) fn pids(self) -> (u64, u64) {
-        (self.read(offset!(pids_counter)), self.read(offset!(pids_limit)))
+        (read(self.0, offset!(pids_counter)), read(self.0, offset!(pids_limit)))
     }
 
     /// Of the memory controller: pages charged to it, and how many may be.
     #[inline(always)]
     pub(crate) fn pages(self) -> (u64, u64) {
-        (self.read(offset!(memory_usage)), self.read(offset!(memory_max)))
-    }
-
-    /// What lies behind the part that the verifier knows the type of.
-    #[inline(always)]
-    fn read(self, offset: u64) -> u64 {
-        // SAFETY: the helper checks the address.
-        unsafe { bpf_probe_read_kernel(self.0.add(offset as usize).cast()) }.unwrap_or(0)
+        (read(self.0, offset!(memory_usage)), read(self.0, offset!(memory_max)))
     }
 }
 

@@ -119,7 +119,7 @@ pub fn lost(model: &Model) -> u64 {
     model.probe.lost.iter().filter(|lost| !harmless(&lost.reason)).map(|lost| lost.count).sum()
 }
 
-fn is_before_6_2() -> bool {
+pub fn is_before_6_2() -> bool {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let mut numbers = release.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
     (numbers.next(), numbers.next()) < (Some(6), Some(2))
