@@ -1,8 +1,9 @@
 //! thread-probe: what every thread on a Linux host costs.
 //!
 //! Data flows one way: [`bpf`] hands out raw records ([`sample`]), the [`ledger`] adds them up by process and
-//! [`grouping`], the [`model`] turns one sample of it into what people read, and the views draw the model:
-//! [`metrics`], [`server`], [`ps`]. What can be chosen is in [`config`]. ARCHITECTURE.md is the map.
+//! [`grouping`], the [`model`] turns one sample of it into what people read, with the [`limits`] in reach; [`alerts`]
+//! judge it, and the views draw it: [`metrics`], [`server`], [`ps`]. What can be chosen is in [`config`].
+//! ARCHITECTURE.md is the map.
 
 pub mod alerts;
 pub mod bpf;
@@ -19,6 +20,8 @@ pub mod sample;
 pub mod sampler;
 pub mod serve;
 pub mod server;
+#[cfg(test)]
+mod testing;
 
 use std::{io::Write as _, process::ExitCode};
 
@@ -67,7 +70,8 @@ fn start_log(cli: &Cli) {
         .with_target(false)
         // A log that can't be written must not end the daemon: by default it is told on standard error, which panics.
         .log_internal_errors(false)
-        .with_env_filter(EnvFilter::new(level.directive()));
+        // A handshake that fails is said once, by the notifier; rustls would say it at each try.
+        .with_env_filter(EnvFilter::new(format!("{},rustls=error", level.directive())));
     match cli.log_format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().init(),

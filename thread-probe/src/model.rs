@@ -15,6 +15,7 @@ use thread_probe_ebpf::{
 };
 
 use crate::{
+    alerts::{notify::NotificationCount, view::AlertView},
     bpf::AttachedProgram,
     grouping::{GroupBy, text},
     ledger::{self, LIFETIME_BOUNDS_NS, Ledger, LedgerLosses, ProcessKey, ThreadState, Totals},
@@ -43,6 +44,13 @@ pub struct Model {
     pub processes: Vec<Process>,
     /// The limits that processes share.
     pub limits: LimitsReport,
+    /// The alerts, those that fire first; of `serve` only.
+    pub alerts: Vec<AlertView>,
+    /// Conditions that would be alerts if there were not too many.
+    pub alerts_suppressed: u64,
+    /// Requests to each Alertmanager, for the exposition.
+    #[serde(skip)]
+    pub notifications: Vec<NotificationCount>,
     /// The probe itself.
     pub probe: ProbeStatus,
     /// How many groups there may be; and of anything else that is a label.
@@ -99,6 +107,9 @@ pub struct Group {
     pub memory: Memory,
     /// How near the nearest limit of any of its processes is; null without a live process.
     pub headroom: Option<Headroom>,
+    /// Clones that failed in the interval, for the alerts.
+    #[serde(skip)]
+    pub interval_clone_failures: CloneFailures,
     /// The raw totals, for the exposition.
     #[serde(skip)]
     pub raw: Totals,
@@ -566,6 +577,9 @@ impl Model {
             groups,
             processes,
             limits: limits.report.clone(),
+            alerts: Vec::new(),
+            alerts_suppressed: 0,
+            notifications: Vec::new(),
             probe: ProbeStatus {
                 programs: Arc::clone(facts.programs),
                 sample_duration_seconds: facts.duration.as_secs_f64(),
@@ -620,15 +634,19 @@ fn groups(ledger: &Ledger, limits: &Evaluation, seconds: Option<f64>, cost: &Thr
         .groups()
         .map(|(id, group)| {
             let (processes, threads) = live.get(&id).copied().unwrap_or_default();
+            let interval = group.interval(ledger.epoch());
             Group {
                 group: Arc::clone(&group.name),
                 processes,
                 threads,
                 totals: Activity::new(&group.totals.counters, group.totals.threads_exited),
-                rates: Rates::of(group.interval(ledger.epoch()), seconds),
+                rates: Rates::of(interval, seconds),
                 wait_histogram: histogram(group.totals.waits.buckets()),
                 memory: Memory::new(&threads, group.stack_depth_max_bytes, cost),
                 headroom: headroom.remove(&id),
+                interval_clone_failures: interval
+                    .map(|added| CloneFailuresByLimit::new(&added.counters.clone_failures))
+                    .unwrap_or_default(),
                 raw: group.totals.clone(),
             }
         })

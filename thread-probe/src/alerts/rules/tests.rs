@@ -1,0 +1,183 @@
+use super::*;
+use crate::{
+    limits::{Headroom, Limit},
+    model::{CloneFailures, Limits, Memory, ThreadCounts},
+    testing::{empty_model, idle_group, limit_use},
+};
+
+/// What the default rules find in a model: value, summary, advice, by alert and group.
+fn found(model: &Model) -> Vec<(AlertName, String, Finding)> {
+    let rules = Rules::default();
+    let findings = Findings::of(&rules, model);
+    findings.iter().map(|(subject, finding)| (subject.alert, subject.group.to_string(), finding.clone())).collect()
+}
+
+fn only(model: &Model) -> (AlertName, String, Finding) {
+    let mut all = found(model);
+    assert_eq!(all.len(), 1, "{all:?}");
+    all.remove(0)
+}
+
+fn of_limits(limits: &[LimitUse]) -> Model {
+    let mut model = empty_model();
+    model.limits.shared = limits.to_vec();
+    model
+}
+
+fn of_group(group: Group) -> Model {
+    let mut model = empty_model();
+    model.interval_seconds = Some(5.0);
+    model.groups = vec![group];
+    model
+}
+
+fn service(used: u64) -> LimitUse {
+    let path = "/system.slice/postgresql.service";
+    let mut limit = limit_use((Limit::CgroupPids, Scope::Cgroup), path, used, 4915);
+    limit.set_by = "TasksMax of postgresql.service".into();
+    limit
+}
+
+#[test]
+fn a_limit_says_what_where_how_much_and_what_to_raise() {
+    let mut limit = service(4812);
+    limit.exhaustion_seconds = Some(22.0 * 60.0);
+    let all = found(&of_limits(&[limit]));
+    let names: Vec<_> = all.iter().map(|(alert, group, _)| (*alert, group.as_str())).collect();
+    let path = "/system.slice/postgresql.service";
+    assert_eq!(names, [(AlertName::ThreadLimitNear, path), (AlertName::ThreadLimitExhaustionSoon, path)]);
+    for (_, _, finding) in &all {
+        assert_eq!(&*finding.summary, "4,812 of 4,915 threads of postgresql.service used (98 %), full in 22 min");
+    }
+    assert_eq!(&*all[0].2.advice, "raise TasksMax of postgresql.service");
+    assert_eq!(&*all[1].2.advice, "find out what creates threads; raise TasksMax of postgresql.service");
+}
+
+#[test]
+fn each_scope_is_named_by_what_it_holds_for() {
+    for (limit, scope, name, group, summary) in [
+        (Limit::ThreadsMax, Scope::Host, "host", "host", "9 of 10 threads of the host used (90 %)"),
+        (Limit::PidMax, Scope::Host, "host", "host", "9 of 10 thread ids of the host used (90 %)"),
+        (
+            Limit::PidMax,
+            Scope::PidNamespace,
+            "4026532281",
+            "pid namespace 4026532281",
+            "9 of 10 thread ids of pid namespace 4026532281 used (90 %)",
+        ),
+        (Limit::Nproc, Scope::User, "alice", "user alice", "9 of 10 threads of user alice used (90 %)"),
+        (Limit::CgroupPids, Scope::Cgroup, "/a/b", "/a/b", "9 of 10 threads of /a/b used (90 %)"),
+        (Limit::CgroupMemory, Scope::Cgroup, "/a/b", "/a/b", "9 B of 10 B of memory of /a/b used (90 %)"),
+        (Limit::Memory, Scope::Host, "host", "host", "9 B of 10 B of memory of the host used (90 %)"),
+    ] {
+        let (alert, of, finding) = only(&of_limits(&[limit_use((limit, scope), name, 9, 10)]));
+        assert_eq!((alert, of.as_str(), &*finding.summary), (AlertName::ThreadLimitNear, group, summary));
+    }
+}
+
+#[test]
+fn the_limit_of_a_process_is_its_groups_and_a_shared_one_is_not_told_twice() {
+    let mut limit = limit_use((Limit::MaxMapCount, Scope::Process), "123", 65_000, 65_530);
+    limit.exhaustion_seconds = Some(90.0);
+    let mut group = idle_group("java");
+    group.headroom = Some(Headroom { binding: limit.clone(), first_exhausted: Some(limit.clone()) });
+    let (alert, of, finding) = only(&of_group(group.clone()));
+    assert_eq!((alert, of.as_str()), (AlertName::ThreadLimitExhaustionSoon, "java"));
+    assert_eq!(&*finding.summary, "65,000 of 65,530 mappings of process 123 (java) used (99 %), full in 90 s");
+    limit.scope = Scope::Host;
+    group.headroom = Some(Headroom { binding: limit.clone(), first_exhausted: Some(limit) });
+    assert_eq!(found(&of_group(group)), []);
+}
+
+#[test]
+fn failed_clones_name_errnos_and_the_limit_that_is_exhausted() {
+    let mut group = idle_group("postgres");
+    group.interval_clone_failures = CloneFailures { eagain: 1200, enomem: 3, einval: 7, ..CloneFailures::default() };
+    group.headroom = Some(Headroom { binding: service(4915), first_exhausted: None });
+    let (alert, _, finding) = only(&of_group(group.clone()));
+    assert_eq!((alert, finding.value), (AlertName::CloneFailures, 1203.0 / 5.0));
+    let what = "clones of postgres failed in 5 s: 1,200 with EAGAIN, 3 with ENOMEM";
+    let usage = "4,915 of 4,915 threads of postgresql.service used (100 %)";
+    assert_eq!(&*finding.summary, format!("{what}; {usage}"));
+    assert_eq!(&*finding.advice, "raise TasksMax of postgresql.service");
+    group.headroom = Some(Headroom { binding: service(12), first_exhausted: None });
+    let (_, _, finding) = only(&of_group(group.clone()));
+    assert_eq!(&*finding.summary, format!("{what}; no limit of it is exhausted any more"));
+    group.interval_clone_failures = CloneFailures { einval: 7, eperm: 9, ..CloneFailures::default() };
+    assert_eq!(found(&of_group(group)), [], "what no limit causes is no finding");
+}
+
+#[test]
+fn rates_of_a_group_are_told_by_what_they_cost() {
+    let mut group = idle_group("nginx");
+    group.rates = Some(Rates { wait_p99_seconds: Some(0.3), ..Rates::default() });
+    let (alert, _, finding) = only(&of_group(group.clone()));
+    assert_eq!(alert, AlertName::RunQueueLatencyHigh);
+    assert_eq!(&*finding.summary, "1 % of the waits for a CPU of threads of nginx last 300 ms or longer");
+    group.rates = Some(Rates { switches_per_second: 300_000.0, ..Rates::default() });
+    let (alert, _, finding) = only(&of_group(group.clone()));
+    assert_eq!(alert, AlertName::ContextSwitchOverhead);
+    assert_eq!(&*finding.summary, "300,000 switches a second of nginx cost 0.60 CPUs, at 2 us each");
+    let short_lived =
+        |ended| Some(Rates { threads_exited_per_second: ended, short_lived_ratio: 0.95, ..Rates::default() });
+    group.rates = short_lived(4812.0);
+    let (alert, _, finding) = only(&of_group(group.clone()));
+    assert_eq!(alert, AlertName::ShortLivedThreads);
+    assert!(finding.summary.starts_with("95 % of the 4,812 threads of nginx that end in a second"));
+    group.rates = short_lived(100.0);
+    assert_eq!(found(&of_group(group.clone())), [], "few ends don't matter");
+    group.rates = None;
+    assert_eq!(found(&of_group(group)), [], "the first sample has no rates");
+}
+
+#[test]
+fn the_deepest_kernel_stack_of_a_group_is_told() {
+    let mut model = empty_model();
+    model.host.thread_cost.stack_bytes = 16384;
+    model.processes = [(1, 13_000), (2, 15_000), (3, 14_000)].map(|(pid, depth)| process(pid, depth)).into();
+    let (alert, _, finding) = only(&model);
+    assert_eq!((alert, finding.value), (AlertName::KernelStackDeep, 15_000.0 / 16384.0));
+    assert_eq!(&*finding.summary, "14.6 KiB of 16.0 KiB of a kernel stack used (92 %) by process 2 (x)");
+}
+
+fn process(pid: u32, depth: u64) -> Process {
+    Process {
+        pid,
+        parent_pid: 1,
+        start_boottime_seconds: 0.0,
+        comm: "x".to_owned(),
+        exe: String::new(),
+        uid: 0,
+        user: "root".into(),
+        group: "g".into(),
+        is_kernel_thread: false,
+        cgroup_id: 0,
+        threads: ThreadCounts::default(),
+        totals: crate::model::Activity::default(),
+        rates: None,
+        memory: Memory { kernel_stack_depth_max_bytes: depth, ..Memory::default() },
+        limits: Limits::default(),
+        headroom: None,
+    }
+}
+
+#[test]
+fn a_threshold_of_0_is_reached_by_anything_but_nothing() {
+    assert!(AlertName::CloneFailures.reaches(0.2, 0.0));
+    assert!(!AlertName::CloneFailures.reaches(0.0, 0.0));
+    assert!(AlertName::ThreadLimitNear.reaches(1.0, 1.0));
+    assert!(AlertName::ThreadLimitExhaustionSoon.reaches(0.0, 0.0));
+    assert!(!AlertName::ThreadLimitNear.reaches(f64::NAN, 0.5));
+}
+
+#[test]
+fn a_figure_is_found_until_it_is_behind_the_lowest_threshold_that_is_on() {
+    let mut rules = Rules::default();
+    let model = of_limits(&[limit_use((Limit::ThreadsMax, Scope::Host), "host", 77, 100)]);
+    let count = |rules: &Rules| Findings::of(rules, &model).iter().count();
+    assert_eq!(count(&rules), 1, "0.8 less 5 % is 0.76");
+    rules.limit_use.warning = None;
+    assert_eq!(count(&rules), 0, "0.9 less 5 % is 0.855");
+    rules.limit_use = Rule { warning: Some(0.1), enabled: false, ..rules.limit_use };
+    assert_eq!(count(&rules), 0);
+}

@@ -1,0 +1,88 @@
+//! Numbers as people read them in a sentence.
+
+/// A count with thousands separators: `4,915`.
+pub(super) fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Bytes in the unit that leaves one to four digits: `3.2 GiB`.
+pub(super) fn bytes(number: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if number < 1024 {
+        return format!("{number} B");
+    }
+    let mut value = number as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
+/// A share, rounded; `100 %` is all of it.
+pub(super) fn percent(ratio: f64) -> String {
+    let rounded = (ratio * 100.0).round();
+    format!("{:.0} %", if ratio < 1.0 { rounded.min(99.0) } else { rounded })
+}
+
+/// A duration in the unit that leaves one to three digits: `22 min`, `120 ms`.
+pub(super) fn duration(seconds: f64) -> String {
+    const MINUTE: f64 = 60.0;
+    const HOUR: f64 = 60.0 * MINUTE;
+    const DAY: f64 = 24.0 * HOUR;
+    match seconds {
+        s if s < 1e-3 => format!("{:.0} us", s * 1e6),
+        s if s < 1.0 => format!("{:.0} ms", s * 1e3),
+        s if s < 2.0 * MINUTE => format!("{s:.0} s"),
+        s if s < 2.0 * HOUR => format!("{:.0} min", s / MINUTE),
+        s if s < 2.0 * DAY => format!("{:.0} h", s / HOUR),
+        s => format!("{:.0} days", s / DAY),
+    }
+}
+
+/// A name in a line of text: whoever chose it must not end the line or command the terminal.
+pub(super) fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_have_separators_at_every_third_digit() {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (123_456, "123,456"), (4_194_304, "4,194,304")]
+        {
+            assert_eq!(count(number), text);
+        }
+    }
+
+    #[test]
+    fn sizes_and_durations_are_in_the_unit_that_fits() {
+        assert_eq!(bytes(1023), "1023 B");
+        assert_eq!(bytes(12 << 10), "12.0 KiB");
+        assert_eq!(bytes((32 << 30) / 10), "3.2 GiB");
+        assert_eq!(bytes(u64::MAX), "16.0 EiB");
+        let durations = [0.000_002, 0.12, 90.0, 22.0 * 60.0, 5.0 * 3600.0, 4.0 * 86400.0].map(duration);
+        assert_eq!(durations, ["2 us", "120 ms", "90 s", "22 min", "5 h", "4 days"]);
+    }
+
+    #[test]
+    fn a_hundred_percent_is_all_of_it() {
+        assert_eq!([0.979, 0.9999, 1.0, 0.07].map(percent), ["98 %", "99 %", "100 %", "7 %"]);
+    }
+
+    #[test]
+    fn control_characters_in_a_name_do_not_reach_the_log() {
+        assert_eq!(plain("a\u{1b}[31m\nb"), "a?[31m?b");
+    }
+}

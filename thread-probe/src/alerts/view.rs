@@ -1,0 +1,154 @@
+//! An alert as everybody sees it: the snapshot, the log, the metrics, an Alertmanager.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use serde::Serialize;
+
+use crate::limits::{Limit, Scope};
+
+/// The alerts, by what they say. One for each rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub enum AlertName {
+    /// `limit_use`.
+    ThreadLimitNear,
+    /// `exhaustion`.
+    ThreadLimitExhaustionSoon,
+    /// `clone_failures`.
+    CloneFailures,
+    /// `runqueue_latency`.
+    RunQueueLatencyHigh,
+    /// `kernel_stack_depth`.
+    KernelStackDeep,
+    /// `short_lived_threads`.
+    ShortLivedThreads,
+    /// `switch_overhead`.
+    ContextSwitchOverhead,
+}
+
+impl AlertName {
+    /// The value of the label `alertname`.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::ThreadLimitNear => "ThreadLimitNear",
+            Self::ThreadLimitExhaustionSoon => "ThreadLimitExhaustionSoon",
+            Self::CloneFailures => "CloneFailures",
+            Self::RunQueueLatencyHigh => "RunQueueLatencyHigh",
+            Self::KernelStackDeep => "KernelStackDeep",
+            Self::ShortLivedThreads => "ShortLivedThreads",
+            Self::ContextSwitchOverhead => "ContextSwitchOverhead",
+        }
+    }
+}
+
+/// How bad it is. Each is an alert of its own: a critical one does not end the warning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Somebody must act now.
+    Critical,
+    /// Somebody should look at it.
+    Warning,
+}
+
+impl Severity {
+    /// The value of the label `severity`.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Critical => "critical",
+            Self::Warning => "warning",
+        }
+    }
+}
+
+/// Where an alert is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// It was told.
+    Firing,
+    /// The condition holds, but not for long enough.
+    Pending,
+    /// It fired, and the condition is gone.
+    Resolved,
+}
+
+impl State {
+    /// Its name in JSON and logs.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Firing => "firing",
+            Self::Pending => "pending",
+            Self::Resolved => "resolved",
+        }
+    }
+}
+
+/// What an alert is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Subject {
+    /// Which alert.
+    pub alert: AlertName,
+    /// The group; or `host`, a cgroup's path, `user NAME`, `pid namespace N` whose limit it is.
+    pub group: Arc<str>,
+    /// The limit, of the alerts that are about one.
+    pub limit: Option<Limit>,
+    /// Whom that limit holds for.
+    pub scope: Option<Scope>,
+}
+
+/// An alert. Value and texts are those of when its condition held last.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AlertView {
+    /// What it says.
+    pub alert: AlertName,
+    /// How bad it is.
+    pub severity: Severity,
+    /// Where it is in its life.
+    pub state: State,
+    /// The group; or `host`, a cgroup's path, `user NAME`, `pid namespace N` whose limit it is.
+    pub group: Arc<str>,
+    /// The limit, of the alerts that are about one.
+    pub limit: Option<Limit>,
+    /// Whom that limit holds for.
+    pub scope: Option<Scope>,
+    /// The figure, in the unit of the rule's threshold.
+    pub value: f64,
+    /// The threshold that it reached.
+    pub threshold: f64,
+    /// What, where and how much, in one line.
+    pub summary: Arc<str>,
+    /// What to do.
+    pub advice: Arc<str>,
+    /// Since when it is pending or fires, or from when on it fired, in seconds since the Unix epoch.
+    pub since: f64,
+    /// When it was resolved.
+    pub resolved_at: Option<f64>,
+}
+
+/// Seconds since the Unix epoch; 0 before it.
+pub(super) fn unix_seconds(time: SystemTime) -> f64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+/// The same as a date: `2024-05-01T12:00:00.000Z`.
+pub(super) fn rfc3339(unix_seconds: f64) -> String {
+    /// The last second of the year 9999: later ones can't be written.
+    const LAST: f64 = 253_402_300_799.0;
+    let since_epoch = Duration::from_secs_f64(unix_seconds.clamp(0.0, LAST));
+    humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + since_epoch).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_that_no_clock_should_show_is_one_nevertheless() {
+        assert_eq!(rfc3339(1_714_564_800.25), "2024-05-01T12:00:00.250Z");
+        assert_eq!(rfc3339(-1.0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(rfc3339(1e300), "9999-12-31T23:59:59.000Z");
+    }
+}

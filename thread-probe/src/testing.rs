@@ -1,0 +1,86 @@
+//! What tests of several modules need.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use crate::{
+    alerts::view::{AlertName, AlertView, Severity, State},
+    grouping::{GroupBy, Grouper},
+    ledger::{Ledger, Totals},
+    limits::{Limit, LimitUse, Scope},
+    model::{Activity, CloneFailures, Group, Memory, Model, Rates, SampleFacts, ThreadCounts},
+    sample::{HostCounters, ThreadCost},
+};
+
+/// The model of a host without a process, in its first sample.
+pub(crate) fn empty_model() -> Model {
+    let mut ledger = Ledger::new(Grouper::new(GroupBy::Comm), 10, Duration::from_secs(600));
+    ledger.begin_scan(1);
+    ledger.finish_sample();
+    let facts = SampleFacts {
+        time: SystemTime::now(),
+        interval: None,
+        duration: Duration::ZERO,
+        threads: 0,
+        group_by: GroupBy::Comm,
+        counters: &HostCounters::default(),
+        cost: ThreadCost { stack_bytes: 0, task_struct_bytes: 0, task_struct_from_slab: true, probe_bytes: 0 },
+        programs: &Arc::from([]),
+    };
+    Model::build(&mut ledger, &facts)
+}
+
+/// A limit of which this much is in use, and which does not clearly grow.
+pub(crate) fn limit_use((limit, scope): (Limit, Scope), name: &str, used: u64, max: u64) -> LimitUse {
+    LimitUse {
+        limit,
+        scope,
+        name: name.into(),
+        set_by: "what sets it".into(),
+        unit: limit.unit(),
+        used,
+        max,
+        used_ratio: used as f64 / max as f64,
+        headroom_threads: max.saturating_sub(used),
+        growth_per_second: None,
+        exhaustion_seconds: None,
+        peak: None,
+        refused: None,
+    }
+}
+
+/// A group that does nothing.
+pub(crate) fn idle_group(name: &str) -> Group {
+    Group {
+        group: name.into(),
+        processes: 1,
+        threads: ThreadCounts::default(),
+        totals: Activity::default(),
+        rates: Some(Rates::default()),
+        wait_histogram: Vec::new(),
+        memory: Memory::default(),
+        headroom: None,
+        interval_clone_failures: CloneFailures::default(),
+        raw: Totals::default(),
+    }
+}
+
+/// A critical alert on a limit of the cgroup `group`.
+pub(crate) fn alert(state: State, group: &str) -> AlertView {
+    AlertView {
+        alert: AlertName::ThreadLimitNear,
+        severity: Severity::Critical,
+        state,
+        group: group.into(),
+        limit: Some(Limit::CgroupPids),
+        scope: Some(Scope::Cgroup),
+        value: 0.95,
+        threshold: 0.9,
+        summary: "much is used".into(),
+        advice: "raise it".into(),
+        since: 1_714_564_800.0,
+        resolved_at: (state == State::Resolved).then_some(1_714_564_860.5),
+    }
+}
