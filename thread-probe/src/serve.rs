@@ -1,6 +1,6 @@
-//! `thread-probe serve`: one thread samples, the main one answers.
+//! `thread-probe serve`: one thread samples, the main one answers, and where there is an Alertmanager a third tells it.
 //!
-//! Both are there before the first request; nothing creates a thread or process afterwards, so at the host's limit the
+//! All are there before the first request; nothing creates a thread or process afterwards, so at the host's limit the
 //! daemon goes on.
 
 use std::{os::fd::OwnedFd, sync::Arc, thread};
@@ -15,8 +15,10 @@ use tokio::{
 };
 
 use crate::{
+    alerts::Alerting,
     cli::ServeOptions,
     config::{self, Running},
+    model::Model,
     sampler::Sampler,
     server::{self, Published, ThreadsRequest},
 };
@@ -35,8 +37,11 @@ pub fn serve(options: &ServeOptions) -> Result<()> {
     let signals = runtime.block_on(async { Signals::new() })?;
     // Before the probe: a port in use is said at once, and a low port needs a privilege that is dropped later.
     let listeners = runtime.block_on(server::bind(&config.web.listen_addresses))?;
-    let (mut sampler, first) = Sampler::start_and_drop_privileges(&config)?;
+    let (mut sampler, mut first) = Sampler::start_and_drop_privileges(&config)?;
     let slow_links = sampler.take_slow_links();
+    let mut alerting = Alerting::new(config.alerts.clone());
+    alerting.apply(&mut first);
+    let monitor = Monitor { sampler, alerting };
     let (running, reloads) = watch::channel(Running { config: Arc::new(config), status: first.probe.config });
     let (models, latest) = watch::channel(Published::new(first));
     let (requests, pending) = mpsc::channel(PENDING_REQUESTS);
@@ -47,7 +52,7 @@ pub fn serve(options: &ServeOptions) -> Result<()> {
         .name("sampler".to_owned())
         .spawn(move || {
             // If the other end is gone, the daemon is ending anyway.
-            let _ = failed.send(sample_until_stopped(sampler, reloads, &models, pending, stopped));
+            let _ = failed.send(sample_until_stopped(monitor, reloads, &models, pending, stopped));
         })
         .context("starting the sampling thread failed")?;
     let reload = || {
@@ -110,24 +115,44 @@ async fn serve_until_signal(
     }
 }
 
-fn sample_until_stopped(
+/// What the sampling thread has.
+struct Monitor {
     sampler: Sampler,
+    alerting: Alerting,
+}
+
+impl Monitor {
+    fn sample(&mut self) -> Result<Model> {
+        let mut model = self.sampler.sample()?;
+        self.alerting.apply(&mut model);
+        Ok(model)
+    }
+
+    fn reconfigure(&mut self, running: &Running) {
+        self.sampler.reconfigure(&running.config);
+        self.sampler.set_config_status(running.status);
+        self.alerting.reconfigure(running.config.alerts.clone());
+    }
+}
+
+fn sample_until_stopped(
+    monitor: Monitor,
     reloads: watch::Receiver<Running>,
     models: &watch::Sender<Published>,
     pending: mpsc::Receiver<ThreadsRequest>,
     stopped: oneshot::Receiver<()>,
 ) -> Result<()> {
-    let ring = sampler.ring_fd().context("duplicating the ring buffer's descriptor failed")?;
+    let ring = monitor.sampler.ring_fd().context("duplicating the ring buffer's descriptor failed")?;
     new_runtime()?.block_on(async {
         // SAFETY: the descriptor is owned, so it stays open and the same for as long as the AsyncFd lives.
         let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
             .context("waiting for the ring buffer failed")?;
-        sample_loop(sampler, reloads, models, pending, stopped, ring).await
+        sample_loop(monitor, reloads, models, pending, stopped, ring).await
     })
 }
 
 async fn sample_loop(
-    mut sampler: Sampler,
+    mut monitor: Monitor,
     mut reloads: watch::Receiver<Running>,
     models: &watch::Sender<Published>,
     mut pending: mpsc::Receiver<ThreadsRequest>,
@@ -141,23 +166,22 @@ async fn sample_loop(
             biased;
             _ = &mut stopped => return Ok(()),
             due = ring.readable() => {
-                sampler.drain();
+                monitor.sampler.drain();
                 due.context("waiting for the ring buffer failed")?.clear_ready();
             }
             Ok(()) = reloads.changed() => {
-                let Running { config, status } = reloads.borrow_and_update().clone();
-                sampler.reconfigure(&config);
-                sampler.set_config_status(status);
+                let running = reloads.borrow_and_update().clone();
+                monitor.reconfigure(&running);
                 // The next sample is due a new interval after the last one, or at once.
-                if ticks.period() != config.interval {
+                if ticks.period() != running.config.interval {
                     ticks = ticks_after(last, &reloads);
                 }
             }
             _ = ticks.tick() => {
                 last = Instant::now();
-                models.send_replace(Published::new(sampler.sample()?));
+                models.send_replace(Published::new(monitor.sample()?));
             }
-            Some(request) = pending.recv() => request.answer(&sampler),
+            Some(request) = pending.recv() => request.answer(&monitor.sampler),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! HTTP: `/metrics`, `/healthz`, `/api/v1/snapshot` and a landing page, from the last sample.
+//! HTTP: `/metrics`, `/healthz`, `/api/v1/snapshot`, `/api/v1/alerts` and a landing page, from the last sample.
 //!
 //! What a client can make the daemon hold is bounded: a head of 16 kB, 64 connections an address of at most a minute each,
 //! of which the oldest goes when another comes. Bodies are rendered once a sample and shared, but for those with the
@@ -31,6 +31,7 @@ use tokio::{
 };
 
 use crate::{
+    alerts::view::AlertView,
     config::Running,
     metrics,
     model::{Model, Thread},
@@ -54,29 +55,47 @@ struct Rendered {
     at: Instant,
     metrics: OnceLock<Bytes>,
     snapshot: OnceLock<Bytes>,
+    alerts: OnceLock<Bytes>,
 }
 
 impl Published {
     /// Publishes a sample, taken now.
     pub fn new(model: Model) -> Self {
-        Self(Arc::new(Rendered { model, at: Instant::now(), metrics: OnceLock::new(), snapshot: OnceLock::new() }))
+        let (metrics, snapshot, alerts) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Self(Arc::new(Rendered { model, at: Instant::now(), metrics, snapshot, alerts }))
     }
 
     fn metrics(&self) -> Result<Bytes> {
-        if let Some(rendered) = self.0.metrics.get() {
-            return Ok(rendered.clone());
-        }
-        let text = metrics::render(&self.0.model).context("rendering the metrics failed")?;
-        Ok(self.0.metrics.get_or_init(|| text.into()).clone())
+        let render = || metrics::render(&self.0.model).context("rendering the metrics failed");
+        once(&self.0.metrics, render)
     }
 
     fn snapshot(&self) -> Result<Bytes> {
-        if let Some(rendered) = self.0.snapshot.get() {
-            return Ok(rendered.clone());
-        }
-        let json = serde_json::to_vec(&self.0.model).context("rendering the snapshot failed")?;
-        Ok(self.0.snapshot.get_or_init(|| Bytes::from(json)).clone())
+        let render = || serde_json::to_vec(&self.0.model).context("rendering the snapshot failed");
+        once(&self.0.snapshot, render)
     }
+
+    fn alerts(&self) -> Result<Bytes> {
+        let Model { time_unix_seconds, alerts, alerts_suppressed, .. } = &self.0.model;
+        let alerts = Alerts { time_unix_seconds: *time_unix_seconds, alerts, alerts_suppressed: *alerts_suppressed };
+        once(&self.0.alerts, || serde_json::to_vec(&alerts).context("rendering the alerts failed"))
+    }
+}
+
+fn once(rendered: &OnceLock<Bytes>, render: impl FnOnce() -> Result<Vec<u8>>) -> Result<Bytes> {
+    if let Some(rendered) = rendered.get() {
+        return Ok(rendered.clone());
+    }
+    let bytes = render()?.into();
+    Ok(rendered.get_or_init(|| bytes).clone())
+}
+
+/// The part of the snapshot that is about alerts.
+#[derive(Serialize)]
+struct Alerts<'a> {
+    time_unix_seconds: f64,
+    alerts: &'a [AlertView],
+    alerts_suppressed: u64,
 }
 
 /// Asks the sampler for the threads of a process: it alone has them.
@@ -155,6 +174,7 @@ pub fn router(state: State) -> Router {
         .route("/", get(landing_page))
         .route("/healthz", get(healthz))
         .route("/api/v1/snapshot", get(snapshot))
+        .route("/api/v1/alerts", get(alerts))
         .route(&state.telemetry_path, get(telemetry))
         .with_state(state)
 }
@@ -197,6 +217,10 @@ async fn serve_connection(stream: TcpStream, router: Router) {
 async fn telemetry(Extract(state): Extract<State>) -> Response {
     // The text format of Prometheus, version 0.0.4.
     body(state.latest().metrics(), "text/plain; version=0.0.4; charset=utf-8")
+}
+
+async fn alerts(Extract(state): Extract<State>) -> Response {
+    body(state.latest().alerts(), "application/json")
 }
 
 async fn healthz(Extract(state): Extract<State>) -> Response {
@@ -290,6 +314,7 @@ async fn landing_page(Extract(state): Extract<State>) -> Response {
          <h1>thread-probe {version}</h1>\
          <p>{threads} threads in {processes} processes and {groups} groups; last sample {age:.1} s ago.</p>\
          <ul><li><a href=\"{path}\">metrics</a></li><li><a href=\"/api/v1/snapshot\">snapshot (JSON)</a></li>\
+         <li><a href=\"/api/v1/alerts\">alerts (JSON)</a></li>\
          <li><a href=\"/healthz\">health</a></li></ul>\
          <h2>Programs</h2><table><tr><th>program</th><th>source</th><th>why</th></tr>{programs}</table>\
          </body></html>\n",

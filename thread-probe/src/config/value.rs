@@ -78,7 +78,7 @@ pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
 }
 
 /// Paths that are taken.
-const RESERVED_PATHS: [&str; 3] = ["/", "/healthz", "/api/v1/snapshot"];
+const RESERVED_PATHS: [&str; 4] = ["/", "/healthz", "/api/v1/snapshot", "/api/v1/alerts"];
 
 /// The path of the metrics.
 pub(crate) fn telemetry_path(text: &str) -> Result<String, String> {

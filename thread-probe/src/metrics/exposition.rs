@@ -1,5 +1,7 @@
 //! Filling the table from a model. Built anew for each sample, so a group that is gone is gone.
 
+use std::collections::BTreeSet;
+
 use prometheus::{Encoder as _, TextEncoder, core::Collector as _, process_collector::ProcessCollector, proto};
 use thread_probe_ebpf::{
     histogram::{BUCKETS, bucket_of},
@@ -8,6 +10,7 @@ use thread_probe_ebpf::{
 
 use super::table::{self, Kind, Metric};
 use crate::{
+    alerts::{notify::NotificationCount, view::State},
     ledger::{LIFETIME_BOUNDS_NS, ThreadState},
     limits::Limit,
     model::{Group, Host, Model},
@@ -27,6 +30,7 @@ pub fn render(model: &Model) -> prometheus::Result<Vec<u8>> {
     let mut families = group_families(&model.groups);
     families.extend(super::limits::families(model));
     families.extend(host_families(model));
+    families.extend(alert_families(model));
     families.extend(self_families(model));
     families.extend(ProcessCollector::for_self().collect());
     families.retain(|family| !family.get_metric().is_empty());
@@ -228,6 +232,23 @@ fn host_families(model: &Model) -> Vec<proto::MetricFamily> {
 
 pub(super) fn single(metric: Metric, number: f64) -> proto::MetricFamily {
     family(metric, vec![value(&metric, &[], number)])
+}
+
+/// Alerts that differ in nothing but limit or scope are one series.
+fn alert_families(model: &Model) -> Vec<proto::MetricFamily> {
+    let firing = model.alerts.iter().filter(|alert| alert.state == State::Firing);
+    let labels: BTreeSet<_> =
+        firing.map(|alert| [alert.alert.label(), alert.severity.label(), &*alert.group]).collect();
+    let requests = |metric: &Metric, of: fn(&NotificationCount) -> u64| {
+        let counts = model.notifications.iter();
+        counts.map(|count| value(metric, &[&count.alertmanager], of(count) as f64)).collect()
+    };
+    vec![
+        family(table::ALERT_FIRING, labels.iter().map(|labels| value(&table::ALERT_FIRING, labels, 1.0)).collect()),
+        single(table::ALERTS_SUPPRESSED, model.alerts_suppressed as f64),
+        family(table::NOTIFICATIONS, requests(&table::NOTIFICATIONS, |count| count.requests)),
+        family(table::NOTIFICATIONS_FAILED, requests(&table::NOTIFICATIONS_FAILED, |count| count.failed)),
+    ]
 }
 
 fn self_families(model: &Model) -> Vec<proto::MetricFamily> {

@@ -86,6 +86,14 @@ metrics! {
     HOST_THREADS: Gauge "threadprobe_host_threads" [] "Threads on the host.";
     THREAD_COST: Gauge "threadprobe_thread_kernel_bytes" ["part"]
         "Kernel memory one thread costs: its stack, its task_struct, and what thread-probe keeps of it (probe).";
+    ALERT_FIRING: Gauge "threadprobe_alert_firing" ["alert", "severity", "group"]
+        "Always 1, of each alert that fires; of several with these labels once.";
+    ALERTS_SUPPRESSED: Gauge "threadprobe_alerts_suppressed" []
+        "Conditions that would be alerts if there were not 2000 already.";
+    NOTIFICATIONS: Counter "threadprobe_notifications_total" ["alertmanager"]
+        "Requests with alerts to an Alertmanager, failed ones included.";
+    NOTIFICATIONS_FAILED: Counter "threadprobe_notifications_failed_total" ["alertmanager"]
+        "Requests with alerts to an Alertmanager that failed; they are repeated until one succeeds.";
     BUILD_INFO: Gauge "threadprobe_build_info" ["version"] "Always 1.";
     PROGRAM_ATTACHED: Gauge "threadprobe_program_attached" ["program", "source"]
         "Whether an eBPF program is attached, and to what: tp_btf, iter, fexit, tracepoint or none.";

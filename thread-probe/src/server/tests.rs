@@ -1,36 +1,14 @@
 //! The routes, without a socket: what a client gets for what it asks.
 
-use std::sync::Arc;
-
 use axum::http::{Method, Request};
 use tower::ServiceExt as _;
 
 use super::*;
 use crate::{
+    alerts,
     config::Config,
-    grouping::{GroupBy, Grouper},
-    ledger::Ledger,
-    model::{ConfigStatus, SampleFacts},
-    sample::{HostCounters, ThreadCost},
+    testing::{alert, empty_model},
 };
-
-fn empty_model() -> Model {
-    let mut ledger = Ledger::new(Grouper::new(GroupBy::Comm), 10, Duration::from_secs(600));
-    ledger.begin_scan(1);
-    ledger.finish_sample();
-    let facts = SampleFacts {
-        time: std::time::SystemTime::now(),
-        interval: None,
-        duration: Duration::ZERO,
-        threads: 0,
-        group_by: GroupBy::Comm,
-        counters: &HostCounters::default(),
-        cost: ThreadCost { stack_bytes: 0, task_struct_bytes: 0, task_struct_from_slab: true, probe_bytes: 0 },
-        programs: &Arc::from([]),
-        config: ConfigStatus::loaded(std::time::SystemTime::UNIX_EPOCH),
-    };
-    Model::build(&mut ledger, &crate::limits::Evaluation::default(), &facts)
-}
 
 fn running(interval: Duration) -> (watch::Sender<Running>, watch::Receiver<Running>) {
     watch::channel(Running::new(Config { interval, ..Config::default() }))
@@ -40,7 +18,9 @@ fn running(interval: Duration) -> (watch::Sender<Running>, watch::Receiver<Runni
 fn ask(interval: Duration, method: Method, path: &str) -> Option<(StatusCode, String)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
     runtime.block_on(async {
-        let (_models, latest) = watch::channel(Published::new(empty_model()));
+        let mut model = empty_model();
+        model.alerts = vec![alert(alerts::view::State::Firing, "/a")];
+        let (_models, latest) = watch::channel(Published::new(model));
         let (requests, _pending) = mpsc::channel(1);
         let (_running, config) = running(interval);
         let state = State::new(latest, requests, config);
@@ -58,7 +38,7 @@ fn status_of(method: Method, path: &str) -> Option<StatusCode> {
 
 #[test]
 fn get_and_head_are_answered_and_nothing_else() {
-    for path in ["/", "/metrics", "/healthz", "/api/v1/snapshot"] {
+    for path in ["/", "/metrics", "/healthz", "/api/v1/snapshot", "/api/v1/alerts"] {
         assert_eq!(status_of(Method::GET, path), Some(StatusCode::OK), "{path}");
         assert_eq!(status_of(Method::HEAD, path), Some(StatusCode::OK), "{path}");
         for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS] {
@@ -71,6 +51,20 @@ fn get_and_head_are_answered_and_nothing_else() {
 #[test]
 fn a_head_has_no_body() {
     assert_eq!(ask(Duration::from_secs(5), Method::HEAD, "/metrics"), Some((StatusCode::OK, String::new())));
+}
+
+#[test]
+fn alerts_are_those_of_the_snapshot() {
+    let json = |path| {
+        let (_, text) = ask(Duration::from_secs(5), Method::GET, path)?;
+        serde_json::from_str::<serde_json::Value>(&text).ok()
+    };
+    let (snapshot, alerts) = (json("/api/v1/snapshot"), json("/api/v1/alerts"));
+    let fields = alerts.as_ref().and_then(|alerts| alerts.as_object());
+    assert_eq!(fields.map(|fields| fields.len()), Some(3));
+    for (name, value) in fields.into_iter().flatten() {
+        assert!(name == "time_unix_seconds" || snapshot.as_ref().is_some_and(|all| all[name] == *value), "{name}");
+    }
 }
 
 #[test]

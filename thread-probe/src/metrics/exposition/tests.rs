@@ -12,6 +12,7 @@ use crate::{
     metrics::METRICS,
     model::{ConfigStatus, SampleFacts},
     sample::{HostCounters, Observation, ThreadCost, ThreadObservation},
+    testing::alert,
 };
 
 /// A model of `processes` processes of one thread each, named by their comm, each of which did something.
@@ -66,7 +67,11 @@ fn model_of(comms: &[&[u8]]) -> Model {
 }
 
 fn exposition_of(comms: &[&[u8]]) -> String {
-    String::from_utf8(render(&model_of(comms)).unwrap_or_default()).unwrap_or_default()
+    text_of(&model_of(comms))
+}
+
+fn text_of(model: &Model) -> String {
+    String::from_utf8(render(model).unwrap_or_default()).unwrap_or_default()
 }
 
 /// The value of a series as the exposition has it.
@@ -76,7 +81,10 @@ fn series(text: &str, name: &str) -> Option<f64> {
 
 #[test]
 fn every_metric_of_the_table_is_exposed_and_nothing_else() {
-    let text = exposition_of(&[b"a"]);
+    let mut model = model_of(&[b"a"]);
+    model.alerts = vec![alert(State::Firing, "a")];
+    model.notifications = vec![NotificationCount { alertmanager: "http://a".into(), requests: 1, failed: 0 }];
+    let text = text_of(&model);
     let exposed: BTreeMap<&str, &str> =
         text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
     for metric in METRICS {
@@ -115,6 +123,31 @@ fn failures_by_the_limit_errnos_are_there_before_the_first_one() {
         |errno: &str| series(&text, &format!("threadprobe_clone_failures_total{{group=\"a\",errno=\"{errno}\"}}"));
     assert_eq!((failures("EAGAIN"), failures("ENOMEM")), (Some(0.0), Some(0.0)));
     assert_eq!((failures("EPERM"), failures("EINVAL")), (Some(1.0), None));
+}
+
+#[test]
+fn an_alert_that_fires_is_one_series_whatever_its_limit_and_others_are_none() {
+    let mut model = model_of(&[]);
+    model.alerts = vec![alert(State::Firing, "/a"), alert(State::Firing, "/a"), alert(State::Firing, "/b")];
+    model.alerts[1].limit = None;
+    model.alerts.extend([alert(State::Pending, "/c"), alert(State::Resolved, "/d")]);
+    model.alerts_suppressed = 7;
+    let text = text_of(&model);
+    let firing = |group| {
+        let labels = format!("alert=\"ThreadLimitNear\",severity=\"critical\",group=\"{group}\"");
+        text.matches(&format!("\nthreadprobe_alert_firing{{{labels}}} 1\n")).count()
+    };
+    assert_eq!(["/a", "/b", "/c", "/d"].map(firing), [1, 1, 0, 0]);
+    assert_eq!(series(&text, "threadprobe_alerts_suppressed"), Some(7.0));
+}
+
+#[test]
+fn requests_to_each_alertmanager_are_counted_by_its_url() {
+    let mut model = model_of(&[]);
+    model.notifications = vec![NotificationCount { alertmanager: "http://a".into(), requests: 5, failed: 2 }];
+    let text = text_of(&model);
+    assert_eq!(series(&text, "threadprobe_notifications_total{alertmanager=\"http://a\"}"), Some(5.0));
+    assert_eq!(series(&text, "threadprobe_notifications_failed_total{alertmanager=\"http://a\"}"), Some(2.0));
 }
 
 #[test]
