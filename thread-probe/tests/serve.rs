@@ -124,6 +124,22 @@ impl Daemon {
         self.wait_until(&format!("{name} {value}"), |daemon| Ok(daemon.metric(name)? == value))
     }
 
+    /// The alerts, once there is one: a clone has failed for it.
+    fn alert(&self) -> Result<Value> {
+        let started = Instant::now();
+        // In a pid namespace whose first process has ended, fork fails with ENOMEM.
+        let failing = ["--pid", "sh", "-c", "/bin/true; /bin/true"];
+        ensure!(!Command::new("unshare").args(failing).stderr(Stdio::null()).status()?.success(), "it could fork");
+        loop {
+            let answer: Value = serde_json::from_str(&self.get("/api/v1/alerts")?.1)?;
+            if answer["alerts"].as_array().is_some_and(|alerts| !alerts.is_empty()) {
+                return Ok(answer);
+            }
+            ensure!(started.elapsed() < Duration::from_secs(20), "no alert: {answer}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     fn field(&self, name: &str) -> Result<String> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix(&format!("{name}:")));
@@ -310,6 +326,28 @@ fn the_daemon_keeps_no_privilege_makes_no_thread_and_ends_within_a_second() -> R
 }
 
 #[test]
+fn a_clone_that_fails_is_an_alert_in_json_metrics_and_log() -> Result<()> {
+    if skipped("a_clone_that_fails_is_an_alert_in_json_metrics_and_log") {
+        return Ok(());
+    }
+    let mut daemon = Daemon::start(&[])?;
+    let answer = daemon.alert()?;
+    let alerts = answer["alerts"].as_array().into_iter().flatten();
+    let alert = alerts.into_iter().find(|alert| alert["alert"] == "CloneFailures" && alert["group"] == "sh");
+    let alert = alert.with_context(|| format!("a failed clone of sh in {answer}"))?;
+    ensure!(alert["state"] == "firing" && alert["severity"] == "warning", "{alert}");
+    let summary = alert["summary"].as_str().unwrap_or_default().to_owned();
+    ensure!(summary.starts_with("clones of sh failed in ") && summary.contains("with ENOMEM"), "{summary}");
+    let series = "\nthreadprobe_alert_firing{alert=\"CloneFailures\",severity=\"warning\",group=\"sh\"} 1\n";
+    ensure!(daemon.get("/metrics")?.1.contains(series), "not in the metrics");
+    kill(Pid::from_raw(i32::try_from(daemon.child.id())?), Signal::SIGTERM)?;
+    let mut log = String::new();
+    daemon.child.stderr.take().context("its standard error")?.read_to_string(&mut log)?;
+    ensure!(log.lines().any(|line| line.contains(" WARN ") && line.contains(&summary)), "{log}");
+    Ok(())
+}
+
+#[test]
 fn slow_and_broken_clients_do_not_stop_others() -> Result<()> {
     if skipped("slow_and_broken_clients_do_not_stop_others") {
         return Ok(());
@@ -428,6 +466,7 @@ fn every_field_of_the_snapshot_is_documented_and_every_documented_one_is_there()
         return Ok(());
     }
     let daemon = Daemon::start(&[])?;
+    daemon.alert()?;
     let mut actual = std::collections::BTreeSet::new();
     paths(&daemon.second_snapshot(daemon.child.id())?, "", &mut actual);
     let mut described = std::collections::BTreeSet::new();

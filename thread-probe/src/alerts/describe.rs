@@ -80,13 +80,13 @@ pub(super) fn clone_failures(group: &Group, seconds: f64) -> (String, String) {
         .map(|(errno, failed)| format!("{} with {errno}", count(*failed)))
         .collect();
     let what = format!("clones of {} failed in {}: {}", plain(&group.group), duration(seconds), errnos.join(", "));
-    let binding = group.headroom.as_ref().map(|headroom| &headroom.binding);
-    match binding.filter(|limit| limit.used_ratio >= EXHAUSTED_RATIO) {
-        Some(limit) => (format!("{what}; {}", usage(limit, &owner(limit, None))), raise(limit)),
-        None => (
-            format!("{what}; no limit of it is exhausted any more"),
-            "look at the peak and refusals of its limits, and for bursts of threads".to_owned(),
-        ),
+    let see_others = "look at the peak and refusals of its limits, and for bursts of threads".to_owned();
+    match group.headroom.as_ref().map(|headroom| &headroom.binding) {
+        Some(limit) if limit.used_ratio >= EXHAUSTED_RATIO => {
+            (format!("{what}; {}", usage(limit, &owner(limit, None))), raise(limit))
+        }
+        Some(_) => (format!("{what}; no limit of it is exhausted any more"), see_others),
+        None => (format!("{what}; none of its processes is left to tell its limits"), see_others),
     }
 }
 

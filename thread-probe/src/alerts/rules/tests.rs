@@ -103,6 +103,9 @@ fn failed_clones_name_errnos_and_the_limit_that_is_exhausted() {
     group.headroom = Some(Headroom { binding: service(12), first_exhausted: None });
     let (_, _, finding) = only(&of_group(group.clone()));
     assert_eq!(&*finding.summary, format!("{what}; no limit of it is exhausted any more"));
+    group.headroom = None;
+    let (_, _, finding) = only(&of_group(group.clone()));
+    assert_eq!(&*finding.summary, format!("{what}; none of its processes is left to tell its limits"));
     group.interval_clone_failures = CloneFailures { einval: 7, eperm: 9, ..CloneFailures::default() };
     assert_eq!(found(&of_group(group)), [], "what no limit causes is no finding");
 }
