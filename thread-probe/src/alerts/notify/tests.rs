@@ -215,6 +215,20 @@ fn an_alertmanager_that_is_down_is_told_the_newest_state_when_it_is_back_and_the
 }
 
 #[test]
+fn changes_do_not_hurry_what_is_to_be_tried_again_later() -> io::Result<()> {
+    let timing = Timing { retry: Duration::from_secs(3600), ..NO_RESEND };
+    let other = Alertmanager::anywhere()?;
+    let notifier = notifier(timing, &[format!("http://{}", closed_address()?), other.url()])?;
+    for _ in 0..3 {
+        notifier.update(&[alert(State::Firing, "/a")], true);
+        // Told after the one that is down would have been.
+        assert!(other.next().is_some());
+    }
+    assert_eq!(notifier.counts().iter().map(|count| count.failed).sum::<u64>(), 1);
+    Ok(())
+}
+
+#[test]
 fn what_is_refused_or_sent_elsewhere_is_a_failure() -> io::Result<()> {
     let alertmanager = Alertmanager::start(([127, 0, 0, 1], 0).into(), &[400, 302, 503])?;
     let notifier = notifier(NO_RESEND, &[alertmanager.url()])?;
