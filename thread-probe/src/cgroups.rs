@@ -110,7 +110,8 @@ pub struct Hierarchy {
 impl Hierarchy {
     /// The hierarchy that has a controller: its own of version 1, else the unified one. `None` if neither is mounted.
     pub fn of_controller(mounts: &MountInfos, controller: &str) -> Option<Self> {
-        let v1 = mounts.0.iter().find(|mount| mount.fs_type == "cgroup" && mount.super_options.contains_key(controller));
+        let v1 =
+            mounts.0.iter().find(|mount| mount.fs_type == "cgroup" && mount.super_options.contains_key(controller));
         let v2 = || mounts.0.iter().find(|mount| mount.fs_type == "cgroup2");
         let new = |mount: &MountInfo| Self {
             mount_point: mount.mount_point.clone(),

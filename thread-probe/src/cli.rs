@@ -28,6 +28,8 @@ pub enum Command {
     Serve(ServeOptions),
     /// Take two samples and print the processes, or the threads of one
     Ps(PsOptions),
+    /// Print every limit on threads with its use, the most endangered first; without root those of the host
+    Limits(LimitsOptions),
     /// Check or show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -38,7 +40,7 @@ impl Command {
     pub fn default_log_level(&self) -> LogLevel {
         match self {
             Self::Serve(_) => LogLevel::Info,
-            Self::Ps(_) | Self::Config(_) => LogLevel::Warn,
+            Self::Ps(_) | Self::Limits(_) | Self::Config(_) => LogLevel::Warn,
         }
     }
 }
@@ -166,6 +168,36 @@ pub struct PsOptions {
     /// The probe's.
     #[command(flatten)]
     pub probe: ProbeOptions,
+}
+
+/// Options of `limits`.
+#[derive(Clone, Debug, Args)]
+pub struct LimitsOptions {
+    /// Print only the limits that hold for this process, that with room for the fewest threads first
+    #[arg(long, value_name = "PID")]
+    pub pid: Option<u32>,
+    /// Print all limits, not only the 20 most endangered
+    #[arg(long)]
+    pub all: bool,
+    /// How long to watch for growth; that in the file is the daemon's
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = value::window)]
+    pub window: Duration,
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    pub format: LimitsFormat,
+    /// The probe's.
+    #[command(flatten)]
+    pub probe: ProbeOptions,
+}
+
+/// How to print limits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LimitsFormat {
+    /// Columns for people
+    #[default]
+    Table,
+    /// JSON, as in /api/v1/snapshot
+    Json,
 }
 
 /// What to do with the configuration.

@@ -11,8 +11,10 @@ pub mod cgroups;
 pub mod cli;
 pub mod config;
 pub mod grouping;
+mod human;
 pub mod ledger;
 pub mod limits;
+pub mod limits_view;
 pub mod metrics;
 pub mod model;
 pub mod ps;
@@ -36,6 +38,7 @@ pub fn run(cli: &Cli) -> ExitCode {
     let result = match &cli.command {
         Command::Serve(options) => serve::serve(options),
         Command::Ps(options) => ps::ps(options),
+        Command::Limits(options) => limits_view::limits(options),
         Command::Config(command) => config::command::run(command),
     };
     match result {

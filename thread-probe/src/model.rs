@@ -109,7 +109,7 @@ pub struct Group {
     pub headroom: Option<Headroom>,
     /// Clones that failed in the interval, for the alerts.
     #[serde(skip)]
-    pub interval_clone_failures: CloneFailures,
+    pub interval_clone_failures: CloneFailuresByLimit,
     /// The raw totals, for the exposition.
     #[serde(skip)]
     pub raw: Totals,
@@ -301,6 +301,19 @@ impl CloneFailuresByLimit {
             cgroup_memory: of(Limit::CgroupMemory),
             unknown: of(Limit::Unknown),
         }
+    }
+
+    /// Each with its limit.
+    pub fn by_limit(&self) -> [(Limit, u64); 7] {
+        [
+            (Limit::ThreadsMax, self.threads_max),
+            (Limit::PidMax, self.pid_max),
+            (Limit::CgroupPids, self.cgroup_pids),
+            (Limit::Nproc, self.nproc),
+            (Limit::Memory, self.memory),
+            (Limit::CgroupMemory, self.cgroup_memory),
+            (Limit::Unknown, self.unknown),
+        ]
     }
 }
 
@@ -655,12 +668,7 @@ fn groups(ledger: &Ledger, limits: &Evaluation, seconds: Option<f64>, cost: &Thr
     groups
 }
 
-fn processes(
-    ledger: &mut Ledger,
-    limits: &Evaluation,
-    seconds: Option<f64>,
-    cost: &ThreadCost,
-) -> Vec<Process> {
+fn processes(ledger: &mut Ledger, limits: &Evaluation, seconds: Option<f64>, cost: &ThreadCost) -> Vec<Process> {
     let uids: rustc_hash::FxHashSet<u32> = ledger.processes().map(|(_, process)| process.identity.uid).collect();
     let users: rustc_hash::FxHashMap<u32, Arc<str>> =
         uids.into_iter().map(|uid| (uid, ledger.user_name(uid))).collect();

@@ -9,8 +9,8 @@ use crate::{
     alerts::view::{AlertName, AlertView, Severity, State},
     grouping::{GroupBy, Grouper},
     ledger::{Ledger, Totals},
-    limits::{Limit, LimitUse, Scope},
-    model::{Activity, CloneFailures, Group, Memory, Model, Rates, SampleFacts, ThreadCounts},
+    limits::{Evaluation, Limit, LimitUse, Scope},
+    model::{Activity, CloneFailuresByLimit, ConfigStatus, Group, Memory, Model, Rates, SampleFacts, ThreadCounts},
     sample::{HostCounters, ThreadCost},
 };
 
@@ -28,8 +28,9 @@ pub(crate) fn empty_model() -> Model {
         counters: &HostCounters::default(),
         cost: ThreadCost { stack_bytes: 0, task_struct_bytes: 0, task_struct_from_slab: true, probe_bytes: 0 },
         programs: &Arc::from([]),
+        config: ConfigStatus::loaded(SystemTime::UNIX_EPOCH),
     };
-    Model::build(&mut ledger, &facts)
+    Model::build(&mut ledger, &Evaluation::default(), &facts)
 }
 
 /// A limit of which this much is in use, and which does not clearly grow.
@@ -62,7 +63,7 @@ pub(crate) fn idle_group(name: &str) -> Group {
         wait_histogram: Vec::new(),
         memory: Memory::default(),
         headroom: None,
-        interval_clone_failures: CloneFailures::default(),
+        interval_clone_failures: CloneFailuresByLimit::default(),
         raw: Totals::default(),
     }
 }

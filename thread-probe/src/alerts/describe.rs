@@ -2,28 +2,26 @@
 
 use std::time::Duration;
 
-use super::text::{bytes, count, duration, percent, plain};
 use crate::{
-    limits::{Limit, LimitUse, Scope, Unit},
-    model::{Group, Process, Rates},
+    cgroups::own_unit,
+    human::{bytes, count, duration, percent, plain},
+    limits::{self, Limit, LimitUse, Scope, Unit},
+    model::{Process, Rates},
 };
-
-/// From where on a limit is what made a clone fail.
-const EXHAUSTED_RATIO: f64 = 0.99;
 
 /// Of the rule `limit_use`.
 pub(super) fn limit_use(limit: &LimitUse) -> (String, String) {
-    (usage(limit, &owner(limit, None)), raise(limit))
+    (usage(limit, &owner(limit)), raise(limit))
 }
 
-/// Of the rule `exhaustion`; `group` is that of the process whose limit it is.
-pub(super) fn exhaustion(limit: &LimitUse, group: Option<&str>) -> (String, String) {
+/// Of the rule `exhaustion`.
+pub(super) fn exhaustion(limit: &LimitUse) -> (String, String) {
     let what = match limit.unit {
         Unit::Threads => "creates threads",
         Unit::Mappings => "maps memory or creates threads",
         Unit::Bytes => "takes the memory",
     };
-    (usage(limit, &owner(limit, group)), format!("find out what {what}; {}", raise(limit)))
+    (usage(limit, &owner(limit)), format!("find out what {what}; {}", raise(limit)))
 }
 
 /// `4,812 of 4,915 threads of postgresql.service used (98 %), full in 22 min`.
@@ -41,24 +39,15 @@ fn usage(limit: &LimitUse, owner: &str) -> String {
     format!("{used} of {max} {what} of {owner} used ({}){}", percent(limit.used_ratio), full.unwrap_or_default())
 }
 
-fn owner(limit: &LimitUse, group: Option<&str>) -> String {
+fn owner(limit: &LimitUse) -> String {
     let name = plain(&limit.name);
     match limit.scope {
         Scope::Host => "the host".to_owned(),
         Scope::PidNamespace => format!("pid namespace {name}"),
-        Scope::Cgroup => unit_name(&name).to_owned(),
+        Scope::Cgroup => own_unit(&name).unwrap_or(&name).to_owned(),
         Scope::User => format!("user {name}"),
-        Scope::Process => {
-            group.map_or_else(|| format!("process {name}"), |group| format!("process {name} ({})", plain(group)))
-        }
+        Scope::Process => format!("process {name}"),
     }
-}
-
-/// systemd's name of a cgroup; its path where it has none.
-fn unit_name(path: &str) -> &str {
-    let last = path.rsplit('/').next().unwrap_or(path);
-    let is_unit = [".service", ".scope", ".slice"].iter().any(|suffix| last.ends_with(suffix));
-    if is_unit { last } else { path }
 }
 
 fn raise(limit: &LimitUse) -> String {
@@ -70,24 +59,39 @@ fn raise(limit: &LimitUse) -> String {
     }
 }
 
-/// Of the rule `clone_failures`.
-pub(super) fn clone_failures(group: &Group, seconds: f64) -> (String, String) {
-    let failures = &group.interval_clone_failures;
-    let by_errno = [("EAGAIN", failures.eagain), ("ENOMEM", failures.enomem)];
-    let errnos: Vec<String> = by_errno
-        .iter()
-        .filter(|(_, failed)| *failed > 0)
-        .map(|(errno, failed)| format!("{} with {errno}", count(*failed)))
-        .collect();
-    let what = format!("clones of {} failed in {}: {}", plain(&group.group), duration(seconds), errnos.join(", "));
-    let see_others = "look at the peak and refusals of its limits, and for bursts of threads".to_owned();
-    match group.headroom.as_ref().map(|headroom| &headroom.binding) {
-        Some(limit) if limit.used_ratio >= EXHAUSTED_RATIO => {
-            (format!("{what}; {}", usage(limit, &owner(limit, None))), raise(limit))
+/// Of the rule `clone_failures`. `refused_by` is the cgroup whose limit it was, if one is known.
+pub(super) fn clone_failures(group: &str, refused: Refused<'_>, seconds: f64) -> (String, String) {
+    let Refused { limit, failed, by_cgroup } = refused;
+    let what = format!("{} clones of {}", count(failed), plain(group));
+    let when = format!("in {}", duration(seconds));
+    let cgroup =
+        || by_cgroup.map_or_else(|| "its cgroup".to_owned(), |path| limits::cgroup_setting(limit, &plain(path)));
+    let set_by = match limit {
+        Limit::Nproc => "RLIMIT_NPROC of its user".to_owned(),
+        Limit::ThreadsMax => "kernel.threads-max".to_owned(),
+        Limit::PidMax => "kernel.pid_max".to_owned(),
+        Limit::CgroupPids | Limit::CgroupMemory => cgroup(),
+        Limit::Memory => {
+            let advice = "use less memory or fewer threads, or add memory".to_owned();
+            return (format!("{what} failed {when}: the host had no memory for them"), advice);
         }
-        Some(_) => (format!("{what}; no limit of it is exhausted any more"), see_others),
-        None => (format!("{what}; none of its processes is left to tell its limits"), see_others),
-    }
+        Limit::MaxMapCount | Limit::AddressSpace | Limit::Unknown => {
+            let advice = "see what it asks of the kernel: strace -f -e trace=clone,clone3,fork,vfork".to_owned();
+            return (format!("{what} failed {when}, and no limit was exhausted"), advice);
+        }
+    };
+    (format!("{what} refused {when} by {set_by}"), format!("raise {set_by}, or find out what creates threads"))
+}
+
+/// Clones of a group that failed.
+#[derive(Clone, Copy)]
+pub(super) struct Refused<'a> {
+    /// The limit that was exhausted at that moment.
+    pub(super) limit: Limit,
+    /// How many.
+    pub(super) failed: u64,
+    /// The cgroup whose limit it was.
+    pub(super) by_cgroup: Option<&'a str>,
 }
 
 /// Of the rule `runqueue_latency`.

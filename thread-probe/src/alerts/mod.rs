@@ -8,7 +8,6 @@ mod describe;
 pub mod engine;
 pub mod notify;
 pub mod rules;
-mod text;
 pub mod view;
 
 use std::time::{Instant, SystemTime};

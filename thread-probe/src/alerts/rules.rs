@@ -4,11 +4,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     config::{Rule, Rules},
-    describe,
+    describe::{self, Refused},
     view::{AlertName, Severity, Subject},
 };
 use crate::{
-    limits::{LimitUse, Scope},
+    limits::{Limit, LimitUse, Scope},
     model::{Group, Model, Process, Rates},
 };
 
@@ -90,7 +90,7 @@ impl<'a> Findings<'a> {
             if let Some(limit) = first_exhausted.filter(|limit| limit.scope == Scope::Process) {
                 findings.exhaustion(limit, Some(&group.group));
             }
-            findings.clone_failures(group, model.interval_seconds);
+            findings.clone_failures(group, model);
             if let Some(rates) = &group.rates {
                 findings.rates(&group.group, rates);
             }
@@ -131,16 +131,22 @@ impl<'a> Findings<'a> {
     fn exhaustion(&mut self, limit: &LimitUse, group: Option<&Arc<str>>) {
         let alert = AlertName::ThreadLimitExhaustionSoon;
         if let Some(value) = limit.exhaustion_seconds.filter(|seconds| self.matters(alert, *seconds)) {
-            self.add(of_limit(alert, limit, group), value, describe::exhaustion(limit, group.map(|name| &**name)));
+            self.add(of_limit(alert, limit, group), value, describe::exhaustion(limit));
         }
     }
 
-    fn clone_failures(&mut self, group: &Group, interval_seconds: Option<f64>) {
-        let (alert, failures) = (AlertName::CloneFailures, &group.interval_clone_failures);
-        let Some(seconds) = interval_seconds else { return };
-        let value = (failures.eagain + failures.enomem) as f64 / seconds;
-        if self.matters(alert, value) {
-            self.add(of_group(alert, &group.group), value, describe::clone_failures(group, seconds));
+    fn clone_failures(&mut self, group: &Group, model: &Model) {
+        let Some(seconds) = model.interval_seconds else { return };
+        let alert = AlertName::CloneFailures;
+        for (limit, failed) in group.interval_clone_failures.by_limit() {
+            let value = failed as f64 / seconds;
+            if self.matters(alert, value) {
+                let is_cgroup = matches!(limit, Limit::CgroupPids | Limit::CgroupMemory);
+                let mut own = model.processes.iter().filter(|process| is_cgroup && process.group == group.group);
+                let by_cgroup = own.find_map(|process| process.clone_refused_by.as_deref());
+                let text = describe::clone_failures(&group.group, Refused { limit, failed, by_cgroup }, seconds);
+                self.add(Subject { limit: Some(limit), ..of_group(alert, &group.group) }, value, text);
+            }
         }
     }
 

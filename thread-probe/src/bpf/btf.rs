@@ -24,6 +24,14 @@ pub(super) fn kernel_types() -> Result<KernelTypes, LoadError> {
     types_from(Path::new(VMLINUX_BTF))
 }
 
+/// Size of `struct task_struct`, which needs no privilege to know.
+///
+/// # Errors
+/// No BTF.
+pub fn task_struct_bytes() -> Result<u64, LoadError> {
+    Ok(kernel_types()?.task_struct_bytes)
+}
+
 fn types_from(path: &Path) -> Result<KernelTypes, LoadError> {
     // Read at once: the parser asks a file for its position before each of the 100,000 types.
     let bytes = fs::read(path).map_err(|error| LoadError::NoBtf { error: error.to_string() })?;
@@ -142,7 +150,8 @@ mod tests {
     #[test]
     fn a_missing_member_is_named_with_all_its_alternatives() {
         let Some(btf) = kernel_btf() else { return };
-        let error = member_offset(&btf, &Member { structure: "task_struct", paths: &["nope", "se.nope"], is_optional: false });
+        let error =
+            member_offset(&btf, &Member { structure: "task_struct", paths: &["nope", "se.nope"], is_optional: false });
         assert!(error.is_err_and(|error| error.to_string().contains("task_struct.nope or se.nope")));
     }
 }

@@ -9,5 +9,6 @@ mod requirements;
 mod scan;
 
 pub use attach::{AttachedProgram, SlowToDetach, Source};
+pub use btf::task_struct_bytes;
 pub use probe::{LoadOptions, Probe};
 pub use requirements::LoadError;

@@ -45,7 +45,7 @@ pub(crate) fn retention(text: &str) -> Result<Duration, String> {
 }
 
 /// The time over which growth is measured.
-pub(super) fn window(text: &str) -> Result<Duration, String> {
+pub(crate) fn window(text: &str) -> Result<Duration, String> {
     duration(text, Duration::from_secs(1)..=DAY)
 }
 

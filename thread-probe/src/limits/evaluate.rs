@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     cgroups::Membership,
+    grouping::text,
     ledger::{GroupId, Ledger, Process, ProcessKey, ThreadState},
     sample::ThreadCost,
 };
@@ -162,7 +163,7 @@ impl Limits {
         let own_memory = self.own_memory.entry(key).or_default();
         let own_bytes_per_thread = own_memory.observe(key.tgid, threads, &mut self.files);
         let thread_bytes = kernel_bytes + own_bytes_per_thread.unwrap_or(0);
-        let mut own = own_limits(key.tgid, &process.facts, host);
+        let mut own = own_limits(key.tgid, process, host);
         let now = self.now();
         for limit in &mut own {
             limit.growing(self.histories.observe(HistoryKey::Process(limit.limit, key), limit.used, now));
@@ -191,14 +192,8 @@ impl Limits {
 
     fn report(&self, shared: &[LimitUse], began: Instant) -> LimitsReport {
         let mut shared = shared.to_vec();
-        // Those of the host come first already; the sort is stable.
-        let danger = |limit: &LimitUse| if limit.scope == Scope::Host { f64::INFINITY } else { limit.used_ratio };
-        shared.sort_by(|a, b| danger(b).total_cmp(&danger(a)));
-        LimitsReport {
-            shared,
-            unreadable: self.files.unreadable(),
-            duration_seconds: began.elapsed().as_secs_f64(),
-        }
+        LimitsReport::sort(&mut shared);
+        LimitsReport { shared, unreadable: self.files.unreadable(), duration_seconds: began.elapsed().as_secs_f64() }
     }
 }
 
@@ -209,9 +204,11 @@ fn may_create_threads(process: &Process) -> bool {
 }
 
 /// The limits that no other process shares.
-fn own_limits(pid: u32, facts: &record::Process, host: &HostReading) -> Vec<LimitUse> {
+fn own_limits(pid: u32, process: &Process, host: &HostReading) -> Vec<LimitUse> {
+    let facts = &process.facts;
     let mut limits = Vec::with_capacity(2);
-    let of_process = |limit, set_by| LimitUse::new(limit, Scope::Process, Arc::from(pid.to_string()), set_by);
+    let name: Arc<str> = Arc::from(format!("{pid} ({})", text(&process.identity.comm)));
+    let of_process = |limit, set_by| LimitUse::new(limit, Scope::Process, Arc::clone(&name), set_by);
     if host.max_map_count != 0 {
         let limit = of_process(Limit::MaxMapCount, Arc::from("vm.max_map_count"));
         limits.push(limit.of_mappings(u64::from(facts.map_count), host.max_map_count));

@@ -30,7 +30,8 @@ impl Files {
         let path = folder.join(name);
         let outcome = File::open(&path).and_then(|mut file| file.read(&mut self.buffer));
         let outcome = outcome.and_then(|length| {
-            std::str::from_utf8(&self.buffer[..length]).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+            std::str::from_utf8(&self.buffer[..length])
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
         });
         match outcome {
             Ok(text) => Some(text.trim_end()),

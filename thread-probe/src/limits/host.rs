@@ -28,6 +28,8 @@ pub struct HostReading {
     pub memory_bytes: u64,
     /// MemAvailable.
     pub memory_available_bytes: u64,
+    /// KernelStack: the stacks of all threads.
+    pub kernel_stacks_bytes: u64,
     /// CPUs that are online.
     pub cpus: u64,
 }
@@ -43,18 +45,24 @@ impl HostReading {
                 files.failed(name, &Path::new("/proc").join(name), error);
             }
         }
-        let memory = memory.map(|memory| (memory.mem_total, memory.mem_available.unwrap_or(memory.mem_free)));
-        let (memory_bytes, memory_available_bytes) = memory.unwrap_or_default();
+        let of_memory = |of: fn(&Meminfo) -> u64| memory.as_ref().map_or(0, of);
         Self {
             threads_max: files.number(sysctl, "kernel/threads-max").unwrap_or(0),
             threads: load.map_or(0, |load| u64::from(load.max)),
             pid_max: files.number(sysctl, "kernel/pid_max").unwrap_or(0),
             low_ids: (1..RESERVED_IDS).filter(|id| Path::new(&format!("/proc/{id}")).exists()).count() as u64,
             max_map_count: files.number(sysctl, "vm/max_map_count").unwrap_or(0),
-            memory_bytes,
-            memory_available_bytes,
+            memory_bytes: of_memory(|memory| memory.mem_total),
+            memory_available_bytes: of_memory(|memory| memory.mem_available.unwrap_or(memory.mem_free)),
+            kernel_stacks_bytes: of_memory(|memory| memory.kernel_stack.unwrap_or(0)),
             cpus: sysconf(SysconfVar::_NPROCESSORS_ONLN).ok().flatten().map_or(1, |cpus| cpus as u64),
         }
+    }
+
+    /// THREAD_SIZE, as far as it can be told without the probe: KernelStack counts those of idle tasks too.
+    pub fn stack_bytes(&self) -> u64 {
+        let mean = self.kernel_stacks_bytes as f64 / self.threads.max(1) as f64;
+        if mean < 1.0 { 0 } else { 1 << mean.log2().round() as u32 }
     }
 
     /// The limits of the host. `ids` are those in use, where the kernel said so; `thread_bytes` is what one thread costs.
@@ -63,7 +71,8 @@ impl HostReading {
         let ids_used = ids.unwrap_or(self.threads);
         let mut limits = Vec::new();
         if self.threads_max != 0 {
-            limits.push(host(Limit::ThreadsMax, "kernel.threads-max".into()).of_threads(self.threads, self.threads_max));
+            limits
+                .push(host(Limit::ThreadsMax, "kernel.threads-max".into()).of_threads(self.threads, self.threads_max));
         }
         if self.pid_max != 0 {
             let max = usable_ids(self.pid_max, self.low_ids);
@@ -71,7 +80,11 @@ impl HostReading {
         }
         if self.memory_bytes != 0 {
             let used = self.memory_bytes.saturating_sub(self.memory_available_bytes);
-            limits.push(host(Limit::Memory, "memory of the host".into()).of_bytes(used, self.memory_bytes, thread_bytes));
+            limits.push(host(Limit::Memory, "memory of the host".into()).of_bytes(
+                used,
+                self.memory_bytes,
+                thread_bytes,
+            ));
         }
         limits
     }

@@ -18,6 +18,7 @@ pub use self::{
     evaluate::{Evaluation, Limits, ProcessLimits, of_groups},
     host::HostReading,
 };
+use crate::cgroups::own_unit;
 
 /// A limit that keeps threads from being created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -144,7 +145,8 @@ pub struct LimitUse {
     pub limit: Limit,
     /// Whom it holds for.
     pub scope: Scope,
-    /// The name of that: `host`, the inode of the pid namespace, the cgroup's path, the user, the pid.
+    /// The name of that: `host`, the inode of the pid namespace, the cgroup's path, the user, the pid
+    /// with the comm.
     pub name: Arc<str>,
     /// What sets it, as an administrator would call it: `kernel.threads-max`, `TasksMax of a.service`.
     pub set_by: Arc<str>,
@@ -186,6 +188,14 @@ pub struct LimitsReport {
     pub unreadable: Vec<Unreadable>,
     /// How long it took to evaluate all limits of all processes.
     pub duration_seconds: f64,
+}
+
+impl LimitsReport {
+    /// Puts those of the host first, in the order they are in, and then the most endangered.
+    pub(crate) fn sort(limits: &mut [LimitUse]) {
+        let danger = |limit: &LimitUse| if limit.scope == Scope::Host { f64::INFINITY } else { limit.used_ratio };
+        limits.sort_by(|a, b| danger(b).total_cmp(&danger(a)));
+    }
 }
 
 /// Files of one name that could not be read.
@@ -267,6 +277,16 @@ impl LimitUse {
     }
 }
 
+/// What sets a cgroup's limit, as an administrator would call it.
+pub(crate) fn cgroup_setting(limit: Limit, path: &str) -> String {
+    let (directive, file) =
+        if limit == Limit::CgroupMemory { ("MemoryMax", "memory.max") } else { ("TasksMax", "pids.max") };
+    match own_unit(path) {
+        Some(unit) => format!("{directive} of {unit}"),
+        None => format!("{file} of {path}"),
+    }
+}
+
 /// How many more threads a limit has room for, of which each takes `per_thread` of it.
 fn headroom_threads(used: u64, max: u64, per_thread: u64) -> u64 {
     max.saturating_sub(used) / per_thread.max(1)
@@ -275,10 +295,8 @@ fn headroom_threads(used: u64, max: u64, per_thread: u64) -> u64 {
 impl Headroom {
     /// Boils down limits; `None` if there are none.
     fn of(limits: impl Iterator<Item = LimitUse>) -> Option<Self> {
-        let alone = |limit: LimitUse| Self {
-            first_exhausted: limit.exhaustion_seconds.map(|_| limit.clone()),
-            binding: limit,
-        };
+        let alone =
+            |limit: LimitUse| Self { first_exhausted: limit.exhaustion_seconds.map(|_| limit.clone()), binding: limit };
         limits.map(alone).reduce(|mut headroom, limit| {
             headroom.include(&limit);
             headroom

@@ -42,7 +42,8 @@ fn bytes_per_thread(points: &[(u64, u64)]) -> Option<u64> {
     if points.len() < MIN_POINTS {
         return None;
     }
-    let pairs = points.iter().enumerate().flat_map(|(index, one)| points[index + 1..].iter().map(move |two| (one, two)));
+    let pairs =
+        points.iter().enumerate().flat_map(|(index, one)| points[index + 1..].iter().map(move |two| (one, two)));
     let apart = pairs.filter(|(one, two)| one.0 != two.0);
     let mut slopes: Vec<f64> =
         apart.map(|(one, two)| (two.1 as f64 - one.1 as f64) / (two.0 as f64 - one.0 as f64)).collect();

@@ -5,8 +5,8 @@ use std::{fs, os::unix::fs::MetadataExt as _, path::PathBuf, sync::Arc};
 use procfs::process::{MountInfos, Process};
 use rustc_hash::FxHashMap;
 
-use super::{Limit, LimitUse, Scope, files::Files};
-use crate::cgroups::{Hierarchy, Membership, own_unit};
+use super::{Limit, LimitUse, Scope, cgroup_setting, files::Files};
+use crate::cgroups::{Hierarchy, Membership};
 
 /// What version 1 says of a cgroup without a memory limit, or more: PAGE_COUNTER_MAX in bytes.
 const NO_MEMORY_LIMIT: u64 = 1 << 62;
@@ -43,10 +43,8 @@ impl Tree {
             files.failed("mountinfo", "/proc/self/mountinfo".as_ref(), error);
         }
         let mounts = mounts.unwrap_or_else(|_| MountInfos(Vec::new()));
-        let controller = |name| Controller {
-            hierarchy: Hierarchy::of_controller(&mounts, name),
-            nodes: FxHashMap::default(),
-        };
+        let controller =
+            |name| Controller { hierarchy: Hierarchy::of_controller(&mounts, name), nodes: FxHashMap::default() };
         Self { pids: controller("pids"), memory: controller("memory"), pass: 0 }
     }
 
@@ -125,7 +123,7 @@ fn ancestors(path: &str) -> impl Iterator<Item = &str> {
 fn pids(node: &mut Node, path: &str, files: &mut Files) -> Option<LimitUse> {
     let max = files.number(&node.folder, "pids.max")?;
     let used = files.number(&node.folder, "pids.current")?;
-    let limit = of_cgroup(Limit::CgroupPids, path, "TasksMax", "pids.max").of_threads(used, max);
+    let limit = of_cgroup(Limit::CgroupPids, path).of_threads(used, max);
     let peak = files.number(&node.folder, "pids.peak");
     Some(LimitUse { peak, refused: files.keyed(&node.folder, "pids.events", "max"), ..limit })
 }
@@ -147,7 +145,7 @@ fn memory(
         node.reclaimable_bytes = reclaimable_bytes(node, is_v2, files);
     }
     let used = used.saturating_sub(node.reclaimable_bytes.unwrap_or(0));
-    Some(of_cgroup(Limit::CgroupMemory, path, "MemoryMax", max_file).of_bytes(used, max, thread_bytes))
+    Some(of_cgroup(Limit::CgroupMemory, path).of_bytes(used, max, thread_bytes))
 }
 
 /// What the kernel takes back before it refuses: the page cache, as in MemAvailable of the host.
@@ -162,12 +160,8 @@ fn reclaimable_bytes(node: &Node, is_v2: bool, files: &mut Files) -> Option<u64>
     Some(keys.iter().filter_map(|key| super::files::keyed(text, key)).sum())
 }
 
-fn of_cgroup(limit: Limit, path: &str, directive: &str, file: &str) -> LimitUse {
-    let set_by = match own_unit(path) {
-        Some(unit) => format!("{directive} of {unit}"),
-        None => format!("{file} of {path}"),
-    };
-    LimitUse::new(limit, Scope::Cgroup, Arc::from(path), Arc::from(set_by))
+fn of_cgroup(limit: Limit, path: &str) -> LimitUse {
+    LimitUse::new(limit, Scope::Cgroup, Arc::from(path), Arc::from(cgroup_setting(limit, path)))
 }
 
 #[cfg(test)]

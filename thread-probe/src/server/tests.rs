@@ -86,6 +86,7 @@ fn health_ends_when_samples_are_overdue() {
             at: old.unwrap_or_else(Instant::now),
             metrics: OnceLock::new(),
             snapshot: OnceLock::new(),
+            alerts: OnceLock::new(),
         }));
     });
     let (requests, _pending) = mpsc::channel(1);

@@ -3,7 +3,6 @@
 use std::{
     fs,
     os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -14,6 +13,7 @@ use thread_probe::{
 };
 
 use crate::{
+    cgroup::Cgroup,
     probe::{Probe, ensure_equal, is_before_6_2, process},
     tests::Test,
     workloads::Workload,
@@ -37,60 +37,6 @@ pub const NEED_OWN_MACHINE: &[(&str, Test)] = &[
     ("threads_max_refuses_when_the_host_is_full", threads_max_refuses_when_the_host_is_full),
     ("pid_max_refuses_when_the_ids_are_used_up", pid_max_refuses_when_the_ids_are_used_up),
 ];
-
-/// A cgroup of the test's own, removed with it.
-struct Cgroup {
-    folder: PathBuf,
-    path: String,
-    is_v2: bool,
-}
-
-impl Cgroup {
-    /// Below the root of the controller's hierarchy, which is the unified one where there is no other.
-    fn new(controller: &str, name: &str) -> Result<Self> {
-        let v1 = Path::new("/sys/fs/cgroup").join(controller);
-        let is_v2 = !v1.is_dir();
-        let root = if is_v2 { PathBuf::from("/sys/fs/cgroup") } else { v1 };
-        if is_v2 {
-            fs::write(root.join("cgroup.subtree_control"), format!("+{controller}"))?;
-        }
-        let path = format!("/{name}-{}", std::process::id());
-        let folder = root.join(&path[1..]);
-        fs::create_dir(&folder)?;
-        Ok(Self { folder, path, is_v2 })
-    }
-
-    fn child(&self, name: &str) -> Result<Self> {
-        if self.is_v2 {
-            self.set("cgroup.subtree_control", "+pids")?;
-        }
-        let folder = self.folder.join(name);
-        fs::create_dir(&folder)?;
-        Ok(Self { folder, path: format!("{}/{name}", self.path), is_v2: self.is_v2 })
-    }
-
-    fn set(&self, file: &str, value: &str) -> Result<()> {
-        fs::write(self.folder.join(file), value).with_context(|| format!("{value} into {file} of {}", self.path))
-    }
-
-    fn add(&self, pid: u32) -> Result<()> {
-        self.set("cgroup.procs", &pid.to_string())
-    }
-
-    fn number(&self, file: &str) -> Result<u64> {
-        Ok(fs::read_to_string(self.folder.join(file))?.trim().parse()?)
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        // What was in it may not be gone yet.
-        let started = Instant::now();
-        while fs::remove_dir(&self.folder).is_err() && started.elapsed() < Duration::from_secs(5) {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-}
 
 fn shared<'a>(model: &'a Model, limit: Limit, name: &str) -> Result<&'a LimitUse> {
     let found = model.limits.shared.iter().find(|found| found.limit == limit && *found.name == *name);
@@ -305,8 +251,11 @@ fn a_full_memory_cgroup_is_named() -> Result<()> {
     // It charges its memory anew, in this cgroup.
     workload.go()?;
     workload.facts()?;
-    let (max, current) =
-        if cgroup.is_v2 { ("memory.max", "memory.current") } else { ("memory.limit_in_bytes", "memory.usage_in_bytes") };
+    let (max, current) = if cgroup.is_v2 {
+        ("memory.max", "memory.current")
+    } else {
+        ("memory.limit_in_bytes", "memory.usage_in_bytes")
+    };
     if !cgroup.is_v2 {
         cgroup.set("memory.oom_control", "1")?;
     }

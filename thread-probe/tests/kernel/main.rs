@@ -4,6 +4,8 @@
 //! runs them on stock kernels. Each workload is this very program in another role: see `workloads`.
 #![expect(clippy::print_stdout, reason = "a test program")]
 
+#[path = "../cgroup/mod.rs"]
+mod cgroup;
 mod limits;
 mod probe;
 mod tests;

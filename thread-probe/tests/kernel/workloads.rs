@@ -465,8 +465,12 @@ fn fill_memory(most: u64) -> Result<()> {
     let mut stacks = vec![1u8; most as usize * STACK_BYTES];
     report(&[])?;
     wait_for_line()?;
-    let flags = nix::libc::CLONE_VM | nix::libc::CLONE_FS | nix::libc::CLONE_FILES | nix::libc::CLONE_SIGHAND
-        | nix::libc::CLONE_THREAD | nix::libc::CLONE_SYSVSEM;
+    let flags = nix::libc::CLONE_VM
+        | nix::libc::CLONE_FS
+        | nix::libc::CLONE_FILES
+        | nix::libc::CLONE_SIGHAND
+        | nix::libc::CLONE_THREAD
+        | nix::libc::CLONE_SYSVSEM;
     let mut refused = 0;
     for stack in stacks.chunks_exact_mut(STACK_BYTES) {
         let top = stack.as_mut_ptr_range().end;

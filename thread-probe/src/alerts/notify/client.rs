@@ -8,7 +8,7 @@ use ureq::{
     tls::{Certificate, RootCerts, TlsConfig},
 };
 
-use crate::alerts::text::plain;
+use crate::human::plain;
 
 /// How much of a refusal is told.
 const MAX_REASON_BYTES: u64 = 300;

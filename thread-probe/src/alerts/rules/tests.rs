@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     limits::{Headroom, Limit},
-    model::{CloneFailures, Limits, Memory, ThreadCounts},
+    model::{CloneFailuresByLimit, Limits, Memory, ThreadCounts},
     testing::{empty_model, idle_group, limit_use},
 };
 
@@ -77,7 +77,7 @@ fn each_scope_is_named_by_what_it_holds_for() {
 
 #[test]
 fn the_limit_of_a_process_is_its_groups_and_a_shared_one_is_not_told_twice() {
-    let mut limit = limit_use((Limit::MaxMapCount, Scope::Process), "123", 65_000, 65_530);
+    let mut limit = limit_use((Limit::MaxMapCount, Scope::Process), "123 (java)", 65_000, 65_530);
     limit.exhaustion_seconds = Some(90.0);
     let mut group = idle_group("java");
     group.headroom = Some(Headroom { binding: limit.clone(), first_exhausted: Some(limit.clone()) });
@@ -90,24 +90,26 @@ fn the_limit_of_a_process_is_its_groups_and_a_shared_one_is_not_told_twice() {
 }
 
 #[test]
-fn failed_clones_name_errnos_and_the_limit_that_is_exhausted() {
+fn failed_clones_name_the_limit_that_refused_them() {
     let mut group = idle_group("postgres");
-    group.interval_clone_failures = CloneFailures { eagain: 1200, enomem: 3, einval: 7, ..CloneFailures::default() };
-    group.headroom = Some(Headroom { binding: service(4915), first_exhausted: None });
-    let (alert, _, finding) = only(&of_group(group.clone()));
-    assert_eq!((alert, finding.value), (AlertName::CloneFailures, 1203.0 / 5.0));
-    let what = "clones of postgres failed in 5 s: 1,200 with EAGAIN, 3 with ENOMEM";
-    let usage = "4,915 of 4,915 threads of postgresql.service used (100 %)";
-    assert_eq!(&*finding.summary, format!("{what}; {usage}"));
-    assert_eq!(&*finding.advice, "raise TasksMax of postgresql.service");
-    group.headroom = Some(Headroom { binding: service(12), first_exhausted: None });
-    let (_, _, finding) = only(&of_group(group.clone()));
-    assert_eq!(&*finding.summary, format!("{what}; no limit of it is exhausted any more"));
-    group.headroom = None;
-    let (_, _, finding) = only(&of_group(group.clone()));
-    assert_eq!(&*finding.summary, format!("{what}; none of its processes is left to tell its limits"));
-    group.interval_clone_failures = CloneFailures { einval: 7, eperm: 9, ..CloneFailures::default() };
-    assert_eq!(found(&of_group(group)), [], "what no limit causes is no finding");
+    group.interval_clone_failures = CloneFailuresByLimit { cgroup_pids: 1200, ..Default::default() };
+    let mut model = of_group(group.clone());
+    let (alert, _, finding) = only(&model);
+    assert_eq!((alert, finding.value), (AlertName::CloneFailures, 240.0));
+    assert_eq!(&*finding.summary, "1,200 clones of postgres refused in 5 s by its cgroup");
+    let refused_by = Some("/system.slice/postgresql.service".into());
+    model.processes = vec![Process { group: "postgres".into(), clone_refused_by: refused_by, ..process(7, 0) }];
+    let (_, _, finding) = only(&model);
+    assert_eq!(&*finding.summary, "1,200 clones of postgres refused in 5 s by TasksMax of postgresql.service");
+    assert_eq!(&*finding.advice, "raise TasksMax of postgresql.service, or find out what creates threads");
+    group.interval_clone_failures = CloneFailuresByLimit { nproc: 1, unknown: 2, ..Default::default() };
+    let mut summaries: Vec<_> = found(&of_group(group)).into_iter().map(|(_, _, finding)| finding.summary).collect();
+    summaries.sort();
+    let expected = [
+        "1 clones of postgres refused in 5 s by RLIMIT_NPROC of its user",
+        "2 clones of postgres failed in 5 s, and no limit was exhausted",
+    ];
+    assert_eq!(summaries.iter().map(|text| &**text).collect::<Vec<_>>(), expected);
 }
 
 #[test]
@@ -161,6 +163,8 @@ fn process(pid: u32, depth: u64) -> Process {
         memory: Memory { kernel_stack_depth_max_bytes: depth, ..Memory::default() },
         limits: Limits::default(),
         headroom: None,
+        own_bytes_per_thread: None,
+        clone_refused_by: None,
     }
 }
 

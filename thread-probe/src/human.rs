@@ -1,7 +1,7 @@
-//! Numbers as people read them in a sentence.
+//! Numbers and names as people read them.
 
 /// A count with thousands separators: `4,915`.
-pub(super) fn count(number: u64) -> String {
+pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
@@ -14,7 +14,7 @@ pub(super) fn count(number: u64) -> String {
 }
 
 /// Bytes in the unit that leaves one to four digits: `3.2 GiB`.
-pub(super) fn bytes(number: u64) -> String {
+pub(crate) fn bytes(number: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     if number < 1024 {
         return format!("{number} B");
@@ -29,13 +29,13 @@ pub(super) fn bytes(number: u64) -> String {
 }
 
 /// A share, rounded; `100 %` is all of it.
-pub(super) fn percent(ratio: f64) -> String {
+pub(crate) fn percent(ratio: f64) -> String {
     let rounded = (ratio * 100.0).round();
     format!("{:.0} %", if ratio < 1.0 { rounded.min(99.0) } else { rounded })
 }
 
 /// A duration in the unit that leaves one to three digits: `22 min`, `120 ms`.
-pub(super) fn duration(seconds: f64) -> String {
+pub(crate) fn duration(seconds: f64) -> String {
     const MINUTE: f64 = 60.0;
     const HOUR: f64 = 60.0 * MINUTE;
     const DAY: f64 = 24.0 * HOUR;
@@ -49,8 +49,8 @@ pub(super) fn duration(seconds: f64) -> String {
     }
 }
 
-/// A name in a line of text: whoever chose it must not end the line or command the terminal.
-pub(super) fn plain(text: &str) -> String {
+/// A name in a line of text: whoever chose it must neither end the line nor command the terminal.
+pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn control_characters_in_a_name_do_not_reach_the_log() {
+    fn control_characters_in_a_name_do_not_reach_log_or_terminal() {
         assert_eq!(plain("a\u{1b}[31m\nb"), "a?[31m?b");
     }
 }

@@ -1,0 +1,217 @@
+//! `thread-probe limits`: every limit with its use, the most endangered first.
+
+use std::{
+    env,
+    io::{self, Write},
+};
+
+use anyhow::{Context as _, Result, bail};
+use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, presets};
+use serde::Serialize;
+
+use crate::{
+    bpf::{self, LoadError},
+    cli::{LimitsFormat, LimitsOptions},
+    config::Config,
+    human,
+    limits::{LimitUse, Limits, LimitsReport, Scope, Unit, Unreadable},
+    model::Model,
+    sample::ThreadCost,
+    sampler::Sampler,
+};
+
+/// How many limits are printed without `--all`, besides those of the host.
+const TOP: usize = 20;
+/// Characters of a bar.
+const BAR_CHARS: f64 = 20.0;
+/// How often the use is looked at while its growth is measured.
+const SAMPLES: u32 = 10;
+/// From where on a limit is shown as a warning, and as critical: those of the built-in rule.
+const WARNING_RATIO: f64 = 0.8;
+const CRITICAL_RATIO: f64 = 0.9;
+
+/// What is printed; as JSON just so.
+#[derive(Serialize)]
+struct Printed {
+    /// Each limit with its use.
+    limits: Vec<LimitUse>,
+    /// Files that could not be read.
+    unreadable: Vec<Unreadable>,
+    /// Why the limits of cgroups, users and processes are missing, if they are.
+    incomplete: Option<String>,
+}
+
+/// Prints the limits.
+///
+/// # Errors
+/// What is wrong with the configuration file, no such process, what the host lacks, or standard output that can't be
+/// written to.
+pub fn limits(options: &LimitsOptions) -> Result<()> {
+    let mut config = options.probe.configure()?;
+    config.limits.window = options.window;
+    let mut printed = match Sampler::start_and_drop_privileges(&config) {
+        Ok((sampler, _)) => of_all(sampler, options)?,
+        // The host's are anyone's to read.
+        Err(error) if options.pid.is_none() && error.is::<LoadError>() => of_host(&config, error.to_string()),
+        Err(error) => return Err(error),
+    };
+    if let Some(reason) = &printed.incomplete {
+        tracing::warn!("only the host's limits: {reason}");
+    }
+    if !options.all && options.pid.is_none() {
+        let of_host = printed.limits.iter().filter(|limit| limit.scope == Scope::Host).count();
+        printed.limits.truncate(of_host + TOP);
+    }
+    let mut out = io::stdout().lock();
+    match write(&mut out, options.format, &printed).and_then(|()| out.flush()) {
+        // The reader has seen enough, as with `| head`.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        outcome => outcome.context("writing to standard output failed"),
+    }
+}
+
+/// All limits, after their growth was watched for the window. Detaches the programs.
+fn of_all(mut sampler: Sampler, options: &LimitsOptions) -> Result<Printed> {
+    let mut model = None;
+    for _ in 0..SAMPLES {
+        sampler.wait(options.window / SAMPLES)?;
+        model = Some(sampler.sample()?);
+    }
+    let model = model.context("no sample was taken")?;
+    let limits = match options.pid {
+        Some(pid) => sampler.limits_of(pid),
+        None => of_host_and_all_else(&model, &sampler),
+    };
+    if let (Some(pid), []) = (options.pid, limits.as_slice()) {
+        bail!("no limits of process {pid}: it does not exist, ended, is a kernel thread, or is hidden from eBPF");
+    }
+    Ok(Printed { limits, unreadable: model.limits.unreadable, incomplete: None })
+}
+
+/// Those that processes share, those of the host first, and those of each process alone.
+fn of_host_and_all_else(model: &Model, sampler: &Sampler) -> Vec<LimitUse> {
+    let mut limits = model.limits.shared.clone();
+    let own = model.processes.iter().flat_map(|process| sampler.limits_of(process.pid));
+    limits.extend(own.filter(|limit| limit.scope == Scope::Process));
+    LimitsReport::sort(&mut limits);
+    limits
+}
+
+/// The limits of the host, whose growth needs no probe.
+fn of_host(config: &Config, reason: String) -> Printed {
+    let mut limits = Limits::new(config.limits.window);
+    let mut report = LimitsReport::default();
+    let cost = ThreadCost::measure(bpf::task_struct_bytes().unwrap_or(0), 0);
+    for _ in 0..SAMPLES {
+        std::thread::sleep(config.limits.window / SAMPLES);
+        let host = limits.read_host();
+        report = limits.evaluate_host(&host, &ThreadCost { stack_bytes: host.stack_bytes(), ..cost });
+    }
+    Printed { limits: report.shared, unreadable: report.unreadable, incomplete: Some(reason) }
+}
+
+fn write(out: &mut impl Write, format: LimitsFormat, printed: &Printed) -> io::Result<()> {
+    match format {
+        LimitsFormat::Json => {
+            serde_json::to_writer(&mut *out, printed)?;
+            writeln!(out)
+        }
+        LimitsFormat::Table => writeln!(out, "{}", table(&printed.limits).trim_fmt()),
+    }
+}
+
+fn table(limits: &[LimitUse]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    if env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
+        table.force_no_tty();
+    }
+    table.set_header(["LIMIT", "OF", "USED", "MAX", "USE%", "", "ROOM FOR", "FULL IN", "SET BY"]);
+    let bars = if is_utf8() { Bars::Blocks } else { Bars::Ascii };
+    for limit in limits {
+        table.add_row(row(limit, bars));
+    }
+    table
+}
+
+fn row(limit: &LimitUse, bars: Bars) -> [Cell; 9] {
+    let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
+    let amount = |amount| match limit.unit {
+        Unit::Bytes => human::bytes(amount),
+        Unit::Threads | Unit::Mappings => human::count(amount),
+    };
+    let color = color(limit.used_ratio);
+    let full_in = limit.exhaustion_seconds.map_or_else(|| "-".to_owned(), human::duration);
+    [
+        Cell::new(limit.limit.label()),
+        Cell::new(human::plain(&limit.name)),
+        right(amount(limit.used)),
+        right(amount(limit.max)),
+        right(format!("{:.1}", limit.used_ratio * 100.0)).fg(color),
+        Cell::new(bars.bar(limit.used_ratio)).fg(color),
+        right(human::count(limit.headroom_threads)),
+        right(full_in),
+        Cell::new(human::plain(&limit.set_by)),
+    ]
+}
+
+fn color(ratio: f64) -> Color {
+    match ratio {
+        ratio if ratio >= CRITICAL_RATIO => Color::Red,
+        ratio if ratio >= WARNING_RATIO => Color::Yellow,
+        _ => Color::Green,
+    }
+}
+
+/// How bars are drawn.
+#[derive(Clone, Copy)]
+enum Bars {
+    /// In eighths of a character.
+    Blocks,
+    /// Where the locale has no more.
+    Ascii,
+}
+
+impl Bars {
+    fn bar(self, ratio: f64) -> String {
+        let chars = ratio.clamp(0.0, 1.0) * BAR_CHARS;
+        let bar = match self {
+            Self::Blocks => {
+                let eighths = (chars * 8.0).round() as usize;
+                let rest = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'][eighths % 8];
+                format!("{}{rest}", "█".repeat(eighths / 8))
+            }
+            Self::Ascii => "#".repeat(chars.round() as usize),
+        };
+        format!("{:<1$}", bar.trim_end(), BAR_CHARS as usize)
+    }
+}
+
+/// As setlocale(3) would choose it.
+fn is_utf8() -> bool {
+    let set = |name: &&str| env::var(name).is_ok_and(|value| !value.is_empty());
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find(set).and_then(|name| env::var(name).ok());
+    let locale = locale.unwrap_or_default().to_lowercase();
+    locale.contains("utf-8") || locale.contains("utf8")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_is_as_long_as_the_use_and_never_longer_than_its_column() {
+        assert_eq!(Bars::Blocks.bar(0.5).trim_end(), "█".repeat(10));
+        assert_eq!(Bars::Blocks.bar(0.50625).trim_end(), "█".repeat(10) + "▏");
+        assert_eq!(Bars::Blocks.bar(7.0), "█".repeat(20));
+        assert_eq!(Bars::Ascii.bar(0.25).trim_end(), "#####");
+        assert_eq!(Bars::Ascii.bar(0.0).len(), 20);
+    }
+
+    #[test]
+    fn a_limit_turns_yellow_and_red_where_the_built_in_alert_fires() {
+        let rule = crate::alerts::config::Rules::default().limit_use;
+        assert_eq!((rule.warning, rule.critical), (Some(WARNING_RATIO), Some(CRITICAL_RATIO)));
+        assert_eq!([0.79, 0.8, 0.9].map(color), [Color::Green, Color::Yellow, Color::Red]);
+    }
+}
