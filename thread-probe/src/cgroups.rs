@@ -100,7 +100,7 @@ impl Memberships {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hierarchy {
     /// Where it is mounted.
-    mount_point: PathBuf,
+    pub mount_point: PathBuf,
     /// The cgroup that is mounted there; `/` but in containers.
     root: PathBuf,
     /// Whether it is the unified one.
@@ -121,12 +121,12 @@ impl Hierarchy {
         v1.or_else(v2).map(new)
     }
 
-    /// The folder of a cgroup; `None` if it is outside of what is mounted.
+    /// The folder of a cgroup below the mount point; `None` if it is outside of what is mounted.
     pub fn folder(&self, path: &str) -> Option<PathBuf> {
         let within = Path::new(path).strip_prefix(&self.root).ok()?;
         // Of a process outside this cgroup namespace the kernel says `/../other`.
         let is_below = within.components().all(|part| matches!(part, std::path::Component::Normal(_)));
-        is_below.then(|| self.mount_point.join(within))
+        is_below.then(|| within.to_path_buf())
     }
 }
 
@@ -172,11 +172,11 @@ mod tests {
     #[test]
     fn a_folder_is_below_the_mount_point_or_there_is_none() {
         let hierarchy = Hierarchy { mount_point: "/sys/fs/cgroup".into(), root: "/".into(), is_v2: true };
-        assert_eq!(hierarchy.folder("/a/b"), Some("/sys/fs/cgroup/a/b".into()));
-        assert_eq!(hierarchy.folder("/"), Some("/sys/fs/cgroup".into()));
+        assert_eq!(hierarchy.folder("/a/b"), Some("a/b".into()));
+        assert_eq!(hierarchy.folder("/"), Some("".into()));
         assert_eq!(hierarchy.folder("/../b"), None);
         let within = Hierarchy { root: "/docker/1".into(), ..hierarchy };
-        assert_eq!(within.folder("/docker/1/a"), Some("/sys/fs/cgroup/a".into()));
+        assert_eq!(within.folder("/docker/1/a"), Some("a".into()));
         assert_eq!(within.folder("/other"), None);
     }
 

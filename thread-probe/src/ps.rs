@@ -9,7 +9,7 @@ use crate::{
     cli::{Format, PsOptions, Sort},
     model::{Model, Process, Rates, Thread},
     sampler::Sampler,
-    server::SnapshotWithThreads,
+    server::{OneProcess, SnapshotOfProcess},
 };
 
 /// Takes two samples and prints.
@@ -22,20 +22,20 @@ pub fn ps(options: &PsOptions) -> Result<()> {
     let mut model = sampler.sample()?;
     warn_of_losses(&model);
     let top = options.top.unwrap_or(usize::MAX);
-    let mut threads = options.pid.map(|pid| sampler.threads_of(pid));
-    if let (Some(pid), Some([])) = (options.pid, threads.as_deref()) {
+    let mut one = options.pid.map(|pid| OneProcess::of(&sampler, pid));
+    if let (Some(pid), Some([])) = (options.pid, one.as_ref().map(|one| one.threads.as_slice())) {
         bail!("no process {pid}: it does not exist, ended, or is hidden from eBPF");
     }
     // Detaches the programs before anything is printed: a pager that is slow to read must not keep them.
     drop(sampler);
     sort_descending(&mut model.processes, |process| process_key(process, options.sort));
     model.processes.truncate(if options.pid.is_some() { usize::MAX } else { top });
-    if let Some(threads) = &mut threads {
+    if let Some(OneProcess { threads, .. }) = &mut one {
         sort_descending(threads, |thread| thread_key(thread, options.sort));
         threads.truncate(top);
     }
     let mut out = io::stdout().lock();
-    match write(&mut out, options.format, &model, threads).and_then(|()| out.flush()) {
+    match write(&mut out, options.format, &model, one).and_then(|()| out.flush()) {
         // The reader has seen enough, as with `| head`.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         outcome => outcome.context("writing to standard output failed"),
@@ -78,14 +78,14 @@ fn thread_key(thread: &Thread, sort: Sort) -> f64 {
     }
 }
 
-fn write(out: &mut impl Write, format: Format, model: &Model, threads: Option<Vec<Thread>>) -> io::Result<()> {
-    match (format, threads) {
+fn write(out: &mut impl Write, format: Format, model: &Model, one: Option<OneProcess>) -> io::Result<()> {
+    match (format, one) {
         (Format::Json, None) => serde_json::to_writer(&mut *out, model)?,
-        (Format::Json, Some(threads)) => serde_json::to_writer(&mut *out, &SnapshotWithThreads { model, threads })?,
+        (Format::Json, Some(process)) => serde_json::to_writer(&mut *out, &SnapshotOfProcess { model, process })?,
         (Format::Csv, None) => return write_csv(out, PROCESS_COLUMNS, &model.processes),
-        (Format::Csv, Some(threads)) => return write_csv(out, THREAD_COLUMNS, &threads),
+        (Format::Csv, Some(one)) => return write_csv(out, THREAD_COLUMNS, &one.threads),
         (Format::Table, None) => return write_table(out, PROCESS_COLUMNS, &model.processes),
-        (Format::Table, Some(threads)) => return write_table(out, THREAD_COLUMNS, &threads),
+        (Format::Table, Some(one)) => return write_table(out, THREAD_COLUMNS, &one.threads),
     }
     writeln!(out)
 }

@@ -33,6 +33,7 @@ use tokio::{
 use crate::{
     alerts::view::AlertView,
     config::Running,
+    limits::LimitUse,
     metrics,
     model::{Model, Thread},
     sampler::Sampler,
@@ -101,14 +102,14 @@ struct Alerts<'a> {
 /// Asks the sampler for the threads of a process: it alone has them.
 pub struct ThreadsRequest {
     pid: u32,
-    reply: oneshot::Sender<Vec<Thread>>,
+    reply: oneshot::Sender<OneProcess>,
 }
 
 impl ThreadsRequest {
     /// Answers from the last sample.
     pub fn answer(self, sampler: &Sampler) {
         // The client may be gone.
-        let _ = self.reply.send(sampler.threads_of(self.pid));
+        let _ = self.reply.send(OneProcess::of(sampler, self.pid));
     }
 }
 
@@ -235,12 +236,28 @@ struct SnapshotQuery {
     pid: Option<u32>,
 }
 
-/// The model, with the threads of one process.
+/// What only the sampler has of a process, as it is large.
+#[derive(Default, Serialize)]
+pub(crate) struct OneProcess {
+    pub(crate) threads: Vec<Thread>,
+    /// Every limit that holds for it, the nearest first.
+    applicable_limits: Vec<LimitUse>,
+}
+
+impl OneProcess {
+    /// From the last sample; empty if there is no such process.
+    pub(crate) fn of(sampler: &Sampler, pid: u32) -> Self {
+        Self { threads: sampler.threads_of(pid), applicable_limits: sampler.limits_of(pid) }
+    }
+}
+
+/// The model, with more of one process.
 #[derive(Serialize)]
-pub(crate) struct SnapshotWithThreads<'a> {
+pub(crate) struct SnapshotOfProcess<'a> {
     #[serde(flatten)]
     pub(crate) model: &'a Model,
-    pub(crate) threads: Vec<Thread>,
+    #[serde(flatten)]
+    pub(crate) process: OneProcess,
 }
 
 /// A body of its own, of which there may be few: it gives its place back when the last of it was sent.
@@ -270,15 +287,15 @@ async fn snapshot(
     let Ok(permit) = Arc::clone(&state.thread_bodies).try_acquire_owned() else {
         return failure(StatusCode::SERVICE_UNAVAILABLE, "too many answers with threads are being sent: ask again");
     };
-    let (reply, threads) = oneshot::channel();
+    let (reply, process) = oneshot::channel();
     if state.requests.try_send(ThreadsRequest { pid, reply }).is_err() {
         return failure(StatusCode::SERVICE_UNAVAILABLE, "too many requests for threads wait for the sampler");
     }
-    let threads = threads.await.unwrap_or_default();
-    if threads.is_empty() {
+    let process = process.await.unwrap_or_default();
+    if process.threads.is_empty() {
         return failure(StatusCode::NOT_FOUND, &format!("no process {pid} in the last sample"));
     }
-    let json = serde_json::to_vec(&SnapshotWithThreads { model: &published.0.model, threads });
+    let json = serde_json::to_vec(&SnapshotOfProcess { model: &published.0.model, process });
     let held = json.map(|json| Bytes::from_owner(HeldBody { json, _permit: permit }));
     body(held.context("rendering the snapshot failed"), "application/json")
 }

@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::{
     sched::{CpuSet, sched_setaffinity},
+    sys::signal::{Signal, kill},
     unistd::{ForkResult, Pid, fork, pipe, read, write},
 };
 
@@ -45,6 +46,7 @@ pub fn play(args: &[String]) -> Result<()> {
     match args.first().map(String::as_str) {
         Some("sleepers") => sleepers(number(1), number(2)),
         Some("churn") => churn(number(1)),
+        Some("crowd") => crowd(number(1), number(2), &args[3..]),
         other => bail!("no load {other:?}"),
     }
 }
@@ -72,6 +74,31 @@ fn sleepers(processes: u64, threads: u64) -> Result<()> {
     ready_then_wait()?;
     drop(children);
     Ok(())
+}
+
+/// `each` processes in each of `cgroups` cgroups, which are numbered folders in each of `above`.
+fn crowd(cgroups: u64, each: u64, above: &[String]) -> Result<()> {
+    let mut children = Vec::new();
+    for index in 0..cgroups {
+        for above in above {
+            std::fs::write(format!("{above}/{index}/cgroup.procs"), "0")?;
+        }
+        for _ in 0..each {
+            // SAFETY: this process has one thread.
+            match unsafe { fork() }? {
+                ForkResult::Child => loop {
+                    nix::unistd::pause();
+                },
+                ForkResult::Parent { child } => children.push(child),
+            }
+        }
+    }
+    let waited = ready_then_wait();
+    for child in children {
+        kill(child, Signal::SIGKILL)?;
+        nix::sys::wait::waitpid(child, None)?;
+    }
+    waited
 }
 
 /// Creates and joins threads, at most `per_second`, until its input closes.

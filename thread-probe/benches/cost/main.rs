@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, reason = "prints its measurements")]
 
 mod daemon;
+mod limits;
 mod load;
 mod scan;
 mod switches;
@@ -20,8 +21,12 @@ fn main() -> Result<()> {
     }
     ensure!(nix::unistd::geteuid().is_root(), "measuring eBPF needs root: run `cargo xtask bench`");
     println!("Linux {}, {} CPUs\n", nix::sys::utsname::uname()?.release().to_string_lossy(), cpus()?);
-    let parts: [(&str, Measure); 3] =
-        [("switches", switches::measure), ("scan", scan::measure), ("daemon", daemon::measure)];
+    let parts: [(&str, Measure); 4] = [
+        ("switches", switches::measure),
+        ("scan", scan::measure),
+        ("limits", limits::measure),
+        ("daemon", daemon::measure),
+    ];
     for (name, measure) in parts {
         // All of them, or those that are named.
         if args.iter().all(|arg| arg.starts_with('-')) || args.iter().any(|arg| arg == name) {

@@ -62,7 +62,8 @@ fn raise(limit: &LimitUse) -> String {
 /// Of the rule `clone_failures`. `refused_by` is the cgroup whose limit it was, if one is known.
 pub(super) fn clone_failures(group: &str, refused: Refused<'_>, seconds: f64) -> (String, String) {
     let Refused { limit, failed, by_cgroup } = refused;
-    let what = format!("{} clones of {}", count(failed), plain(group));
+    let clones = if failed == 1 { "clone" } else { "clones" };
+    let what = format!("{} {clones} of {}", count(failed), plain(group));
     let when = format!("in {}", duration(seconds));
     let cgroup =
         || by_cgroup.map_or_else(|| "its cgroup".to_owned(), |path| limits::cgroup_setting(limit, &plain(path)));
@@ -76,7 +77,9 @@ pub(super) fn clone_failures(group: &str, refused: Refused<'_>, seconds: f64) ->
             return (format!("{what} failed {when}: the host had no memory for them"), advice);
         }
         Limit::MaxMapCount | Limit::AddressSpace | Limit::Unknown => {
-            let advice = "see what it asks of the kernel: strace -f -e trace=clone,clone3,fork,vfork".to_owned();
+            let advice = "look for a pid namespace whose init has ended and for deadline tasks, which may not fork; \
+                          strace -f -e trace=clone,clone3,fork,vfork shows what it asks for";
+            let advice = advice.to_owned();
             return (format!("{what} failed {when}, and no limit was exhausted"), advice);
         }
     };

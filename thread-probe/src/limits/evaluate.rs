@@ -6,7 +6,7 @@ use std::{
 };
 
 use rustc_hash::FxHashMap;
-use thread_probe_ebpf::record;
+use thread_probe_ebpf::{names::CloneFailure, record};
 
 use super::{
     Headroom, Limit, LimitUse, LimitsReport, Scope,
@@ -37,6 +37,7 @@ pub struct Limits {
     tree: Tree,
     histories: Histories,
     own_memory: FxHashMap<ProcessKey, OwnMemory>,
+    refused: [u64; CloneFailure::ALL.len()],
     started: Instant,
 }
 
@@ -85,7 +86,8 @@ impl Limits {
         let mut files = Files::new();
         let tree = Tree::new(&mut files);
         let histories = Histories::default();
-        Self { window, files, tree, histories, own_memory: FxHashMap::default(), started: Instant::now() }
+        let (own_memory, refused) = (FxHashMap::default(), Default::default());
+        Self { window, files, tree, histories, own_memory, refused, started: Instant::now() }
     }
 
     /// Changes the window.
@@ -110,6 +112,11 @@ impl Limits {
     /// Evaluates the limits of all processes.
     pub fn evaluate(&mut self, ledger: &mut Ledger, host: &HostReading, cost: &ThreadCost) -> Evaluation {
         let began = Instant::now();
+        let refused = ledger.host().counters.clone_failures;
+        if refused != self.refused {
+            self.refused = refused;
+            self.tree.want_details();
+        }
         let kernel_bytes = cost.kernel_bytes();
         let namespaces = PidNamespaces::of(ledger);
         let mut shared = Shared::new(host, &namespaces, kernel_bytes);

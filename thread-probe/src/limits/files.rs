@@ -1,22 +1,37 @@
 //! Reading the kernel's small files, and telling apart what is gone and what is not readable.
 
-use std::{
-    fs::File,
-    io::{self, Read as _},
-    path::Path,
-};
+use std::{io, os::fd::BorrowedFd, path::Path};
 
-use nix::libc::{ENODEV, ESRCH};
+use nix::{
+    errno::Errno,
+    fcntl::{AT_FDCWD, OFlag, openat},
+    sys::stat::Mode,
+    unistd::read,
+};
 
 use super::Unreadable;
 
 /// The largest is `memory.stat`, of some 2 kB.
 const MAX_BYTES: usize = 16 << 10;
 
+/// A folder below one that is open: to find a file from there takes four fifths of what it takes from `/`.
+#[derive(Clone, Copy)]
+pub(super) struct Folder<'a> {
+    pub(super) root: BorrowedFd<'a>,
+    pub(super) path: &'a Path,
+}
+
 /// Reads files into one buffer.
 pub(super) struct Files {
     buffer: Box<[u8]>,
     unreadable: Vec<Unreadable>,
+}
+
+impl<'a> Folder<'a> {
+    /// One by its path from `/`.
+    pub(super) fn absolute(path: &'a Path) -> Self {
+        Self { root: AT_FDCWD, path }
+    }
 }
 
 impl Files {
@@ -26,30 +41,26 @@ impl Files {
 
     /// The text of a file, called `name` in the counts. `None` if it is gone, which is normal, or can't be read, which
     /// is counted and, the first time, said.
-    pub(super) fn read(&mut self, folder: &Path, name: &'static str) -> Option<&str> {
-        let path = folder.join(name);
-        let outcome = File::open(&path).and_then(|mut file| file.read(&mut self.buffer));
-        let outcome = outcome.and_then(|length| {
-            std::str::from_utf8(&self.buffer[..length])
-                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
-        });
-        match outcome {
-            Ok(text) => Some(text.trim_end()),
-            Err(error) if is_gone(&error) => None,
+    pub(super) fn read(&mut self, folder: Folder<'_>, name: &'static str) -> Option<&str> {
+        let path = folder.path.join(name);
+        let file = openat(folder.root, &path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty());
+        match file.and_then(|file| read(file, &mut self.buffer)) {
+            Ok(length) => std::str::from_utf8(&self.buffer[..length]).ok().map(str::trim_end),
+            Err(error) if is_gone(error) => None,
             Err(error) => {
-                failed(&mut self.unreadable, name, &path, &error);
+                failed(&mut self.unreadable, name, &path, &io::Error::from(error));
                 None
             }
         }
     }
 
     /// A number that is all of a file.
-    pub(super) fn number(&mut self, folder: &Path, name: &'static str) -> Option<u64> {
+    pub(super) fn number(&mut self, folder: Folder<'_>, name: &'static str) -> Option<u64> {
         self.read(folder, name)?.parse().ok()
     }
 
     /// The number behind a key, a line each.
-    pub(super) fn keyed(&mut self, folder: &Path, name: &'static str, key: &str) -> Option<u64> {
+    pub(super) fn keyed(&mut self, folder: Folder<'_>, name: &'static str, key: &str) -> Option<u64> {
         keyed(self.read(folder, name)?, key)
     }
 
@@ -75,8 +86,8 @@ fn failed(unreadable: &mut Vec<Unreadable>, name: &'static str, path: &Path, err
 }
 
 /// Cgroups and processes come and go: ENOENT before the open, ENODEV and ESRCH after it.
-fn is_gone(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NotFound || matches!(error.raw_os_error(), Some(ENODEV | ESRCH))
+fn is_gone(error: Errno) -> bool {
+    matches!(error, Errno::ENOENT | Errno::ENODEV | Errno::ESRCH)
 }
 
 /// The number behind a key, a line each.
@@ -100,15 +111,16 @@ mod tests {
     fn a_vanished_file_is_normal_and_an_unreadable_one_is_counted_by_name() -> io::Result<()> {
         let folder = tempfile::tempdir()?;
         let mut files = Files::new();
-        assert_eq!(files.number(folder.path(), "pids.max"), None);
+        let of = Folder::absolute(folder.path());
+        assert_eq!(files.number(of, "pids.max"), None);
         assert_eq!(files.unreadable(), []);
         // A folder opens, and can't be read.
         fs::create_dir(folder.path().join("pids.max"))?;
-        assert_eq!(files.number(folder.path(), "pids.max"), None);
-        assert_eq!(files.number(folder.path(), "pids.max"), None);
+        assert_eq!(files.number(of, "pids.max"), None);
+        assert_eq!(files.number(of, "pids.max"), None);
         assert_eq!(files.unreadable(), [Unreadable { file: "pids.max", count: 2 }]);
         fs::write(folder.path().join("pids.current"), "17\n")?;
-        assert_eq!(files.number(folder.path(), "pids.current"), Some(17));
+        assert_eq!(files.number(of, "pids.current"), Some(17));
         Ok(())
     }
 }

@@ -5,7 +5,10 @@ use std::path::Path;
 use nix::unistd::{SysconfVar, sysconf};
 use procfs::{Current as _, LoadAverage, Meminfo};
 
-use super::{Limit, LimitUse, Scope, files::Files};
+use super::{
+    Limit, LimitUse, Scope,
+    files::{Files, Folder},
+};
 
 /// RESERVED_PIDS of include/linux/threads.h: once all ids were used up, those below are not handed out again
 /// (`alloc_pid` of kernel/pid.c).
@@ -37,7 +40,7 @@ pub struct HostReading {
 impl HostReading {
     /// Reads it.
     pub(super) fn read(files: &mut Files) -> Self {
-        let sysctl = Path::new("/proc/sys");
+        let sysctl = Folder::absolute(Path::new("/proc/sys"));
         let load = LoadAverage::current();
         let memory = Meminfo::current();
         for (name, error) in [("loadavg", load.as_ref().err()), ("meminfo", memory.as_ref().err())] {

@@ -315,3 +315,6 @@ impl Headroom {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

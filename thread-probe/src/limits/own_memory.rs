@@ -6,7 +6,10 @@
 
 use std::path::Path;
 
-use super::{files::Files, host::page_bytes};
+use super::{
+    files::{Files, Folder},
+    host::page_bytes,
+};
 
 /// How many changes of the number of threads are kept.
 const POINTS: usize = 16;
@@ -53,7 +56,7 @@ fn bytes_per_thread(points: &[(u64, u64)]) -> Option<u64> {
 
 /// Resident less shared pages of /proc/PID/statm, which anyone may read.
 fn anonymous_bytes(pid: u32, files: &mut Files) -> Option<u64> {
-    let statm = files.read(Path::new(&format!("/proc/{pid}")), "statm")?;
+    let statm = files.read(Folder::absolute(Path::new(&format!("/proc/{pid}"))), "statm")?;
     let mut pages = statm.split(' ').skip(1).map_while(|field| field.parse::<u64>().ok());
     let (resident, shared) = (pages.next()?, pages.next()?);
     Some(resident.saturating_sub(shared) * page_bytes())

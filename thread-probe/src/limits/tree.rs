@@ -1,27 +1,40 @@
 //! The limits that cgroups set: those of a process's own and of every one above it.
 
-use std::{fs, os::unix::fs::MetadataExt as _, path::PathBuf, sync::Arc};
+use std::{
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    path::PathBuf,
+    sync::Arc,
+};
 
+use nix::{
+    fcntl::{AtFlags, OFlag},
+    sys::stat::{Mode, fstatat},
+};
 use procfs::process::{MountInfos, Process};
 use rustc_hash::FxHashMap;
 
-use super::{Limit, LimitUse, Scope, cgroup_setting, files::Files};
+use super::{
+    Limit, LimitUse, Scope, cgroup_setting,
+    files::{Files, Folder, keyed},
+};
 use crate::cgroups::{Hierarchy, Membership};
 
 /// What version 1 says of a cgroup without a memory limit, or more: PAGE_COUNTER_MAX in bytes.
 const NO_MEMORY_LIMIT: u64 = 1 << 62;
-/// `memory.stat` takes longer to read than all else together: far from the limit, not every pass reads it.
-const PASSES_PER_STAT: u64 = 10;
+/// What a limit that is less than half used is not asked each pass: its peak, its refusals, its page cache.
+const PASSES_PER_DETAIL: u64 = 10;
 
 /// The cgroups of all processes, by controller.
 pub(super) struct Tree {
     pids: Controller,
     memory: Controller,
     pass: u64,
+    wants_details: bool,
 }
 
 struct Controller {
-    hierarchy: Option<Hierarchy>,
+    limit: Limit,
+    hierarchy: Option<(Hierarchy, OwnedFd)>,
     nodes: FxHashMap<Arc<str>, Node>,
 }
 
@@ -32,7 +45,15 @@ struct Node {
     pass: u64,
     /// Where its limit is among those of this pass, if it sets one.
     limit: Option<usize>,
-    reclaimable_bytes: Option<u64>,
+    details: Option<Details>,
+}
+
+/// What takes longer to read, or changes little.
+#[derive(Clone, Copy, Default)]
+struct Details {
+    peak: Option<u64>,
+    refused: Option<u64>,
+    reclaimable_bytes: u64,
 }
 
 impl Tree {
@@ -43,9 +64,14 @@ impl Tree {
             files.failed("mountinfo", "/proc/self/mountinfo".as_ref(), error);
         }
         let mounts = mounts.unwrap_or_else(|_| MountInfos(Vec::new()));
-        let controller =
-            |name| Controller { hierarchy: Hierarchy::of_controller(&mounts, name), nodes: FxHashMap::default() };
-        Self { pids: controller("pids"), memory: controller("memory"), pass: 0 }
+        let mut controller = |name, limit| Controller::new(limit, Hierarchy::of_controller(&mounts, name), files);
+        let (pids, memory) = (controller("pids", Limit::CgroupPids), controller("memory", Limit::CgroupMemory));
+        Self { pids, memory, pass: 0, wants_details: true }
+    }
+
+    /// Asks for all details in the next pass: some cgroup has refused a clone.
+    pub(super) fn want_details(&mut self) {
+        self.wants_details = true;
     }
 
     /// Adds the limits of a process's cgroups to `limits`, each once a pass, and returns where they are.
@@ -56,15 +82,11 @@ impl Tree {
         files: &mut Files,
         limits: &mut Vec<LimitUse>,
     ) -> Vec<usize> {
-        let pass = self.pass;
-        let mut found = Vec::new();
-        for path in ancestors(&membership.pids) {
-            found.extend(self.pids.limit(path, pass, limits, |node, _| pids(node, path, files)));
-        }
-        for path in ancestors(&membership.memory) {
-            let read = |node: &mut Node, is_v2| memory(node, path, is_v2, pass, thread_bytes, files);
-            found.extend(self.memory.limit(path, pass, limits, read));
-        }
+        let Self { pass: number, wants_details, .. } = *self;
+        let mut pass = Pass { number, wants_details, thread_bytes, files, limits };
+        let pids = ancestors(&membership.pids).filter_map(|path| self.pids.limit_of(path, &mut pass));
+        let mut found: Vec<usize> = pids.collect();
+        found.extend(ancestors(&membership.memory).filter_map(|path| self.memory.limit_of(path, &mut pass)));
         found
     }
 
@@ -81,35 +103,79 @@ impl Tree {
             controller.nodes.retain(|_, node| node.pass == pass);
         }
         self.pass += 1;
+        self.wants_details = false;
     }
 }
 
 impl Controller {
-    fn limit(
-        &mut self,
-        path: &str,
-        pass: u64,
-        limits: &mut Vec<LimitUse>,
-        read: impl FnOnce(&mut Node, bool) -> Option<LimitUse>,
-    ) -> Option<usize> {
-        let hierarchy = self.hierarchy.as_ref()?;
+    fn new(limit: Limit, hierarchy: Option<Hierarchy>, files: &mut Files) -> Self {
+        let open = |hierarchy: Hierarchy| match nix::fcntl::open(
+            &hierarchy.mount_point,
+            OFlag::O_PATH | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        ) {
+            Ok(root) => Some((hierarchy, root)),
+            Err(error) => {
+                files.failed("cgroupfs", &hierarchy.mount_point, &error);
+                None
+            }
+        };
+        Self { limit, hierarchy: hierarchy.and_then(open), nodes: FxHashMap::default() }
+    }
+
+    /// Where the limit of a cgroup is among those of this pass, if it sets one.
+    fn limit_of(&mut self, path: &str, pass: &mut Pass<'_>) -> Option<usize> {
+        let (hierarchy, root) = self.hierarchy.as_ref()?;
         if !self.nodes.contains_key(path) {
-            let folder = hierarchy.folder(path)?;
-            // A cgroup that is gone has no limit either.
-            let id = fs::metadata(&folder).map_or(0, |folder| folder.ino());
-            // Of no pass yet, so that it is read below.
-            let node = Node { folder, id, pass: u64::MAX, limit: None, reclaimable_bytes: None };
-            self.nodes.insert(Arc::from(path), node);
+            self.nodes.insert(Arc::from(path), Node::new(hierarchy.folder(path)?, root.as_fd()));
         }
         let node = self.nodes.get_mut(path)?;
-        if node.pass != pass {
-            node.pass = pass;
-            node.limit = read(node, hierarchy.is_v2).map(|limit| {
-                limits.push(limit);
-                limits.len() - 1
-            });
+        if node.pass == pass.number {
+            return node.limit;
         }
+        node.pass = pass.number;
+        if pass.wants_details || (pass.number + node.id).is_multiple_of(PASSES_PER_DETAIL) {
+            node.details = None;
+        }
+        let limit = match self.limit {
+            Limit::CgroupMemory => memory(node, path, root.as_fd(), hierarchy.is_v2, pass),
+            _ => pids(node, path, root.as_fd(), pass.files),
+        };
+        node.limit = limit.map(|limit| {
+            pass.limits.push(limit);
+            pass.limits.len() - 1
+        });
         node.limit
+    }
+}
+
+/// What one pass has at hand.
+struct Pass<'a> {
+    number: u64,
+    wants_details: bool,
+    thread_bytes: u64,
+    files: &'a mut Files,
+    limits: &'a mut Vec<LimitUse>,
+}
+
+impl Node {
+    fn new(folder: PathBuf, root: BorrowedFd<'_>) -> Self {
+        // A cgroup that is gone has no limit either.
+        let id = fstatat(root, &folder, AtFlags::AT_EMPTY_PATH).map_or(0, |folder| folder.st_ino);
+        // Of no pass yet, so that it is read.
+        Self { folder, id, pass: u64::MAX, limit: None, details: None }
+    }
+
+    fn folder<'a>(&'a self, root: BorrowedFd<'a>) -> Folder<'a> {
+        Folder { root, path: &self.folder }
+    }
+
+    /// The details; those of before if they will do.
+    fn details(&mut self, used: u64, max: u64, read: impl FnOnce(&Self) -> Details) -> Details {
+        match self.details {
+            Some(known) if used <= max / 2 => known,
+            _ => *self.details.insert(read(self)),
+        }
     }
 }
 
@@ -120,44 +186,42 @@ fn ancestors(path: &str) -> impl Iterator<Item = &str> {
     std::iter::once(path.len()).chain(ends).map(|end| &path[..end]).filter(|path| !path.is_empty())
 }
 
-fn pids(node: &mut Node, path: &str, files: &mut Files) -> Option<LimitUse> {
-    let max = files.number(&node.folder, "pids.max")?;
-    let used = files.number(&node.folder, "pids.current")?;
-    let limit = of_cgroup(Limit::CgroupPids, path).of_threads(used, max);
-    let peak = files.number(&node.folder, "pids.peak");
-    Some(LimitUse { peak, refused: files.keyed(&node.folder, "pids.events", "max"), ..limit })
+fn pids(node: &mut Node, path: &str, root: BorrowedFd<'_>, files: &mut Files) -> Option<LimitUse> {
+    let folder = node.folder(root);
+    let max = files.number(folder, "pids.max")?;
+    let used = files.number(folder, "pids.current")?;
+    let details = node.details(used, max, |node| {
+        let folder = node.folder(root);
+        let refused = files.keyed(folder, "pids.events", "max");
+        Details { peak: files.number(folder, "pids.peak"), refused, reclaimable_bytes: 0 }
+    });
+    // Known to be higher, if the details are older.
+    let peak = details.peak.map(|peak| peak.max(used));
+    Some(LimitUse { peak, refused: details.refused, ..of_cgroup(Limit::CgroupPids, path).of_threads(used, max) })
 }
 
-fn memory(
-    node: &mut Node,
-    path: &str,
-    is_v2: bool,
-    pass: u64,
-    thread_bytes: u64,
-    files: &mut Files,
-) -> Option<LimitUse> {
+fn memory(node: &mut Node, path: &str, root: BorrowedFd<'_>, is_v2: bool, pass: &mut Pass<'_>) -> Option<LimitUse> {
+    let (thread_bytes, files) = (pass.thread_bytes, &mut *pass.files);
     let (max_file, used_file) =
         if is_v2 { ("memory.max", "memory.current") } else { ("memory.limit_in_bytes", "memory.usage_in_bytes") };
-    let max = files.number(&node.folder, max_file).filter(|max| *max < NO_MEMORY_LIMIT)?;
-    let used = files.number(&node.folder, used_file)?;
-    let is_due = used > max / 2 || (pass + node.id).is_multiple_of(PASSES_PER_STAT);
-    if is_due || node.reclaimable_bytes.is_none() {
-        node.reclaimable_bytes = reclaimable_bytes(node, is_v2, files);
-    }
-    let used = used.saturating_sub(node.reclaimable_bytes.unwrap_or(0));
+    let max = files.number(node.folder(root), max_file).filter(|max| *max < NO_MEMORY_LIMIT)?;
+    let used = files.number(node.folder(root), used_file)?;
+    let read =
+        |node: &Node| Details { reclaimable_bytes: reclaimable(node.folder(root), is_v2, files), ..Details::default() };
+    let used = used.saturating_sub(node.details(used, max, read).reclaimable_bytes);
     Some(of_cgroup(Limit::CgroupMemory, path).of_bytes(used, max, thread_bytes))
 }
 
 /// What the kernel takes back before it refuses: the page cache, as in MemAvailable of the host.
-fn reclaimable_bytes(node: &Node, is_v2: bool, files: &mut Files) -> Option<u64> {
+fn reclaimable(folder: Folder<'_>, is_v2: bool, files: &mut Files) -> u64 {
     let keys: &[&str] = if is_v2 {
         &["active_file", "inactive_file", "slab_reclaimable"]
     } else {
         // Those of the cgroups below included.
         &["total_active_file", "total_inactive_file"]
     };
-    let text = files.read(&node.folder, "memory.stat")?;
-    Some(keys.iter().filter_map(|key| super::files::keyed(text, key)).sum())
+    let text = files.read(folder, "memory.stat").unwrap_or_default();
+    keys.iter().filter_map(|key| keyed(text, key)).sum()
 }
 
 fn of_cgroup(limit: Limit, path: &str) -> LimitUse {
@@ -166,7 +230,9 @@ fn of_cgroup(limit: Limit, path: &str) -> LimitUse {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
+    use std::{fs, io};
+
+    use nix::fcntl::AT_FDCWD;
 
     use super::*;
 
@@ -182,19 +248,24 @@ mod tests {
             fs::write(folder.path().join(name), text)?;
         }
         let path = folder.path().to_path_buf();
-        Ok((folder, Node { folder: path, id: 1, pass: 0, limit: None, reclaimable_bytes: None }))
+        Ok((folder, Node { folder: path, id: 1, pass: 0, limit: None, details: None }))
     }
 
     #[test]
     fn a_units_limit_is_called_by_its_directive_and_anothers_by_its_file() -> io::Result<()> {
         let contents = [("pids.max", "50\n"), ("pids.current", "49\n"), ("pids.events", "max 7\n")];
         let (_folder, mut node) = node(&contents)?;
-        let of_unit = pids(&mut node, "/system.slice/a.service", &mut Files::new());
+        let of_unit = pids(&mut node, "/system.slice/a.service", AT_FDCWD, &mut Files::new());
         assert_eq!(of_unit.as_ref().map(|limit| &*limit.set_by), Some("TasksMax of a.service"));
         assert_eq!(of_unit.map(|limit| (limit.used, limit.max, limit.refused)), Some((49, 50, Some(7))));
-        let other = pids(&mut node, "/a", &mut Files::new());
+        let other = pids(&mut node, "/a", AT_FDCWD, &mut Files::new());
         assert_eq!(other.as_ref().map(|limit| &*limit.set_by), Some("pids.max of /a"));
         Ok(())
+    }
+
+    fn memory_of(node: &mut Node, is_v2: bool, files: &mut Files) -> Option<LimitUse> {
+        let mut pass = Pass { number: 0, wants_details: true, thread_bytes: 10, files, limits: &mut Vec::new() };
+        memory(node, "/a", AT_FDCWD, is_v2, &mut pass)
     }
 
     #[test]
@@ -203,9 +274,27 @@ mod tests {
             [("pids.max", "max\n"), ("memory.max", "max\n"), ("memory.limit_in_bytes", "9223372036854771712\n")];
         let (_folder, mut node) = node(&contents)?;
         let mut files = Files::new();
-        assert_eq!(pids(&mut node, "/a", &mut files), None);
-        assert_eq!(memory(&mut node, "/a", true, 0, 1, &mut files), None);
-        assert_eq!(memory(&mut node, "/a", false, 0, 1, &mut files), None);
+        assert_eq!(pids(&mut node, "/a", AT_FDCWD, &mut files), None);
+        assert_eq!(memory_of(&mut node, true, &mut files), None);
+        assert_eq!(memory_of(&mut node, false, &mut files), None);
+        Ok(())
+    }
+
+    #[test]
+    fn details_of_a_limit_that_is_less_than_half_used_are_those_of_before() -> io::Result<()> {
+        let contents =
+            [("pids.max", "50\n"), ("pids.current", "10\n"), ("pids.peak", "20"), ("pids.events", "max 1\n")];
+        let (folder, mut node) = node(&contents)?;
+        let read = |node: &mut Node| {
+            let limit = pids(node, "/a", AT_FDCWD, &mut Files::new());
+            limit.map(|limit| (limit.peak, limit.refused))
+        };
+        assert_eq!(read(&mut node), Some((Some(20), Some(1))));
+        fs::write(folder.path().join("pids.events"), "max 7\n")?;
+        fs::write(folder.path().join("pids.current"), "22\n")?;
+        assert_eq!(read(&mut node), Some((Some(22), Some(1))));
+        fs::write(folder.path().join("pids.current"), "26\n")?;
+        assert_eq!(read(&mut node), Some((Some(26), Some(7))));
         Ok(())
     }
 
@@ -214,7 +303,7 @@ mod tests {
         let stat = "anon 5\ninactive_file 300\nactive_file 100\nslab_reclaimable 50\nslab 70\n";
         let contents = [("memory.max", "1000\n"), ("memory.current", "900\n"), ("memory.stat", stat)];
         let (_folder, mut node) = node(&contents)?;
-        let limit = memory(&mut node, "/a", true, 0, 10, &mut Files::new());
+        let limit = memory_of(&mut node, true, &mut Files::new());
         assert_eq!(limit.map(|limit| (limit.used, limit.headroom_threads)), Some((450, 55)));
         Ok(())
     }

@@ -106,7 +106,7 @@ fn failed_clones_name_the_limit_that_refused_them() {
     let mut summaries: Vec<_> = found(&of_group(group)).into_iter().map(|(_, _, finding)| finding.summary).collect();
     summaries.sort();
     let expected = [
-        "1 clones of postgres refused in 5 s by RLIMIT_NPROC of its user",
+        "1 clone of postgres refused in 5 s by RLIMIT_NPROC of its user",
         "2 clones of postgres failed in 5 s, and no limit was exhausted",
     ];
     assert_eq!(summaries.iter().map(|text| &**text).collect::<Vec<_>>(), expected);

@@ -9,10 +9,11 @@ use crate::{
     bpf::{AttachedProgram, Source},
     grouping::{GroupBy, Grouper},
     ledger::Ledger,
+    limits::{Headroom, LimitUse, Scope, Unreadable},
     metrics::METRICS,
     model::{ConfigStatus, SampleFacts},
     sample::{HostCounters, Observation, ThreadCost, ThreadObservation},
-    testing::alert,
+    testing::{alert, limit_use},
 };
 
 /// A model of `processes` processes of one thread each, named by their comm, each of which did something.
@@ -59,11 +60,26 @@ fn model_of(comms: &[&[u8]]) -> Model {
         threads: comms.len() as u64,
         group_by: GroupBy::Comm,
         counters: &HostCounters::default(),
-        cost: ThreadCost { stack_bytes: 0, task_struct_bytes: 5840, task_struct_from_slab: true, probe_bytes: 760 },
+        cost: ThreadCost { stack_bytes: 16384, task_struct_bytes: 5840, task_struct_from_slab: true, probe_bytes: 760 },
         programs: &programs,
         config: ConfigStatus::loaded(std::time::SystemTime::UNIX_EPOCH),
     };
     Model::build(&mut ledger, &crate::limits::Evaluation::default(), &facts)
+}
+
+/// The same with limits of all kinds.
+fn with_limits(mut model: Model) -> Model {
+    let cgroup = LimitUse { refused: Some(3), ..limit_use((Limit::CgroupPids, Scope::Cgroup), "/a", 49, 50) };
+    let leak = LimitUse { exhaustion_seconds: Some(60.0), ..limit_use((Limit::Memory, Scope::Host), "host", 3, 4) };
+    model.limits.shared = vec![leak.clone(), cgroup.clone()];
+    // Of a user with two, the fuller comes first.
+    let of_user = |max| limit_use((Limit::Nproc, Scope::User), "alice", 90, max);
+    model.limits.shared.extend([of_user(100), of_user(1000)]);
+    model.limits.unreadable = vec![Unreadable { file: "pids.max", count: 2 }];
+    for group in &mut model.groups {
+        group.headroom = Some(Headroom { binding: cgroup.clone(), first_exhausted: Some(leak.clone()) });
+    }
+    model
 }
 
 fn exposition_of(comms: &[&[u8]]) -> String {
@@ -81,7 +97,7 @@ fn series(text: &str, name: &str) -> Option<f64> {
 
 #[test]
 fn every_metric_of_the_table_is_exposed_and_nothing_else() {
-    let mut model = model_of(&[b"a"]);
+    let mut model = with_limits(model_of(&[b"a"]));
     model.alerts = vec![alert(State::Firing, "a")];
     model.notifications = vec![NotificationCount { alertmanager: "http://a".into(), requests: 1, failed: 0 }];
     let text = text_of(&model);
@@ -117,12 +133,43 @@ fn a_hostile_name_is_escaped_and_stays_on_its_line() {
 }
 
 #[test]
-fn failures_by_the_limit_errnos_are_there_before_the_first_one() {
-    let text = exposition_of(&[b"a"]);
-    let failures =
-        |errno: &str| series(&text, &format!("threadprobe_clone_failures_total{{group=\"a\",errno=\"{errno}\"}}"));
-    assert_eq!((failures("EAGAIN"), failures("ENOMEM")), (Some(0.0), Some(0.0)));
-    assert_eq!((failures("EPERM"), failures("EINVAL")), (Some(1.0), None));
+fn failures_of_the_host_are_there_before_the_first_one_and_those_of_a_group_after_it() {
+    let mut model = model_of(&[b"a"]);
+    let failures = |text: &str, labels: &str| series(text, &format!("threadprobe_{labels}"));
+    let text = text_of(&model);
+    let by_cgroup = "clone_failures_total{errno=\"EAGAIN\",limit=\"cgroup_pids\"}";
+    assert_eq!(failures(&text, &format!("host_{by_cgroup}")), Some(0.0));
+    assert_eq!(failures(&text, "host_clone_failures_total{errno=\"EPERM\",limit=\"\"}"), Some(0.0));
+    let of_group = |limit| format!("clone_failures_total{{group=\"a\",errno=\"EAGAIN\",limit=\"{limit}\"}}");
+    assert_eq!(failures(&text, &of_group("pid_max")), Some(1.0), "what the record has");
+    assert_eq!(failures(&text, &of_group("cgroup_pids")), None);
+    model.groups[0].raw.counters.clone_failures[CloneFailure::CgroupPids as usize] = 5;
+    assert_eq!(failures(&text_of(&model), &of_group("cgroup_pids")), Some(5.0));
+}
+
+#[test]
+fn limits_are_exported_with_what_they_bind() {
+    let text = text_of(&with_limits(model_of(&[b"a"])));
+    let value = |name: &str| series(&text, &format!("threadprobe_{name}"));
+    assert_eq!((value("limit_used{limit=\"memory\"}"), value("limit_max{limit=\"memory\"}")), (Some(3.0), Some(4.0)));
+    assert_eq!(value("cgroup_pids_max{cgroup=\"/a\"}"), Some(50.0));
+    assert_eq!(value("cgroup_pids_failures_total{cgroup=\"/a\"}"), Some(3.0));
+    assert_eq!(value("user_threads_max{user=\"alice\"}"), Some(100.0), "the lowest of the user's limits");
+    assert_eq!(text.matches("threadprobe_user_threads_max{").count(), 1);
+    assert_eq!(value("headroom_threads{group=\"a\",limit=\"cgroup_pids\"}"), Some(1.0));
+    assert!(value("headroom_ratio{group=\"a\"}").is_some_and(|free| (free - 0.02).abs() < 1e-9));
+    assert_eq!(value("exhaustion_seconds{group=\"a\",limit=\"memory\"}"), Some(60.0));
+}
+
+#[test]
+fn no_more_cgroups_are_exported_than_there_may_be_groups_and_the_fullest_first() {
+    let mut model = model_of(&[]);
+    let cgroup = |used: u64| limit_use((Limit::CgroupPids, Scope::Cgroup), &format!("/{used}"), used, 1000);
+    model.limits.shared = (0..model.max_groups as u64 + 7).rev().map(cgroup).collect();
+    let text = text_of(&model);
+    assert_eq!(text.matches("threadprobe_cgroup_pids_used{").count(), model.max_groups);
+    assert_eq!(series(&text, "threadprobe_cgroup_pids_used{cgroup=\"/506\"}"), Some(506.0));
+    assert_eq!(series(&text, "threadprobe_limits_left_out{scope=\"cgroup\"}"), Some(7.0));
 }
 
 #[test]
