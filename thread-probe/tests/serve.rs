@@ -73,21 +73,66 @@ fn an_address_in_use_is_one_clear_line_and_ends_with_1() -> Result<()> {
     Ok(())
 }
 
+/// Runs the program as a user without a privilege.
+fn run_unprivileged(args: &[&str]) -> Result<Output> {
+    if !nix::unistd::geteuid().is_root() {
+        return run(args);
+    }
+    // The program must be readable to its new user.
+    let copy = tempfile::Builder::new().prefix("thread-probe").tempdir_in("/tmp")?;
+    fs::set_permissions(copy.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    let path = copy.path().join("thread-probe");
+    fs::copy(PROGRAM, &path)?;
+    let mut command = Command::new(path);
+    Ok(std::os::unix::process::CommandExt::uid(command.args(args).stdin(Stdio::null()), 65534).output()?)
+}
+
 #[test]
 fn without_privilege_it_says_which_capability_is_missing() -> Result<()> {
-    let mut command = Command::new(PROGRAM);
-    command.args(["ps"]).stdin(Stdio::null());
-    if nix::unistd::geteuid().is_root() {
-        // The program must be readable to its new user.
-        let copy = tempfile::Builder::new().prefix("thread-probe").tempdir_in("/tmp")?;
-        fs::set_permissions(copy.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
-        let path = copy.path().join("thread-probe");
-        fs::copy(PROGRAM, &path)?;
-        command = Command::new(path);
-        std::os::unix::process::CommandExt::uid(command.args(["ps"]).stdin(Stdio::null()), 65534);
-        return says_what_is_missing(&command.output()?);
+    says_what_is_missing(&run_unprivileged(&["ps"])?)?;
+    says_what_is_missing(&run_unprivileged(&["limits", "--pid", "1"])?)
+}
+
+#[test]
+fn the_limits_of_the_host_need_no_privilege_and_what_is_missing_is_said() -> Result<()> {
+    let output = run_unprivileged(&["limits", "--window", "1s", "--format", "json"])?;
+    let line = stderr_of(&output);
+    ensure!(output.status.success() && line.lines().count() == 1 && line.contains("only the host's limits"), "{line}");
+    let json: Value = serde_json::from_slice(&output.stdout)?;
+    let limits = json["limits"].as_array().context("limits")?;
+    let names: Vec<&str> = limits.iter().filter_map(|limit| limit["limit"].as_str()).collect();
+    ensure!(names == ["threads_max", "pid_max", "memory"], "{names:?}");
+    ensure!(json["incomplete"].as_str().is_some_and(|reason| reason.contains("CAP_BPF")), "{}", json["incomplete"]);
+    let threads_max: u64 = fs::read_to_string("/proc/sys/kernel/threads-max")?.trim().parse()?;
+    ensure!(limits[0]["max"] == threads_max, "{}", limits[0]);
+    let room = limits[2]["headroom_threads"].as_u64().context("threads that memory has room for")?;
+    let left = limits[2]["max"].as_u64().unwrap_or(0) - limits[2]["used"].as_u64().unwrap_or(0);
+    // A kernel stack of 16 kB and a task_struct of a few more.
+    ensure!(room > 0 && (16 << 10..64 << 10).contains(&(left / room)), "{} bytes a thread", left / room);
+    Ok(())
+}
+
+#[test]
+fn limits_prints_those_of_the_host_first_and_all_of_one_process() -> Result<()> {
+    if skipped("limits_prints_those_of_the_host_first_and_all_of_one_process") {
+        return Ok(());
     }
-    says_what_is_missing(&command.output()?)
+    let table = run(&["limits", "--window", "1s"])?;
+    let text = String::from_utf8_lossy(&table.stdout).into_owned();
+    let first: Vec<&str> = text.lines().skip(1).filter_map(|line| line.split_whitespace().next()).take(4).collect();
+    ensure!(first.starts_with(&["threads_max", "pid_max", "memory"]) && first.len() == 4, "{text}");
+    ensure!(!text.contains('\u{1b}'), "colours in a pipe: {text:?}");
+    let pid = std::process::id().to_string();
+    let one = run(&["limits", "--window", "1s", "--format", "json", "--pid", &pid])?;
+    let json: Value = serde_json::from_slice(&one.stdout)?;
+    let limits = json["limits"].as_array().context("limits")?;
+    let own = limits.iter().find(|limit| limit["limit"] == "max_map_count").context("its mappings")?;
+    ensure!(own["name"].as_str().is_some_and(|name| name.starts_with(&format!("{pid} ("))), "{own}");
+    let room: Vec<u64> = limits.iter().filter_map(|limit| limit["headroom_threads"].as_u64()).collect();
+    ensure!(room.is_sorted() && room.len() == limits.len(), "not the nearest first: {room:?}");
+    let gone = run(&["limits", "--window", "1s", "--pid", "4194304"])?;
+    ensure!(gone.status.code() == Some(1) && stderr_of(&gone).contains("process 4194304"), "{}", stderr_of(&gone));
+    Ok(())
 }
 
 fn says_what_is_missing(output: &Output) -> Result<()> {
