@@ -4,7 +4,7 @@ use aya_ebpf::EbpfContext;
 use aya_log_ebpf::info;
 use thread_probe_ebpf::{
     histogram::{BUCKETS, bucket_of},
-    names::{CloneErrno, Lost},
+    names::{CloneErrno, CloneFailure, Lost},
     record::Counters,
     storage::TaskStorage,
 };
@@ -56,8 +56,10 @@ pub(crate) fn returned<C: EbpfContext>(context: &C, value: i64) {
         Some(storage) => {
             storage.clone_started_ns = 0;
             storage.clone_failures[failure as usize] += 1;
-            if cgroup != 0 {
-                storage.refused_by_cgroup = cgroup;
+            match failure {
+                CloneFailure::CgroupPids => storage.refused_by_pids = cgroup,
+                CloneFailure::CgroupMemory => storage.refused_by_memory = cgroup,
+                _ => {}
             }
         }
         None => {

@@ -40,11 +40,11 @@ fn load<T: Copy>(base: *const u8, offset: u64) -> T {
     unsafe { base.add(offset as usize).cast::<T>().read_volatile() }
 }
 
-/// A number that the verifier does not know to be there. A fault reads as 0.
+/// A number that the verifier does not know to be there; `None` on a fault.
 #[inline(always)]
-fn read(base: *const u8, offset: u64) -> u64 {
+fn read(base: *const u8, offset: u64) -> Option<u64> {
     // SAFETY: the helper checks the address.
-    unsafe { bpf_probe_read_kernel(base.add(offset as usize).cast()) }.unwrap_or(0)
+    unsafe { bpf_probe_read_kernel(base.add(offset as usize).cast()) }.ok()
 }
 
 /// A `struct task_struct *` that the kernel handed to the program.
@@ -149,13 +149,11 @@ impl Task {
         self.uid() == 0 || (level == 0 && capabilities & (CAP_SYS_ADMIN | CAP_SYS_RESOURCE) != 0)
     }
 
-    /// Threads of its real uid in its user namespace.
+    /// What its real user is charged for its threads, against its own RLIMIT_NPROC.
     #[inline(always)]
-    pub(crate) fn nproc_used(self) -> u64 {
+    pub(crate) fn nproc_charge(self, rlimit: u64) -> NprocCharge {
         let cred: *const u8 = load(self.0, offset!(real_cred));
-        let ucounts: *const u8 = load(cred, offset!(cred_ucounts));
-        // Linux 6.1's verifier does not look through the typedef of the array's elements.
-        read(ucounts, offset!(ucounts_nproc))
+        NprocCharge { ucounts: load(cred, offset!(cred_ucounts)), max: rlimit }
     }
 
     /// The pid namespace of the threads it creates; reads as all 0 once it exits.
@@ -219,6 +217,54 @@ impl Signal {
     pub(crate) fn rlimit(self, limit: u64) -> u64 {
         const RLIMIT_BYTES: u64 = 16;
         load(self.0, offset!(rlim) + limit * RLIMIT_BYTES)
+    }
+}
+
+/// How many user namespaces are looked at, from a task's own upwards. They nest up to 32 deep; nobody does.
+pub(crate) const MAX_USER_NAMESPACES: u32 = 4;
+
+/// A `struct ucounts *`: what a user is charged in a user namespace, and what it may be at most. The namespace itself is
+/// charged in the one above, against what its maker had as RLIMIT_NPROC: see `is_rlimit_overlimit` of kernel/ucount.c.
+#[derive(Clone, Copy)]
+pub(crate) struct NprocCharge {
+    ucounts: *const u8,
+    max: u64,
+}
+
+impl NprocCharge {
+    /// Whether there is none: above the first namespace.
+    #[inline(always)]
+    pub(crate) fn is_null(self) -> bool {
+        self.ucounts.is_null()
+    }
+
+    /// Threads.
+    #[inline(always)]
+    pub(crate) fn used(self) -> u64 {
+        // Linux 6.1's verifier does not look through the typedef of the array's elements.
+        read(self.ucounts, offset!(ucounts_nproc)).unwrap_or(0)
+    }
+
+    /// What they may be at most.
+    #[inline(always)]
+    pub(crate) fn max(self) -> u64 {
+        self.max
+    }
+
+    /// The user, as a uid in the first user namespace.
+    #[inline(always)]
+    pub(crate) fn uid(self) -> u32 {
+        load(self.ucounts, offset!(ucounts_uid))
+    }
+
+    /// What the namespace is charged in the one above.
+    #[inline(always)]
+    pub(crate) fn above(self) -> Self {
+        let namespace: *const u8 = load(self.ucounts, offset!(ucounts_ns));
+        Self {
+            ucounts: load(namespace, offset!(user_ns_ucounts)),
+            max: read(namespace, offset!(user_ns_nproc_max)).unwrap_or(u64::MAX),
+        }
     }
 }
 
@@ -307,14 +353,14 @@ impl Css {
 
     /// Of the pids controller: threads in it, and how many there may be.
     #[inline(always)]
-    pub(crate) fn pids(self) -> (u64, u64) {
-        (read(self.0, offset!(pids_counter)), read(self.0, offset!(pids_limit)))
+    pub(crate) fn pids(self) -> Option<(u64, u64)> {
+        Some((read(self.0, offset!(pids_counter))?, read(self.0, offset!(pids_limit))?))
     }
 
     /// Of the memory controller: pages charged to it, and how many may be.
     #[inline(always)]
-    pub(crate) fn pages(self) -> (u64, u64) {
-        (read(self.0, offset!(memory_usage)), read(self.0, offset!(memory_max)))
+    pub(crate) fn pages(self) -> Option<(u64, u64)> {
+        Some((read(self.0, offset!(memory_usage))?, read(self.0, offset!(memory_max))?))
     }
 }
 

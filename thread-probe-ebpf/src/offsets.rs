@@ -121,6 +121,14 @@ offsets! {
     cred_ucounts: "cred", "ucounts";
     /// How deep a user namespace is nested; the first is 0.
     user_ns_level: "user_namespace", "level";
+    /// The user namespace it is charged in.
+    ucounts_ns: "ucounts", "ns";
+    /// The user that is charged.
+    ucounts_uid: "ucounts", "uid.val";
+    /// What the namespace itself is charged to, in the one above; none of the first.
+    user_ns_ucounts: "user_namespace", "ucounts";
+    /// RLIMIT_NPROC of who made the namespace.
+    user_ns_nproc_max: "user_namespace", "rlimit_max[rlimit_type.UCOUNT_RLIMIT_NPROC]" | "ucount_max[ucount_type.UCOUNT_RLIMIT_NPROC]";
     /// Threads that count against RLIMIT_NPROC; with Linux 6.0 it moved to an array of its own.
     ucounts_nproc: "ucounts", "rlimit[rlimit_type.UCOUNT_RLIMIT_NPROC]" | "ucount[ucount_type.UCOUNT_RLIMIT_NPROC]";
     /// The pid namespace of the threads it creates.

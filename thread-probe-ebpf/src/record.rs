@@ -20,6 +20,10 @@ pub const PART_STORAGE: u32 = 1 << 4;
 /// `ended_ns` is when the thread began to exit, not when it was freed.
 pub const PART_END_SEEN: u32 = 1 << 5;
 
+/// Ids below are handed out once: when all others were used, the kernel goes on from here (RESERVED_PIDS of
+/// `include/linux/threads.h`).
+pub const RESERVED_IDS: u64 = 300;
+
 /// Bytes of a comm, with its terminating 0: `TASK_COMM_LEN` of `include/linux/sched.h`.
 pub const COMM_BYTES: usize = 16;
 /// Bytes kept of the name of an executable.
@@ -108,8 +112,11 @@ pub struct Thread {
     pub stack_bytes: u32,
     /// `run_delay` when the thread got its storage: the histogram's sum is `run_delay` less this.
     pub run_delay_base_ns: u64,
-    /// Id of the cgroup whose `pids.max` or `memory.max` refused this thread a clone last; 0 if none did.
-    pub refused_by_cgroup: u64,
+    /// Id of the cgroup whose `pids.max` refused this thread a clone last; 0 if none did.
+    pub refused_by_pids: u64,
+    /// Id of the cgroup whose memory limit refused this thread a clone last; 0 if none did. In another hierarchy, the
+    /// same id is another cgroup.
+    pub refused_by_memory: u64,
     /// Name of the thread, ended by a 0.
     pub comm: [u8; COMM_BYTES],
     /// What it counted.
@@ -143,8 +150,15 @@ pub struct Process {
     pub pid_ns_used: u32,
     /// `pid_max` of that namespace; 0 before Linux 6.14, where all have the sysctl's.
     pub pid_ns_max: u32,
-    /// Threads of the real uid in its user namespace, as RLIMIT_NPROC counts them.
+    /// Threads that count against RLIMIT_NPROC: of the real uid in its user namespace or, where that is nearer to its
+    /// limit, of whom that namespace is charged to.
     pub nproc_used: u64,
+    /// What they may be at most.
+    pub nproc_max: u64,
+    /// Whose they are, as a uid in the first user namespace.
+    pub nproc_uid: u32,
+    /// Keeps the size a multiple of 8.
+    pub reserved: u32,
     /// Soft RLIMIT_NPROC, in threads of the real uid.
     pub rlimit_nproc: u64,
     /// Soft RLIMIT_AS, in bytes.
@@ -236,8 +250,8 @@ impl ShortRecord {
 // No padding anywhere: each struct is as large as its fields.
 const _: () = assert!(size_of::<Head>() == 16);
 const _: () = assert!(size_of::<Counters>() == 20 * 8);
-const _: () = assert!(size_of::<Thread>() == 16 + 8 + 3 * 8 + 4 * 4 + 2 * 8 + COMM_BYTES + 20 * 8);
-const _: () = assert!(size_of::<Process>() == 8 * 4 + 7 * 8 + EXE_BYTES);
+const _: () = assert!(size_of::<Thread>() == 16 + 8 + 3 * 8 + 4 * 4 + 3 * 8 + COMM_BYTES + 20 * 8);
+const _: () = assert!(size_of::<Process>() == 10 * 4 + 8 * 8 + EXE_BYTES);
 const _: () = assert!(size_of::<Waits>() == 4 * BUCKETS);
 const _: () = assert!(size_of::<ThreadRecord>() == size_of::<Thread>() + size_of::<Process>() + size_of::<Waits>());
 const _: () = assert!(size_of::<ShortRecord>() == size_of::<Thread>() + SHORT_WORDS + 8 * SHORT_WORDS);

@@ -27,8 +27,10 @@ pub struct TaskStorage {
     pub processes_created: u64,
     /// Clones of this task that failed.
     pub clone_failures: [u64; CloneFailure::ALL.len()],
-    /// Id of the cgroup that refused a clone last.
-    pub refused_by_cgroup: u64,
+    /// Id of the cgroup whose `pids.max` refused a clone last.
+    pub refused_by_pids: u64,
+    /// Id of the cgroup whose memory limit refused a clone last.
+    pub refused_by_memory: u64,
     /// How many words of `waits` are not 0. Counted in memory as the task is freed: the verifier would follow every value
     /// that a register could have.
     pub occupied_words: u64,
@@ -44,6 +46,6 @@ pub struct TaskStorage {
     pub sent_once: u32,
 }
 
-const _: () = assert!(size_of::<TaskStorage>() == 10 * 8 + 12 * 8 + 512 + 20 * 8 + 16 + 8);
+const _: () = assert!(size_of::<TaskStorage>() == 11 * 8 + 12 * 8 + 512 + 20 * 8 + 16 + 8);
 // With the kernel's own element header it stays within the 1 kB slab.
 const _: () = assert!(size_of::<TaskStorage>() <= 900);

@@ -19,7 +19,7 @@ use thread_probe_ebpf::{
 
 use crate::{
     clone,
-    kernel::{Comm, RLIMIT_AS, RLIMIT_NPROC, RLIMIT_STACK, Task},
+    kernel::{Comm, MAX_USER_NAMESPACES, RLIMIT_AS, RLIMIT_NPROC, RLIMIT_STACK, Task},
     maps::{ADOPTED, ENDED, SCRATCH, TASKS, lost, orphan},
 };
 
@@ -420,7 +420,8 @@ unsafe fn fill_stack(thread: *mut Thread, task: Task) {
 fn fill_from_storage(thread: &mut Thread, storage: &TaskStorage) {
     thread.process_start_ns = storage.process_start_ns;
     thread.run_delay_base_ns = storage.run_delay_base_ns;
-    thread.refused_by_cgroup = storage.refused_by_cgroup;
+    thread.refused_by_pids = storage.refused_by_pids;
+    thread.refused_by_memory = storage.refused_by_memory;
     thread.counters.same_process_switches = storage.same_process_switches;
     thread.counters.threads_created = storage.threads_created;
     thread.counters.processes_created = storage.processes_created;
@@ -433,7 +434,8 @@ fn fill_from_storage(thread: &mut Thread, storage: &TaskStorage) {
 fn fill_without_storage(thread: &mut Thread) {
     thread.process_start_ns = 0;
     thread.run_delay_base_ns = 0;
-    thread.refused_by_cgroup = 0;
+    thread.refused_by_pids = 0;
+    thread.refused_by_memory = 0;
     thread.counters.same_process_switches = 0;
     thread.counters.threads_created = 0;
     thread.counters.processes_created = 0;
@@ -464,13 +466,43 @@ unsafe fn fill_process(process: *mut Process, task: Task) {
     process.pid_ns_parent = pid_ns.parent().inode();
     process.pid_ns_used = pid_ns.used();
     process.pid_ns_max = pid_ns.own_max();
-    process.nproc_used = task.nproc_used();
     process.rlimit_nproc = signal.rlimit(RLIMIT_NPROC);
+    // SAFETY: the caller's.
+    unsafe { fill_nproc(process, task) };
     process.rlimit_as_bytes = signal.rlimit(RLIMIT_AS);
     process.rlimit_stack_bytes = signal.rlimit(RLIMIT_STACK);
     // SAFETY: whole words of plain data.
     unsafe { zero_words(&raw mut process.exe) };
     mm.exe_name(&mut process.exe);
+}
+
+/// Fills what counts against RLIMIT_NPROC: of the user namespaces that charge the task, that with the least room.
+///
+/// # Safety
+/// `process` points to a whole one.
+#[inline(always)]
+unsafe fn fill_nproc(process: *mut Process, task: Task) {
+    // SAFETY: the caller's. In the record, not in registers: the verifier would follow every path through the loop.
+    unsafe {
+        let (used, max) = (&raw mut (*process).nproc_used, &raw mut (*process).nproc_max);
+        let mut charge = task.nproc_charge((*process).rlimit_nproc);
+        used.write_volatile(charge.used());
+        max.write_volatile(charge.max());
+        (&raw mut (*process).nproc_uid).write_volatile(charge.uid());
+        for _ in 1..MAX_USER_NAMESPACES {
+            charge = charge.above();
+            if charge.is_null() {
+                break;
+            }
+            let room = max.read_volatile().saturating_sub(used.read_volatile());
+            if charge.max().saturating_sub(charge.used()) < room {
+                used.write_volatile(charge.used());
+                max.write_volatile(charge.max());
+                (&raw mut (*process).nproc_uid).write_volatile(charge.uid());
+            }
+        }
+        (*process).reserved = 0;
+    }
 }
 
 /// Copies word by word: the target has no `memcpy` to call.

@@ -1,11 +1,12 @@
 //! Cgroups: which ones a process is in, and where their files are. Version 1 and 2, and both at once.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use nix::libc::ESRCH;
 use procfs::process::{MountInfo, MountInfos};
 use rustc_hash::FxHashMap;
 
@@ -58,7 +59,7 @@ fn name_path(lines: &str) -> Option<&str> {
 /// What processes are in, read once for each `css_set`.
 #[derive(Default)]
 pub(crate) struct Memberships {
-    known: FxHashMap<u64, Known>,
+    known: FxHashMap<(u64, u64), Known>,
     sample: u64,
 }
 
@@ -68,24 +69,40 @@ struct Known {
 }
 
 impl Memberships {
-    /// The cgroups of a process. A `css_set` is one set of cgroups for as long as a process is in it, so it is
-    /// read once; the memory may be reused after, so it is forgotten when no process used it for two samples.
-    pub(crate) fn of(&mut self, pid: u32, css_set: u64, is_alive: bool) -> Option<Arc<Membership>> {
+    /// The cgroups of a process; `None` if it ended before they could be read. A `css_set` is one set of cgroups for as
+    /// long as a process is in it, so it is read once; the memory may be reused after, so it is forgotten when no
+    /// process used it for two samples, and the id of the v2 cgroup must be the same.
+    ///
+    /// # Errors
+    /// The process is there and its cgroups may not be read.
+    pub(crate) fn of(
+        &mut self,
+        pid: u32,
+        (css_set, cgroup_id): (u64, u64),
+        is_alive: bool,
+    ) -> io::Result<Option<Arc<Membership>>> {
         let sample = self.sample;
-        if let Some(known) = self.known.get_mut(&css_set)
+        if let Some(known) = self.known.get_mut(&(css_set, cgroup_id))
             && css_set != 0
         {
             known.used_in = sample;
-            return Some(Arc::clone(&known.membership));
+            return Ok(Some(Arc::clone(&known.membership)));
         }
         if !is_alive {
             // Its pid may be another's by now.
-            return None;
+            return Ok(None);
         }
-        let lines = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-        let membership = Arc::new(Membership::parse(&lines)?);
-        self.known.insert(css_set, Known { membership: Arc::clone(&membership), used_in: sample });
-        Some(membership)
+        let lines = match fs::read_to_string(format!("/proc/{pid}/cgroup")) {
+            Ok(lines) => lines,
+            Err(error) if error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(ESRCH) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let Some(membership) = Membership::parse(&lines).map(Arc::new) else { return Ok(None) };
+        let known = Known { membership: Arc::clone(&membership), used_in: sample };
+        self.known.insert((css_set, cgroup_id), known);
+        Ok(Some(membership))
     }
 
     /// Forgets what no process used for two samples.

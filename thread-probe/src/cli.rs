@@ -196,7 +196,7 @@ pub enum LimitsFormat {
     /// Columns for people
     #[default]
     Table,
-    /// JSON, as in /api/v1/snapshot
+    /// JSON: the same limits with all their fields
     Json,
 }
 

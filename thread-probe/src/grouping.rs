@@ -1,6 +1,6 @@
 //! From a process to the name of its group.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::{fmt::Write as _, io, sync::Arc};
 
 use clap::ValueEnum;
 use nix::unistd::{Uid, User};
@@ -47,6 +47,8 @@ pub struct Identity {
     pub is_kernel_thread: bool,
     /// Changes when the process moves to another cgroup.
     pub css_set: u64,
+    /// Id of its cgroup in the v2 hierarchy.
+    pub cgroup_id: u64,
 }
 
 impl Identity {
@@ -58,6 +60,7 @@ impl Identity {
             uid: process.uid,
             is_kernel_thread: thread.flags & PF_KTHREAD != 0,
             css_set: process.css_set,
+            cgroup_id: process.cgroup_id,
         }
     }
 }
@@ -91,8 +94,8 @@ impl Grouper {
             GroupBy::Comm => text(&identity.comm),
             GroupBy::Exe if identity.exe[0] == 0 => text(&identity.comm),
             GroupBy::Exe => text(&identity.exe),
-            GroupBy::Cgroup => self.cgroup(pid, identity.css_set, is_alive).to_string(),
-            GroupBy::Unit => unit(&self.cgroup(pid, identity.css_set, is_alive)).to_owned(),
+            GroupBy::Cgroup => self.cgroup(pid, identity, is_alive).to_string(),
+            GroupBy::Unit => unit(&self.cgroup(pid, identity, is_alive)).to_owned(),
         }
     }
 
@@ -114,13 +117,19 @@ impl Grouper {
         Arc::clone(self.users.entry(uid).or_insert_with(lookup))
     }
 
-    /// The cgroups of a process; `None` if it ended before they could be read.
-    pub(crate) fn membership(&mut self, pid: u32, css_set: u64, is_alive: bool) -> Option<Arc<Membership>> {
-        self.memberships.of(pid, css_set, is_alive)
+    /// See [`Memberships::of`].
+    pub(crate) fn membership(
+        &mut self,
+        pid: u32,
+        identity: &Identity,
+        is_alive: bool,
+    ) -> io::Result<Option<Arc<Membership>>> {
+        self.memberships.of(pid, (identity.css_set, identity.cgroup_id), is_alive)
     }
 
-    fn cgroup(&mut self, pid: u32, css_set: u64, is_alive: bool) -> Arc<str> {
-        let membership = self.membership(pid, css_set, is_alive);
+    fn cgroup(&mut self, pid: u32, identity: &Identity, is_alive: bool) -> Arc<str> {
+        // What can't be read is counted where the limits are evaluated.
+        let membership = self.membership(pid, identity, is_alive).ok().flatten();
         membership.map_or_else(|| Arc::from(UNKNOWN), |membership| Arc::clone(&membership.name))
     }
 

@@ -91,8 +91,7 @@ fn of_all(mut sampler: Sampler, options: &LimitsOptions) -> Result<Printed> {
 /// Those that processes share, those of the host first, and those of each process alone.
 fn of_host_and_all_else(model: &Model, sampler: &Sampler) -> Vec<LimitUse> {
     let mut limits = model.limits.shared.clone();
-    let own = model.processes.iter().flat_map(|process| sampler.limits_of(process.pid));
-    limits.extend(own.filter(|limit| limit.scope == Scope::Process));
+    limits.extend(sampler.own_limits().cloned());
     LimitsReport::sort(&mut limits);
     limits
 }
@@ -141,7 +140,11 @@ fn row(limit: &LimitUse, bars: Bars) -> [Cell; 9] {
         Unit::Threads | Unit::Mappings => human::count(amount),
     };
     let color = color(limit.used_ratio);
-    let full_in = limit.exhaustion_seconds.map_or_else(|| "-".to_owned(), human::duration);
+    let full_in = match limit.exhaustion_seconds {
+        _ if limit.used >= limit.max => "full".to_owned(),
+        Some(seconds) => human::duration(seconds),
+        None => "-".to_owned(),
+    };
     [
         Cell::new(limit.limit.label()),
         Cell::new(human::plain(&limit.name)),

@@ -19,7 +19,7 @@ use crate::{
     bpf::AttachedProgram,
     grouping::{GroupBy, text},
     ledger::{self, LIFETIME_BOUNDS_NS, Ledger, LedgerLosses, ProcessKey, ThreadState, Totals},
-    limits::{Evaluation, Headroom, Limit, LimitsReport, ProcessLimits, of_groups},
+    limits::{Evaluation, Headroom, Limit, LimitsReport, ProcessLimits, Refusers, of_groups},
     sample::{HostCounters, ThreadCost},
 };
 
@@ -152,8 +152,8 @@ pub struct Process {
     pub headroom: Option<Headroom>,
     /// What a further thread takes of memory besides the kernel's; null before its threads came and went a few times.
     pub own_bytes_per_thread: Option<u64>,
-    /// The cgroup whose `pids.max` or `memory.max` refused it a clone last; null if none did.
-    pub clone_refused_by: Option<Arc<str>>,
+    /// The cgroups that refused it a clone last.
+    pub clone_refused_by: Refusers,
 }
 
 /// A thread, with `?pid=`.
@@ -723,7 +723,7 @@ fn process_model(
         },
         headroom: None,
         own_bytes_per_thread: None,
-        clone_refused_by: None,
+        clone_refused_by: Refusers::default(),
     }
 }
 

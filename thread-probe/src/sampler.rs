@@ -189,6 +189,11 @@ impl Sampler {
         model::threads_of(&self.ledger, pid, last_epoch, self.interval_seconds)
     }
 
+    /// The limits in the last sample that no other process shares, of all processes.
+    pub fn own_limits(&self) -> impl Iterator<Item = &LimitUse> {
+        self.evaluation.own_limits()
+    }
+
     /// Every limit that held for a process in the last sample, the one with room for the fewest threads first.
     pub fn limits_of(&self, pid: u32) -> Vec<LimitUse> {
         self.evaluation.limits_of(pid)

@@ -17,7 +17,8 @@ use tokio::{
 use crate::{
     alerts::Alerting,
     cli::ServeOptions,
-    config::{self, Running},
+    config::{self, Config, Running},
+    limits,
     model::Model,
     sampler::Sampler,
     server::{self, Published, ThreadsRequest},
@@ -32,6 +33,7 @@ const PENDING_REQUESTS: usize = 16;
 /// What is wrong with the configuration file, an address in use, what the host lacks, or a sample that failed.
 pub fn serve(options: &ServeOptions) -> Result<()> {
     let config = options.configure()?;
+    warn_if_nothing_is_foreseen(&config);
     let runtime = new_runtime()?;
     // Before anything takes time: a signal while the programs load ends the daemon as later, once they are attached.
     let signals = runtime.block_on(async { Signals::new() })?;
@@ -58,6 +60,7 @@ pub fn serve(options: &ServeOptions) -> Result<()> {
     let reload = || {
         let reloaded = config::reload(&running.borrow(), options);
         if let Some(reloaded) = reloaded {
+            warn_if_nothing_is_foreseen(&reloaded.config);
             running.send_replace(reloaded);
         }
     };
@@ -67,6 +70,16 @@ pub fn serve(options: &ServeOptions) -> Result<()> {
     drop(slow_links);
     thread.join().map_err(|_| anyhow!("the sampling thread panicked: please report it"))?;
     outcome
+}
+
+/// A trend needs some samples within the window.
+fn warn_if_nothing_is_foreseen(config: &Config) {
+    if config.interval * limits::MIN_SAMPLES > config.limits.window {
+        tracing::warn!(
+            "limits.window is less than {} times interval: no time to exhaustion will be told; make it longer",
+            limits::MIN_SAMPLES
+        );
+    }
 }
 
 fn new_runtime() -> Result<runtime::Runtime> {

@@ -407,7 +407,9 @@ fn every_field_of_the_snapshot_is_documented_and_every_documented_one_is_there()
         }
     }
     let missing: Vec<_> = actual.difference(&described).collect();
-    let extra: Vec<_> = described.difference(&actual).collect();
+    // Empty on a healthy host.
+    let is_always_there = |path: &&String| !path.starts_with("limits.unreadable[]");
+    let extra: Vec<_> = described.difference(&actual).filter(is_always_there).collect();
     ensure!(missing.is_empty() && extra.is_empty(), "not in docs/api.md: {missing:?}; only there: {extra:?}");
     Ok(())
 }

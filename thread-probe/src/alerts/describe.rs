@@ -35,7 +35,8 @@ fn usage(limit: &LimitUse, owner: &str) -> String {
         Limit::ThreadsMax | Limit::CgroupPids | Limit::Nproc | Limit::Unknown => "threads",
     };
     let (used, max) = (number(limit.used), number(limit.max));
-    let full = limit.exhaustion_seconds.map(|seconds| format!(", full in {}", duration(seconds)));
+    let growing = limit.exhaustion_seconds.filter(|_| limit.used < limit.max);
+    let full = growing.map(|seconds| format!(", full in {}", duration(seconds)));
     format!("{used} of {max} {what} of {owner} used ({}){}", percent(limit.used_ratio), full.unwrap_or_default())
 }
 
@@ -70,11 +71,16 @@ pub(super) fn clone_failures(group: &str, refused: Refused<'_>, seconds: f64) ->
     let set_by = match limit {
         Limit::Nproc => "RLIMIT_NPROC of its user".to_owned(),
         Limit::ThreadsMax => "kernel.threads-max".to_owned(),
-        Limit::PidMax => "kernel.pid_max".to_owned(),
+        Limit::PidMax => "kernel.pid_max of its pid namespace".to_owned(),
         Limit::CgroupPids | Limit::CgroupMemory => cgroup(),
         Limit::Memory => {
             let advice = "use less memory or fewer threads, or add memory".to_owned();
-            return (format!("{what} failed {when}: the host had no memory for them"), advice);
+            return (
+                format!(
+                    "{what} failed {when}: the host had no memory for them, or allows no more (vm.overcommit_memory)"
+                ),
+                advice,
+            );
         }
         Limit::MaxMapCount | Limit::AddressSpace | Limit::Unknown => {
             let advice = "look for a pid namespace whose init has ended and for deadline tasks, which may not fork; \

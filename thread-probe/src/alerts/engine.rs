@@ -38,7 +38,7 @@ pub struct Engine {
     suppressed: u64,
 }
 
-/// Critical ones come first, so they are admitted first.
+/// Critical ones come first, so they are admitted first of those that a sample brings.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     severity: Severity,

@@ -116,7 +116,11 @@ impl<'a> Findings<'a> {
         thresholds.into_iter().any(|threshold| alert.reaches(value, alert.clear_threshold(rule, threshold)))
     }
 
+    /// Of two figures of one subject the worse counts: a user may have several limits.
     fn add(&mut self, subject: Subject, value: f64, (summary, advice): (String, String)) {
+        if self.get(&subject).is_some_and(|known| subject.alert.reaches(known.value, value)) {
+            return;
+        }
         self.found.insert(subject, Finding { value, summary: summary.into(), advice: advice.into() });
     }
 
@@ -141,9 +145,7 @@ impl<'a> Findings<'a> {
         for (limit, failed) in group.interval_clone_failures.by_limit() {
             let value = failed as f64 / seconds;
             if self.matters(alert, value) {
-                let is_cgroup = matches!(limit, Limit::CgroupPids | Limit::CgroupMemory);
-                let mut own = model.processes.iter().filter(|process| is_cgroup && process.group == group.group);
-                let by_cgroup = own.find_map(|process| process.clone_refused_by.as_deref());
+                let by_cgroup = refused_by(&group.group, limit, &model.processes);
                 let text = describe::clone_failures(&group.group, Refused { limit, failed, by_cgroup }, seconds);
                 self.add(Subject { limit: Some(limit), ..of_group(alert, &group.group) }, value, text);
             }
@@ -173,11 +175,18 @@ impl<'a> Findings<'a> {
         for process in processes {
             let value = process.memory.kernel_stack_depth_max_bytes as f64 / stack_bytes as f64;
             let subject = || of_group(alert, &process.group);
-            if self.matters(alert, value) && self.get(&subject()).is_none_or(|deepest| deepest.value < value) {
+            if self.matters(alert, value) {
                 self.add(subject(), value, describe::kernel_stack_depth(process, stack_bytes));
             }
         }
     }
+}
+
+/// The cgroup that refused a process of the group a clone in this interval.
+fn refused_by<'a>(group: &Arc<str>, limit: Limit, processes: &'a [Process]) -> Option<&'a str> {
+    let failed = |process: &&Process| process.rates.is_some_and(|rates| rates.clone_failures_per_second > 0.0);
+    let own = processes.iter().filter(|process| process.group == *group).filter(failed);
+    own.into_iter().find_map(|process| process.clone_refused_by.of(limit))
 }
 
 fn of_group(alert: AlertName, group: &Arc<str>) -> Subject {

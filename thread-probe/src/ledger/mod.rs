@@ -7,7 +7,7 @@
 mod groups;
 mod totals;
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use rustc_hash::FxHashMap;
 use thread_probe_ebpf::{
@@ -134,6 +134,27 @@ impl Thread {
     }
 }
 
+/// Ids of the cgroups that refused a process a clone last; 0 if none did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RefusedBy {
+    /// By `pids.max`.
+    pub pids: u64,
+    /// By its memory limit.
+    pub memory: u64,
+}
+
+impl RefusedBy {
+    /// Takes over what a thread says whose failures have grown.
+    fn observe(&mut self, record: &record::Thread, grown: &Counters) {
+        if grown.clone_failures[CloneFailure::CgroupPids as usize] > 0 {
+            self.pids = record.refused_by_pids;
+        }
+        if grown.clone_failures[CloneFailure::CgroupMemory as usize] > 0 {
+            self.memory = record.refused_by_memory;
+        }
+    }
+}
+
 /// One process.
 #[derive(Clone, Debug, Default)]
 pub struct Process {
@@ -149,8 +170,8 @@ pub struct Process {
     pub threads: [u32; ThreadState::ALL.len()],
     /// Deepest kernel stack of its threads at the last scan, in bytes.
     pub stack_depth_max_bytes: u32,
-    /// Id of the cgroup that refused it a clone last; 0 if none did.
-    pub refused_by_cgroup: u64,
+    /// Which cgroups refused it a clone last.
+    pub refused_by: RefusedBy,
     /// Name of a thread that ended before the leader was seen.
     fallback_comm: [u8; COMM_BYTES],
     interval: Interval,
@@ -353,11 +374,8 @@ impl Ledger {
             process.entries = process.entries.saturating_sub(1);
         }
         self.update_process(key, observed, ended.is_none());
-        if record.refused_by_cgroup != 0
-            && grown.clone_failures != [0; CloneFailure::ALL.len()]
-            && let Some(process) = self.processes.get_mut(&key)
-        {
-            process.refused_by_cgroup = record.refused_by_cgroup;
+        if let Some(process) = self.processes.get_mut(&key) {
+            process.refused_by.observe(record, &grown);
         }
         self.add(key, &Delta { counters: grown, waited_ns, waits: &changes, ended });
         self.changes = changes;
@@ -563,8 +581,12 @@ impl Ledger {
     }
 
     /// The cgroups of a live process; `None` if it ended before they could be read.
-    pub fn membership(&mut self, pid: u32, css_set: u64) -> Option<Arc<Membership>> {
-        self.grouper.membership(pid, css_set, true)
+    ///
+    /// # Errors
+    /// It is there and they may not be read.
+    pub fn membership(&mut self, key: ProcessKey) -> io::Result<Option<Arc<Membership>>> {
+        let Some(process) = self.processes.get(&key) else { return Ok(None) };
+        self.grouper.membership(key.tgid, &process.identity, true)
     }
 
     /// All that all threads did.

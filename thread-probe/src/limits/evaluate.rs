@@ -6,6 +6,7 @@ use std::{
 };
 
 use rustc_hash::FxHashMap;
+use serde::Serialize;
 use thread_probe_ebpf::{names::CloneFailure, record};
 
 use super::{
@@ -17,7 +18,6 @@ use super::{
     tree::Tree,
 };
 use crate::{
-    cgroups::Membership,
     grouping::text,
     ledger::{GroupId, Ledger, Process, ProcessKey, ThreadState},
     sample::ThreadCost,
@@ -38,6 +38,8 @@ pub struct Limits {
     histories: Histories,
     own_memory: FxHashMap<ProcessKey, OwnMemory>,
     refused: [u64; CloneFailure::ALL.len()],
+    /// Paths of cgroups by controller and id, with the pass in which each was last asked for.
+    refusers: FxHashMap<(Limit, u64), (Arc<str>, u64)>,
     started: Instant,
 }
 
@@ -59,14 +61,39 @@ pub struct ProcessLimits {
     pub headroom: Headroom,
     /// What a further thread takes of memory besides the kernel's, in bytes, once that is known.
     pub own_bytes_per_thread: Option<u64>,
-    /// The cgroup that refused it a clone last.
-    pub refused_by: Option<Arc<str>>,
+    /// The cgroups that refused it a clone last.
+    pub refused_by: Refusers,
     shared: Vec<usize>,
     own: Vec<LimitUse>,
     thread_bytes: u64,
 }
 
+/// Paths of the cgroups that refused a process a clone last.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Refusers {
+    /// By `pids.max`; null if none did.
+    pub cgroup_pids: Option<Arc<str>>,
+    /// By its memory limit; null if none did.
+    pub cgroup_memory: Option<Arc<str>>,
+}
+
+impl Refusers {
+    /// That of a limit.
+    pub fn of(&self, limit: Limit) -> Option<&str> {
+        match limit {
+            Limit::CgroupPids => self.cgroup_pids.as_deref(),
+            Limit::CgroupMemory => self.cgroup_memory.as_deref(),
+            _ => None,
+        }
+    }
+}
+
 impl Evaluation {
+    /// The limits that no other process shares, of all processes.
+    pub fn own_limits(&self) -> impl Iterator<Item = &LimitUse> {
+        self.processes.values().flat_map(|process| &process.own)
+    }
+
     /// Every limit that holds for a process, the one with room for the fewest threads first; empty if there is no such
     /// process, or it is a kernel thread.
     pub fn limits_of(&self, pid: u32) -> Vec<LimitUse> {
@@ -86,8 +113,16 @@ impl Limits {
         let mut files = Files::new();
         let tree = Tree::new(&mut files);
         let histories = Histories::default();
-        let (own_memory, refused) = (FxHashMap::default(), Default::default());
-        Self { window, files, tree, histories, own_memory, refused, started: Instant::now() }
+        Self {
+            window,
+            files,
+            tree,
+            histories,
+            own_memory: FxHashMap::default(),
+            refused: Default::default(),
+            refusers: FxHashMap::default(),
+            started: Instant::now(),
+        }
     }
 
     /// Changes the window.
@@ -95,7 +130,7 @@ impl Limits {
         self.window = window;
     }
 
-    /// What the host allows and has, now.
+    /// What the host allows and has, now. Part of the next evaluation.
     pub fn read_host(&mut self) -> HostReading {
         HostReading::read(&mut self.files)
     }
@@ -106,7 +141,7 @@ impl Limits {
         let mut shared = host.limits(None, cost.kernel_bytes());
         self.measure_growth(&mut shared);
         self.histories.finish_pass();
-        self.report(&shared, began)
+        self.report(&shared, host.took + began.elapsed())
     }
 
     /// Evaluates the limits of all processes.
@@ -133,9 +168,11 @@ impl Limits {
             processes.extend(limits.map(|limits| (key, limits)));
         }
         self.tree.finish_pass();
+        let pass = self.histories.pass;
+        self.refusers.retain(|_, (_, used_in)| *used_in == pass);
         self.histories.finish_pass();
         self.own_memory.retain(|key, _| processes.contains_key(key));
-        let report = self.report(&shared.limits, began);
+        let report = self.report(&shared.limits, host.took + began.elapsed());
         Evaluation { shared: shared.limits, processes, report }
     }
 
@@ -146,14 +183,21 @@ impl Limits {
         thread_bytes: u64,
         limits: &mut Vec<LimitUse>,
     ) -> FxHashMap<u64, Vec<usize>> {
-        let mut sets: FxHashMap<u64, u32> = FxHashMap::default();
-        let users = ledger.processes().filter(|(_, process)| may_create_threads(process));
-        sets.extend(users.map(|(key, process)| (process.facts.css_set, key.tgid)));
+        let mut sets: FxHashMap<u64, ProcessKey> = FxHashMap::default();
+        // Of a process whose main thread has ended /proc says that it is in the root.
+        let is_readable = |process: &Process| may_create_threads(process) && process.facts.pid_ns != 0;
+        let readable = ledger.processes().filter(|(_, process)| is_readable(process));
+        sets.extend(readable.map(|(key, process)| (process.facts.css_set, key)));
         let mut found = FxHashMap::default();
-        for (css_set, pid) in sets {
-            let Some(membership) = ledger.membership(pid, css_set) else { continue };
-            let membership: &Membership = &membership;
-            found.insert(css_set, self.tree.limits_of(membership, thread_bytes, &mut self.files, limits));
+        for (css_set, key) in sets {
+            match ledger.membership(key) {
+                Ok(Some(membership)) => {
+                    let indices = self.tree.limits_of(&membership, thread_bytes, &mut self.files, limits);
+                    found.insert(css_set, indices);
+                }
+                Ok(None) => {}
+                Err(error) => self.files.failed("cgroup", format!("/proc/{}/cgroup", key.tgid).as_ref(), &error),
+            }
         }
         found
     }
@@ -177,13 +221,25 @@ impl Limits {
         }
         let all = shared.iter().map(|index| limits[*index].for_threads_of(thread_bytes));
         let headroom = Headroom::of(all.chain(own.iter().cloned()))?;
-        let refused_by = self.cgroup_name(process.refused_by_cgroup);
+        let refused_by = Refusers {
+            cgroup_pids: self.refuser(Limit::CgroupPids, process.refused_by.pids),
+            cgroup_memory: self.refuser(Limit::CgroupMemory, process.refused_by.memory),
+        };
         Some(ProcessLimits { headroom, own_bytes_per_thread, refused_by, shared, own, thread_bytes })
     }
 
-    fn cgroup_name(&self, id: u64) -> Option<Arc<str>> {
-        let known = || self.tree.path_of(id).cloned();
-        (id != 0).then(|| known().unwrap_or_else(|| Arc::from(format!("cgroup {id}, which is gone"))))
+    /// The path of a cgroup that refused a clone. Kept from when it is first asked for: the cgroup may go.
+    fn refuser(&mut self, limit: Limit, id: u64) -> Option<Arc<str>> {
+        if id == 0 {
+            return None;
+        }
+        let (tree, pass) = (&self.tree, self.histories.pass);
+        let (path, used_in) = self.refusers.entry((limit, id)).or_insert_with(|| {
+            let unknown = || Arc::from(format!("a cgroup that is gone (inode {id})"));
+            (tree.path_of(limit, id).cloned().unwrap_or_else(unknown), pass)
+        });
+        *used_in = pass;
+        Some(Arc::clone(path))
     }
 
     fn now(&self) -> (f64, Duration) {
@@ -197,10 +253,10 @@ impl Limits {
         }
     }
 
-    fn report(&self, shared: &[LimitUse], began: Instant) -> LimitsReport {
+    fn report(&self, shared: &[LimitUse], took: Duration) -> LimitsReport {
         let mut shared = shared.to_vec();
         LimitsReport::sort(&mut shared);
-        LimitsReport { shared, unreadable: self.files.unreadable(), duration_seconds: began.elapsed().as_secs_f64() }
+        LimitsReport { shared, unreadable: self.files.unreadable(), duration_seconds: took.as_secs_f64() }
     }
 }
 
@@ -214,6 +270,10 @@ fn may_create_threads(process: &Process) -> bool {
 fn own_limits(pid: u32, process: &Process, host: &HostReading) -> Vec<LimitUse> {
     let facts = &process.facts;
     let mut limits = Vec::with_capacity(2);
+    // Its main thread has ended, and has no memory map to tell of.
+    if facts.map_count == 0 {
+        return limits;
+    }
     let name: Arc<str> = Arc::from(format!("{pid} ({})", text(&process.identity.comm)));
     let of_process = |limit, set_by| LimitUse::new(limit, Scope::Process, Arc::clone(&name), set_by);
     if host.max_map_count != 0 {
@@ -230,9 +290,13 @@ fn own_limits(pid: u32, process: &Process, host: &HostReading) -> Vec<LimitUse> 
     limits
 }
 
+/// RLIM_INFINITY as the kernel charges it: LONG_MAX.
+const UNLIMITED_CHARGE: u64 = i64::MAX as u64;
+
 /// Whose RLIMIT_NPROC it is, and how much; `None` if none holds for the process.
 fn nproc_key(facts: &record::Process) -> Option<(u32, u64)> {
-    (facts.is_exempt_from_nproc == 0 && facts.rlimit_nproc != UNLIMITED).then_some((facts.uid, facts.rlimit_nproc))
+    (facts.is_exempt_from_nproc == 0 && facts.nproc_max < UNLIMITED_CHARGE)
+        .then_some((facts.nproc_uid, facts.nproc_max))
 }
 
 /// The pid namespaces that processes create threads in.
@@ -290,7 +354,10 @@ impl Shared {
         for (inode, namespace) in namespaces.nested() {
             let pid_max = if namespace.own_max == 0 { host.pid_max } else { namespace.own_max };
             let name = Arc::from(inode.to_string());
-            let set_by = Arc::from(format!("kernel.pid_max of pid namespace {inode}"));
+            let set_by = match namespace.own_max {
+                0 => Arc::from("kernel.pid_max"),
+                _ => Arc::from(format!("kernel.pid_max of pid namespace {inode}")),
+            };
             let limit = LimitUse::new(Limit::PidMax, Scope::PidNamespace, name, set_by);
             // Few namespaces ever run out of ids, so that those below 300 are still handed out.
             shared.limits.push(limit.of_threads(namespace.used, usable_ids(pid_max, namespace.used)));

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 /// How many points a window is kept in.
 const POINTS: u32 = 32;
-/// Fewer points show no trend.
-const MIN_POINTS: usize = 6;
+/// Fewer samples in a window show no trend.
+pub const MIN_SAMPLES: u32 = 6;
 
 /// The use of one limit over a window.
 #[derive(Clone, Debug)]
@@ -35,6 +35,11 @@ impl History {
             self.points.extend(flat(self.first, now_seconds, spacing));
         }
         self.points.retain(|(time, _)| now_seconds - time <= window);
+        if self.points.iter().all(|(_, before)| *before == used) {
+            self.first = self.points.first().copied().unwrap_or((now_seconds, used));
+            self.points.clear();
+            return None;
+        }
         let growth = growth_per_second(&self.points, (now_seconds, used));
         if self.points.last().is_none_or(|(time, _)| now_seconds - time >= spacing) {
             self.points.push((now_seconds, used));
@@ -52,7 +57,7 @@ fn flat(first: (f64, u64), now_seconds: f64, spacing: f64) -> impl Iterator<Item
 /// The Theil-Sen estimator: the median slope of all pairs of points. A restart or a burst moves it little, a leak moves
 /// every pair. It counts as growth if three quarters of the pairs do grow.
 fn growth_per_second(points: &[(f64, u64)], last: (f64, u64)) -> Option<f64> {
-    if points.len() + 1 < MIN_POINTS {
+    if points.len() + 1 < MIN_SAMPLES as usize {
         return None;
     }
     let mut slopes = Vec::with_capacity(points.len() * (points.len() + 1) / 2);

@@ -1,18 +1,18 @@
 //! The limits of the host as a whole, from /proc: readable by anyone.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use nix::unistd::{SysconfVar, sysconf};
 use procfs::{Current as _, LoadAverage, Meminfo};
+use thread_probe_ebpf::record::RESERVED_IDS;
 
 use super::{
     Limit, LimitUse, Scope,
     files::{Files, Folder},
 };
-
-/// RESERVED_PIDS of include/linux/threads.h: once all ids were used up, those below are not handed out again
-/// (`alloc_pid` of kernel/pid.c).
-pub(super) const RESERVED_IDS: u64 = 300;
 
 /// What the host allows and has. What could not be read is 0, and counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,11 +35,14 @@ pub struct HostReading {
     pub kernel_stacks_bytes: u64,
     /// CPUs that are online.
     pub cpus: u64,
+    /// How long it took to read.
+    pub took: Duration,
 }
 
 impl HostReading {
     /// Reads it.
     pub(super) fn read(files: &mut Files) -> Self {
+        let began = Instant::now();
         let sysctl = Folder::absolute(Path::new("/proc/sys"));
         let load = LoadAverage::current();
         let memory = Meminfo::current();
@@ -59,6 +62,7 @@ impl HostReading {
             memory_available_bytes: of_memory(|memory| memory.mem_available.unwrap_or(memory.mem_free)),
             kernel_stacks_bytes: of_memory(|memory| memory.kernel_stack.unwrap_or(0)),
             cpus: sysconf(SysconfVar::_NPROCESSORS_ONLN).ok().flatten().map_or(1, |cpus| cpus as u64),
+            took: began.elapsed(),
         }
     }
 

@@ -15,7 +15,8 @@ use serde::Serialize;
 use thread_probe_ebpf::names::CloneFailure;
 
 pub use self::{
-    evaluate::{Evaluation, Limits, ProcessLimits, of_groups},
+    evaluate::{Evaluation, Limits, ProcessLimits, Refusers, of_groups},
+    growth::MIN_SAMPLES,
     host::HostReading,
 };
 use crate::cgroups::own_unit;
@@ -166,7 +167,8 @@ pub struct LimitUse {
     pub exhaustion_seconds: Option<f64>,
     /// Most there ever was in use, where the kernel keeps it (`pids.peak`).
     pub peak: Option<u64>,
-    /// Forks it refused, where the kernel counts them (`max` in `pids.events`).
+    /// Clones it refused (`max` in `pids.events.local`); before Linux 6.11 and in version 1, clones refused to its threads
+    /// by it or one above (`pids.events`).
     pub refused: Option<u64>,
 }
 

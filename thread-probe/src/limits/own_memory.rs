@@ -13,8 +13,8 @@ use super::{
 
 /// How many changes of the number of threads are kept.
 const POINTS: usize = 16;
-/// Fewer say nothing.
-const MIN_POINTS: usize = 4;
+/// Fewer different numbers of threads say nothing: memory that grows while one thread comes and goes is not its.
+const MIN_COUNTS: usize = 4;
 
 /// Threads and anonymous memory of a process, whenever the former changed.
 #[derive(Clone, Debug, Default)]
@@ -42,7 +42,8 @@ impl OwnMemory {
 
 /// The median growth of all pairs of points; what shrank as threads came counts as none.
 fn bytes_per_thread(points: &[(u64, u64)]) -> Option<u64> {
-    if points.len() < MIN_POINTS {
+    let counts: std::collections::BTreeSet<u64> = points.iter().map(|(threads, _)| *threads).collect();
+    if counts.len() < MIN_COUNTS {
         return None;
     }
     let pairs =
@@ -51,7 +52,7 @@ fn bytes_per_thread(points: &[(u64, u64)]) -> Option<u64> {
     let mut slopes: Vec<f64> =
         apart.map(|(one, two)| (two.1 as f64 - one.1 as f64) / (two.0 as f64 - one.0 as f64)).collect();
     let median = slopes.len() / 2;
-    (!slopes.is_empty()).then(|| slopes.select_nth_unstable_by(median, f64::total_cmp).1.max(0.0) as u64)
+    Some(slopes.select_nth_unstable_by(median, f64::total_cmp).1.max(0.0) as u64)
 }
 
 /// Resident less shared pages of /proc/PID/statm, which anyone may read.
@@ -76,7 +77,8 @@ mod tests {
     #[test]
     fn memory_that_has_nothing_to_do_with_threads_costs_them_nothing_below_0() {
         assert_eq!(bytes_per_thread(&[(1, 900), (2, 800), (3, 700), (4, 600)]), Some(0));
-        assert_eq!(bytes_per_thread(&[(2, 1), (2, 2), (2, 3), (2, 4)]), None);
+        let comes_and_goes: Vec<(u64, u64)> = (0..16).map(|index| (10 + index % 2, index * 200_000_000)).collect();
+        assert_eq!(bytes_per_thread(&comes_and_goes), None);
     }
 
     #[test]

@@ -17,11 +17,11 @@ use super::{
     Limit, LimitUse, Scope, cgroup_setting,
     files::{Files, Folder, keyed},
 };
-use crate::cgroups::{Hierarchy, Membership};
+use crate::cgroups::{Hierarchy, Membership, own_unit};
 
 /// What version 1 says of a cgroup without a memory limit, or more: PAGE_COUNTER_MAX in bytes.
 const NO_MEMORY_LIMIT: u64 = 1 << 62;
-/// What a limit that is less than half used is not asked each pass: its peak, its refusals, its page cache.
+/// How often a limit that is less than half used is asked for more than its use.
 const PASSES_PER_DETAIL: u64 = 10;
 
 /// The cgroups of all processes, by controller.
@@ -48,12 +48,16 @@ struct Node {
     details: Option<Details>,
 }
 
-/// What takes longer to read, or changes little.
+/// What changes little: all but the use.
 #[derive(Clone, Copy, Default)]
 struct Details {
+    /// `None` without a limit.
+    max: Option<u64>,
     peak: Option<u64>,
     refused: Option<u64>,
     reclaimable_bytes: u64,
+    /// The use when this was read.
+    used: u64,
 }
 
 impl Tree {
@@ -90,10 +94,10 @@ impl Tree {
         found
     }
 
-    /// The path of the cgroup with that inode.
-    pub(super) fn path_of(&self, id: u64) -> Option<&Arc<str>> {
-        let nodes = self.pids.nodes.iter().chain(&self.memory.nodes);
-        nodes.into_iter().find(|(_, node)| node.id == id).map(|(path, _)| path)
+    /// The path of the cgroup with that inode in the hierarchy of a controller; version 1 has one for each.
+    pub(super) fn path_of(&self, limit: Limit, id: u64) -> Option<&Arc<str>> {
+        let controller = if limit == Limit::CgroupMemory { &self.memory } else { &self.pids };
+        controller.nodes.iter().find(|(_, node)| node.id == id).map(|(path, _)| path)
     }
 
     /// Forgets the cgroups that no process is in.
@@ -127,7 +131,7 @@ impl Controller {
     fn limit_of(&mut self, path: &str, pass: &mut Pass<'_>) -> Option<usize> {
         let (hierarchy, root) = self.hierarchy.as_ref()?;
         if !self.nodes.contains_key(path) {
-            self.nodes.insert(Arc::from(path), Node::new(hierarchy.folder(path)?, root.as_fd()));
+            self.nodes.insert(Arc::from(path), Node::new(hierarchy.folder(path)?));
         }
         let node = self.nodes.get_mut(path)?;
         if node.pass == pass.number {
@@ -136,6 +140,9 @@ impl Controller {
         node.pass = pass.number;
         if pass.wants_details || (pass.number + node.id).is_multiple_of(PASSES_PER_DETAIL) {
             node.details = None;
+        }
+        if node.details.is_none() {
+            node.identify(root.as_fd());
         }
         let limit = match self.limit {
             Limit::CgroupMemory => memory(node, path, root.as_fd(), hierarchy.is_v2, pass),
@@ -159,57 +166,75 @@ struct Pass<'a> {
 }
 
 impl Node {
-    fn new(folder: PathBuf, root: BorrowedFd<'_>) -> Self {
-        // A cgroup that is gone has no limit either.
-        let id = fstatat(root, &folder, AtFlags::AT_EMPTY_PATH).map_or(0, |folder| folder.st_ino);
+    fn new(folder: PathBuf) -> Self {
         // Of no pass yet, so that it is read.
-        Self { folder, id, pass: u64::MAX, limit: None, details: None }
+        Self { folder, id: 0, pass: u64::MAX, limit: None, details: None }
+    }
+
+    /// A cgroup may have been removed and made again under its name. One that is gone has no limit either.
+    fn identify(&mut self, root: BorrowedFd<'_>) {
+        self.id = fstatat(root, &self.folder, AtFlags::AT_EMPTY_PATH).map_or(0, |folder| folder.st_ino);
     }
 
     fn folder<'a>(&'a self, root: BorrowedFd<'a>) -> Folder<'a> {
         Folder { root, path: &self.folder }
     }
 
-    /// The details; those of before if they will do.
-    fn details(&mut self, used: u64, max: u64, read: impl FnOnce(&Self) -> Details) -> Details {
-        match self.details {
-            Some(known) if used <= max / 2 => known,
-            _ => *self.details.insert(read(self)),
+    /// The details for a use; those of before if they will do.
+    fn details(&mut self, used: u64, read: impl FnOnce(&Self) -> Details) -> Details {
+        let will_do = |known: &Details| known.max.is_none_or(|max| used <= max / 2 || used <= known.used);
+        match self.details.filter(will_do) {
+            Some(known) => known,
+            None => *self.details.insert(Details { used, ..read(self) }),
         }
     }
 }
 
-/// A path and those above it, without the root, which has no limit.
+/// A path and those above it, up to the root, which has a limit where it is a container's.
 fn ancestors(path: &str) -> impl Iterator<Item = &str> {
     let path = path.trim_end_matches('/');
     let ends = path.match_indices('/').map(|(end, _)| end).rev();
-    std::iter::once(path.len()).chain(ends).map(|end| &path[..end]).filter(|path| !path.is_empty())
+    std::iter::once(path.len()).chain(ends).map(|end| if end == 0 { "/" } else { &path[..end] })
 }
 
 fn pids(node: &mut Node, path: &str, root: BorrowedFd<'_>, files: &mut Files) -> Option<LimitUse> {
-    let folder = node.folder(root);
-    let max = files.number(folder, "pids.max")?;
-    let used = files.number(folder, "pids.current")?;
-    let details = node.details(used, max, |node| {
+    if let Some(Details { max: None, .. }) = node.details {
+        return None;
+    }
+    let used = files.number(node.folder(root), "pids.current")?;
+    let details = node.details(used, |node| {
         let folder = node.folder(root);
-        let refused = files.keyed(folder, "pids.events", "max");
-        Details { peak: files.number(folder, "pids.peak"), refused, reclaimable_bytes: 0 }
+        // Where there is a local file it counts what this limit refused; else it is what was refused to threads in it.
+        let local = files.keyed(folder, "pids.events.local", "max");
+        let refused = local.or_else(|| files.keyed(folder, "pids.events", "max"));
+        let (max, peak) = (files.number(folder, "pids.max"), files.number(folder, "pids.peak"));
+        Details { max, peak, refused, ..Details::default() }
     });
     // Known to be higher, if the details are older.
     let peak = details.peak.map(|peak| peak.max(used));
-    Some(LimitUse { peak, refused: details.refused, ..of_cgroup(Limit::CgroupPids, path).of_threads(used, max) })
+    let limit = of_cgroup(Limit::CgroupPids, path).of_threads(used, details.max?);
+    Some(LimitUse { peak, refused: details.refused, ..limit })
 }
 
 fn memory(node: &mut Node, path: &str, root: BorrowedFd<'_>, is_v2: bool, pass: &mut Pass<'_>) -> Option<LimitUse> {
     let (thread_bytes, files) = (pass.thread_bytes, &mut *pass.files);
+    if let Some(Details { max: None, .. }) = node.details {
+        return None;
+    }
     let (max_file, used_file) =
         if is_v2 { ("memory.max", "memory.current") } else { ("memory.limit_in_bytes", "memory.usage_in_bytes") };
-    let max = files.number(node.folder(root), max_file).filter(|max| *max < NO_MEMORY_LIMIT)?;
     let used = files.number(node.folder(root), used_file)?;
-    let read =
-        |node: &Node| Details { reclaimable_bytes: reclaimable(node.folder(root), is_v2, files), ..Details::default() };
-    let used = used.saturating_sub(node.details(used, max, read).reclaimable_bytes);
-    Some(of_cgroup(Limit::CgroupMemory, path).of_bytes(used, max, thread_bytes))
+    let details = node.details(used, |node| {
+        let max = files.number(node.folder(root), max_file).filter(|max| *max < NO_MEMORY_LIMIT);
+        let reclaimable_bytes = max.map_or(0, |_| reclaimable(node.folder(root), is_v2, files));
+        Details { max, reclaimable_bytes, ..Details::default() }
+    });
+    let used = used.saturating_sub(details.reclaimable_bytes);
+    let mut limit = of_cgroup(Limit::CgroupMemory, path).of_bytes(used, details.max?, thread_bytes);
+    if own_unit(path).is_none() {
+        limit.set_by = Arc::from(format!("{max_file} of {path}"));
+    }
+    Some(limit)
 }
 
 /// What the kernel takes back before it refuses: the page cache, as in MemAvailable of the host.
@@ -238,8 +263,8 @@ mod tests {
 
     #[test]
     fn a_cgroup_is_below_those_that_its_path_begins_with() {
-        assert_eq!(ancestors("/a/b c/d").collect::<Vec<_>>(), ["/a/b c/d", "/a/b c", "/a"]);
-        assert_eq!(ancestors("/").count(), 0);
+        assert_eq!(ancestors("/a/b c/d").collect::<Vec<_>>(), ["/a/b c/d", "/a/b c", "/a", "/"]);
+        assert_eq!(ancestors("/").collect::<Vec<_>>(), ["/"]);
     }
 
     fn node(files: &[(&str, &str)]) -> io::Result<(tempfile::TempDir, Node)> {

@@ -70,7 +70,7 @@ metrics! {
     CGROUP_PIDS_MAX: Gauge "threadprobe_cgroup_pids_max" ["cgroup"] "Threads that pids.max of a cgroup allows it and those below.";
     CGROUP_PIDS_USED: Gauge "threadprobe_cgroup_pids_used" ["cgroup"] "Threads in them.";
     CGROUP_PIDS_FAILURES: Counter "threadprobe_cgroup_pids_failures_total" ["cgroup"]
-        "Clones that it refused (max in pids.events).";
+        "Clones that it refused (max in pids.events.local); before Linux 6.11 and in version 1, those refused to its threads (pids.events).";
     USER_THREADS_MAX: Gauge "threadprobe_user_threads_max" ["user"] "The lowest RLIMIT_NPROC that holds for a process of the user.";
     USER_THREADS_USED: Gauge "threadprobe_user_threads_used" ["user"] "Threads that count against it.";
     HEADROOM_THREADS: Gauge "threadprobe_headroom_threads" ["group", "limit"]

@@ -48,6 +48,11 @@ impl Cgroup {
         self.set("cgroup.procs", &pid.to_string())
     }
 
+    /// Whether the kernel tells what this cgroup's own limit refused.
+    pub fn counts_its_own_refusals(&self) -> bool {
+        self.folder.join("pids.events.local").exists()
+    }
+
     pub fn number(&self, file: &str) -> Result<u64> {
         Ok(fs::read_to_string(self.folder.join(file))?.trim().parse()?)
     }

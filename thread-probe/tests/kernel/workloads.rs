@@ -111,6 +111,7 @@ pub fn play(args: Vec<String>) -> ExitCode {
         "tp-pingproc" => pingpong_processes(number(1)),
         "tp-churn" => churn(number(1), number(2)),
         "tp-nproc" => beyond_nproc(number(1)),
+        "tp-user-ns" => fill_user_namespace(number(1)),
         "tp-root-nproc" => root_beyond_nproc(number(1)),
         "tp-fill" => report(&[]).and_then(|()| wait_for_line()).and_then(|()| fill(number(1))),
         "tp-deadline" => deadline_task(),
@@ -286,6 +287,21 @@ fn beyond_nproc(attempts: u64) -> Result<()> {
     let failed = (0..attempts).filter(|_| thread::Builder::new().spawn(|| {}).is_err()).count();
     report(&[failed as u64])?;
     wait_for_line()
+}
+
+/// Makes a user namespace as a user with that limit, reports whether it could, and creates threads until it is refused.
+fn fill_user_namespace(limit: u64) -> Result<()> {
+    const NOBODY_ELSE: u32 = 64_322;
+    setrlimit(Resource::RLIMIT_NPROC, limit, limit)?;
+    setgid(Gid::from_raw(NOBODY_ELSE))?;
+    setuid(Uid::from_raw(NOBODY_ELSE))?;
+    if unshare(CloneFlags::CLONE_NEWUSER).is_err() {
+        report(&[0])?;
+        return wait_for_line();
+    }
+    report(&[1])?;
+    wait_for_line()?;
+    fill(5)
 }
 
 /// Reports how many threads it may not create, under a limit that does not hold for root.

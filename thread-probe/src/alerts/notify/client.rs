@@ -96,7 +96,12 @@ mod tests {
 
     #[test]
     fn the_authorities_of_the_host_are_loaded_for_https() {
-        let roots = tls_of_the_host();
-        assert!(matches!(roots.root_certs(), RootCerts::Specific(_)));
+        let there = std::path::Path::new("/etc/ssl/certs/ca-certificates.crt").exists();
+        let tls = tls_of_the_host();
+        let certificates = match tls.root_certs() {
+            RootCerts::Specific(certificates) => certificates.len(),
+            _ => 0,
+        };
+        assert_eq!(certificates > 0, there);
     }
 }

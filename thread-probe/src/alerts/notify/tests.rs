@@ -105,7 +105,8 @@ fn notifier(timing: Timing, urls: &[String]) -> io::Result<Notifier> {
 
 /// An address that refuses connections.
 fn closed_address() -> io::Result<SocketAddr> {
-    TcpListener::bind(("127.0.0.1", 0))?.local_addr()
+    // Not the address that connections begin from: the port stays closed.
+    TcpListener::bind(("127.77.77.77", 0))?.local_addr()
 }
 
 fn wait_until(condition: impl Fn() -> bool) -> bool {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    limits::{Headroom, Limit},
+    limits::{Headroom, Limit, Refusers},
     model::{CloneFailuresByLimit, Limits, Memory, ThreadCounts},
     testing::{empty_model, idle_group, limit_use},
 };
@@ -90,6 +90,16 @@ fn the_limit_of_a_process_is_its_groups_and_a_shared_one_is_not_told_twice() {
 }
 
 #[test]
+fn of_a_users_limits_the_fuller_is_told() {
+    let mut model = empty_model();
+    let of_user = |max| limit_use((Limit::Nproc, Scope::User), "alice", 95, max);
+    for order in [[100, 120], [120, 100]] {
+        model.limits.shared = order.map(of_user).into();
+        assert_eq!(only(&model).2.value, 0.95);
+    }
+}
+
+#[test]
 fn failed_clones_name_the_limit_that_refused_them() {
     let mut group = idle_group("postgres");
     group.interval_clone_failures = CloneFailuresByLimit { cgroup_pids: 1200, ..Default::default() };
@@ -97,8 +107,14 @@ fn failed_clones_name_the_limit_that_refused_them() {
     let (alert, _, finding) = only(&model);
     assert_eq!((alert, finding.value), (AlertName::CloneFailures, 240.0));
     assert_eq!(&*finding.summary, "1,200 clones of postgres refused in 5 s by its cgroup");
-    let refused_by = Some("/system.slice/postgresql.service".into());
-    model.processes = vec![Process { group: "postgres".into(), clone_refused_by: refused_by, ..process(7, 0) }];
+    let refused_by = |path: &str, per_second| Process {
+        group: "postgres".into(),
+        clone_refused_by: Refusers { cgroup_pids: Some(path.into()), cgroup_memory: Some("/memory".into()) },
+        rates: Some(Rates { clone_failures_per_second: per_second, ..Rates::default() }),
+        ..process(7, 0)
+    };
+    // The first was refused long ago.
+    model.processes = vec![refused_by("/old.service", 0.0), refused_by("/system.slice/postgresql.service", 240.0)];
     let (_, _, finding) = only(&model);
     assert_eq!(&*finding.summary, "1,200 clones of postgres refused in 5 s by TasksMax of postgresql.service");
     assert_eq!(&*finding.advice, "raise TasksMax of postgresql.service, or find out what creates threads");
@@ -164,7 +180,7 @@ fn process(pid: u32, depth: u64) -> Process {
         limits: Limits::default(),
         headroom: None,
         own_bytes_per_thread: None,
-        clone_refused_by: None,
+        clone_refused_by: Refusers::default(),
     }
 }
 
