@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::cli::CloneProbe;
 
 use super::{
-    privileges::TracefsMount,
+    privileges::with_tracefs,
     requirements::{LoadError, chain},
 };
 
@@ -123,7 +123,8 @@ pub(super) fn clone(ebpf: &mut Ebpf, btf: &Btf, wanted: CloneProbe) -> (Attached
     if wanted == CloneProbe::Fexit {
         return (at(Source::None, refused), SlowToDetach::default());
     }
-    match clone_tracepoints(ebpf) {
+    let attached = with_tracefs(|| clone_tracepoints(ebpf));
+    match attached.unwrap_or_else(|error| Err(LoadError::Thread(error.to_string()))) {
         Ok(links) => (at(Source::Tracepoint, refused), links),
         Err(error) => {
             unload(ebpf, &[SYSCALL_ENTER, SYSCALL_EXIT]);
@@ -180,7 +181,6 @@ fn clone_fexit(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), LoadError> {
 }
 
 fn clone_tracepoints(ebpf: &mut Ebpf) -> Result<SlowToDetach, LoadError> {
-    let _tracefs = TracefsMount::if_missing();
     let mut slow = attach_to_syscalls(ebpf, SYSCALL_EXIT, "sys_exit", &["clone", "clone3", "fork", "vfork"])?;
     // Durations are of what libraries create tasks with.
     slow.extend(attach_to_syscalls(ebpf, SYSCALL_ENTER, "sys_enter", &["clone", "clone3"])?);

@@ -1,10 +1,11 @@
 //! What the process may do, and giving it up.
 
-use std::fs;
+use std::{fs, io};
 
 use capctl::caps::{CapState, ambient, bounding};
 use nix::{
-    mount::{MntFlags, MsFlags, mount, umount2},
+    mount::{MsFlags, mount},
+    sched::{CloneFlags, unshare},
     sys::statfs::{FsType, statfs},
     unistd::{Gid, Uid, User, setgroups, setresgid, setresuid},
 };
@@ -113,34 +114,32 @@ fn become_user(user: &User) -> Result<(), DropError> {
     setresuid(user.uid, user.uid, user.uid).map_err(failed)
 }
 
-/// tracefs, mounted for as long as this lives where it was not: attaching to a tracepoint reads its number there, and
-/// nothing needs it afterwards.
-pub(super) struct TracefsMount(());
-
-impl TracefsMount {
-    /// Mounts it where it is missing and may be; what that leaves out shows when the tracepoints are attached.
-    pub(super) fn if_missing() -> Option<Self> {
-        if statfs(TRACEFS).is_ok_and(|found| found.filesystem_type() == TRACEFS_MAGIC) {
-            return None;
-        }
-        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-        match mount(Some("tracefs"), TRACEFS, Some("tracefs"), flags, None::<&str>) {
-            Ok(()) => {
-                tracing::info!("{TRACEFS} was not mounted: mounted it to attach, and unmount it right after");
-                Some(Self(()))
-            }
-            Err(error) => {
-                tracing::debug!(%error, "mounting {TRACEFS}");
-                None
-            }
-        }
+/// Does what attaches to tracepoints, which reads their numbers in tracefs, where that is mounted. Where it is not, it is
+/// for a thread of its own, in a mount namespace that ends with it: nobody else sees it come or go.
+///
+/// # Errors
+/// The thread could not be started.
+pub(super) fn with_tracefs<T: Send>(attach: impl FnOnce() -> T + Send) -> io::Result<T> {
+    if statfs(TRACEFS).is_ok_and(|found| found.filesystem_type() == TRACEFS_MAGIC) {
+        return Ok(attach());
     }
+    std::thread::scope(|scope| {
+        let attached = std::thread::Builder::new().spawn_scoped(scope, || {
+            match mount_tracefs_for_this_thread() {
+                Ok(()) => tracing::info!("{TRACEFS} is not mounted: it was for the thread that attached"),
+                // What that leaves out shows when the tracepoints are attached.
+                Err(error) => tracing::debug!(%error, "mounting {TRACEFS}"),
+            }
+            attach()
+        })?;
+        Ok(attached.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
 }
 
-impl Drop for TracefsMount {
-    fn drop(&mut self) {
-        if let Err(error) = umount2(TRACEFS, MntFlags::MNT_DETACH) {
-            tracing::warn!(%error, "unmounting {TRACEFS}");
-        }
-    }
+fn mount_tracefs_for_this_thread() -> nix::Result<()> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    // Lest the mount goes to whom the namespace was copied from.
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    mount(Some("tracefs"), TRACEFS, Some("tracefs"), flags, None::<&str>)
 }

@@ -49,6 +49,9 @@ pub enum LoadError {
         /// The mode in force.
         mode: String,
     },
+    /// The thread that attaches to tracepoints could not be started.
+    #[error("starting the thread that attaches failed: {0}")]
+    Thread(String),
     /// A program did not load.
     #[error("loading the eBPF program {program} failed: {error}{}", verifier_tail(.verifier_log))]
     Load {

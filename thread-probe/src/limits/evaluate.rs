@@ -37,7 +37,8 @@ pub struct Limits {
     tree: Tree,
     histories: Histories,
     own_memory: FxHashMap<ProcessKey, OwnMemory>,
-    refused: [u64; CloneFailure::ALL.len()],
+    /// Clones that a limit may have refused, on the host.
+    refused: u64,
     /// Paths of cgroups by controller and id, with the pass in which each was last asked for.
     refusers: FxHashMap<(Limit, u64), (Arc<str>, u64)>,
     started: Instant,
@@ -119,7 +120,7 @@ impl Limits {
             tree,
             histories,
             own_memory: FxHashMap::default(),
-            refused: Default::default(),
+            refused: 0,
             refusers: FxHashMap::default(),
             started: Instant::now(),
         }
@@ -147,7 +148,8 @@ impl Limits {
     /// Evaluates the limits of all processes.
     pub fn evaluate(&mut self, ledger: &mut Ledger, host: &HostReading, cost: &ThreadCost) -> Evaluation {
         let began = Instant::now();
-        let refused = ledger.host().counters.clone_failures;
+        let failures = CloneFailure::ALL.iter().zip(ledger.host().counters.clone_failures);
+        let refused = failures.filter(|(failure, _)| Limit::of(**failure).is_some()).map(|(_, count)| count).sum();
         if refused != self.refused {
             self.refused = refused;
             self.tree.want_details();
