@@ -9,8 +9,13 @@ use crate::{
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TaskStorage {
+    // What the context switch writes comes first: the kernel begins the value in the cache line that it looks up.
     /// The part of `run_delay` that the histogram has seen, in nanoseconds.
     pub accounted_ns: u64,
+    /// Switches to this task from another of its process.
+    pub same_process_switches: u64,
+    /// How long it waited for a CPU, each time.
+    pub waits: Waits,
     /// `run_delay` when this storage was made, in nanoseconds.
     pub run_delay_base_ns: u64,
     /// `start_boottime` of the group leader, in nanoseconds since boot.
@@ -19,8 +24,6 @@ pub struct TaskStorage {
     pub ended_ns: u64,
     /// When the clone that this task is in began, in nanoseconds since boot; 0 outside.
     pub clone_started_ns: u64,
-    /// Switches to this task from another of its process.
-    pub same_process_switches: u64,
     /// Threads this task created.
     pub threads_created: u64,
     /// Processes this task created.
@@ -34,8 +37,6 @@ pub struct TaskStorage {
     /// How many words of `waits` are not 0. Counted in memory as the task is freed: the verifier would follow every value
     /// that a register could have.
     pub occupied_words: u64,
-    /// How long it waited for a CPU, each time.
-    pub waits: Waits,
     /// What the last scan wrote of this task.
     pub sent: Counters,
     /// The comm that the last scan wrote.
