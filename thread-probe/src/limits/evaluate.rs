@@ -7,14 +7,15 @@ use std::{
 
 use rustc_hash::FxHashMap;
 use serde::Serialize;
-use thread_probe_ebpf::{names::CloneFailure, record};
+use thread_probe_ebpf::names::CloneFailure;
 
 use super::{
     Headroom, Limit, LimitUse, LimitsReport, Scope,
     files::Files,
     growth::History,
-    host::{HostReading, page_bytes, usable_ids},
+    host::{HostReading, page_bytes},
     own_memory::OwnMemory,
+    shared::{PidNamespaces, Shared, nproc_key},
     tree::Tree,
 };
 use crate::{
@@ -190,6 +191,7 @@ impl Limits {
         let is_readable = |process: &Process| may_create_threads(process) && process.facts.pid_ns != 0;
         let readable = ledger.processes().filter(|(_, process)| is_readable(process));
         sets.extend(readable.map(|(key, process)| (process.facts.css_set, key)));
+        let asked = sets.len();
         let mut found = FxHashMap::default();
         for (css_set, key) in sets {
             match ledger.membership(key) {
@@ -200,6 +202,11 @@ impl Limits {
                 Ok(None) => {}
                 Err(error) => self.files.failed("cgroup", format!("/proc/{}/cgroup", key.tgid).as_ref(), &error),
             }
+        }
+        // Others come and go, but not all at once: only its own is there for a process from which the rest is hidden.
+        if found.len() <= 1 && asked > 3 {
+            let hidden = "there for no other process: is /proc mounted with hidepid?";
+            self.files.failed("cgroup", "/proc/PID/cgroup".as_ref(), &hidden);
         }
         found
     }
@@ -263,7 +270,7 @@ impl Limits {
 }
 
 /// Kernel threads are created by no limit, and what has ended creates none.
-fn may_create_threads(process: &Process) -> bool {
+pub(super) fn may_create_threads(process: &Process) -> bool {
     let ended = process.threads[ThreadState::Zombie as usize];
     !process.identity.is_kernel_thread && process.live_threads() > ended
 }
@@ -290,110 +297,6 @@ fn own_limits(pid: u32, process: &Process, host: &HostReading) -> Vec<LimitUse> 
         limits.push(limit.of_bytes(used, facts.rlimit_as_bytes, stack_bytes.saturating_add(GUARD_BYTES)));
     }
     limits
-}
-
-/// RLIM_INFINITY as the kernel charges it: LONG_MAX.
-const UNLIMITED_CHARGE: u64 = i64::MAX as u64;
-
-/// Whose RLIMIT_NPROC it is, and how much; `None` if none holds for the process.
-fn nproc_key(facts: &record::Process) -> Option<(u32, u64)> {
-    (facts.is_exempt_from_nproc == 0 && facts.nproc_max < UNLIMITED_CHARGE)
-        .then_some((facts.nproc_uid, facts.nproc_max))
-}
-
-/// The pid namespaces that processes create threads in.
-struct PidNamespaces {
-    by_inode: FxHashMap<u32, PidNamespace>,
-}
-
-#[derive(Clone, Copy)]
-struct PidNamespace {
-    parent: u32,
-    used: u64,
-    own_max: u64,
-}
-
-impl PidNamespaces {
-    fn of(ledger: &Ledger) -> Self {
-        let mut by_inode: FxHashMap<u32, PidNamespace> = FxHashMap::default();
-        for facts in ledger.processes().map(|(_, process)| &process.facts).filter(|facts| facts.pid_ns != 0) {
-            let new = PidNamespace { parent: facts.pid_ns_parent, used: 0, own_max: u64::from(facts.pid_ns_max) };
-            let known = by_inode.entry(facts.pid_ns).or_insert(new);
-            // Each process's record was made at its own moment of the scan.
-            known.used = known.used.max(u64::from(facts.pid_ns_used));
-        }
-        Self { by_inode }
-    }
-
-    /// Ids in use on the host: those of the namespace that is in no other.
-    fn ids_of_host(&self) -> Option<u64> {
-        self.by_inode.values().find(|namespace| namespace.parent == 0).map(|namespace| namespace.used)
-    }
-
-    fn nested(&self) -> impl Iterator<Item = (u32, PidNamespace)> {
-        self.by_inode.iter().filter(|(_, namespace)| namespace.parent != 0).map(|(inode, of)| (*inode, *of))
-    }
-
-    /// A namespace and those it is in.
-    fn chain(&self, inode: u32) -> impl Iterator<Item = u32> {
-        let parent = |inode: &u32| self.by_inode.get(inode).map(|namespace| namespace.parent);
-        std::iter::successors(Some(inode), parent).take_while(|inode| *inode != 0)
-    }
-}
-
-/// The limits that processes share, as they are put together.
-struct Shared {
-    limits: Vec<LimitUse>,
-    of_host: usize,
-    namespaces: FxHashMap<u32, usize>,
-}
-
-impl Shared {
-    fn new(host: &HostReading, namespaces: &PidNamespaces, thread_bytes: u64) -> Self {
-        let limits = host.limits(namespaces.ids_of_host(), thread_bytes);
-        let of_host = limits.len();
-        let mut shared = Self { limits, of_host, namespaces: FxHashMap::default() };
-        for (inode, namespace) in namespaces.nested() {
-            let pid_max = if namespace.own_max == 0 { host.pid_max } else { namespace.own_max };
-            let name = Arc::from(inode.to_string());
-            let set_by = match namespace.own_max {
-                0 => Arc::from("kernel.pid_max"),
-                _ => Arc::from(format!("kernel.pid_max of pid namespace {inode}")),
-            };
-            let limit = LimitUse::new(Limit::PidMax, Scope::PidNamespace, name, set_by);
-            // Few namespaces ever run out of ids, so that those below 300 are still handed out.
-            shared.limits.push(limit.of_threads(namespace.used, usable_ids(pid_max, namespace.used)));
-            shared.namespaces.insert(inode, shared.limits.len() - 1);
-        }
-        shared
-    }
-
-    /// Adds RLIMIT_NPROC of each user, and returns where it is.
-    fn add_users(&mut self, ledger: &mut Ledger) -> FxHashMap<(u32, u64), usize> {
-        let mut used: FxHashMap<(u32, u64), u64> = FxHashMap::default();
-        for (_, process) in ledger.processes().filter(|(_, process)| may_create_threads(process)) {
-            if let Some(user) = nproc_key(&process.facts) {
-                let used = used.entry(user).or_default();
-                *used = (*used).max(process.facts.nproc_used);
-            }
-        }
-        let mut found = FxHashMap::default();
-        for ((uid, max), used) in used {
-            let name = ledger.user_name(uid);
-            let set_by = Arc::from(format!("RLIMIT_NPROC of user {name}"));
-            self.limits.push(LimitUse::new(Limit::Nproc, Scope::User, name, set_by).of_threads(used, max));
-            found.insert((uid, max), self.limits.len() - 1);
-        }
-        found
-    }
-
-    fn of_all(&self) -> Vec<usize> {
-        (0..self.of_host).collect()
-    }
-
-    fn of_namespaces(&self, namespaces: &PidNamespaces, inode: u32) -> impl Iterator<Item = usize> {
-        namespaces.chain(inode).filter_map(|inode| self.namespaces.get(&inode).copied())
-    }
 }
 
 /// The headroom of each group: that of its process with the least.

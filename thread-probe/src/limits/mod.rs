@@ -7,6 +7,7 @@ mod files;
 mod growth;
 mod host;
 mod own_memory;
+mod shared;
 mod tree;
 
 use std::sync::Arc;
