@@ -102,8 +102,10 @@ impl Evaluation {
         let found = self.processes.iter().find(|(key, _)| key.tgid == pid);
         let Some((_, process)) = found else { return Vec::new() };
         let shared = process.shared.iter().filter_map(|index| self.shared.get(*index));
-        let mut limits: Vec<LimitUse> =
-            shared.map(|limit| limit.for_threads_of(process.thread_bytes)).chain(process.own.iter().cloned()).collect();
+        let mut limits: Vec<LimitUse> = shared
+            .map(|limit| limit.with_room(limit.room_for(process.thread_bytes)))
+            .chain(process.own.iter().cloned())
+            .collect();
         limits.sort_by_key(|limit| limit.headroom_threads);
         limits
     }
@@ -228,8 +230,8 @@ impl Limits {
         for limit in &mut own {
             limit.growing(self.histories.observe(HistoryKey::Process(limit.limit, key), limit.used, now));
         }
-        let all = shared.iter().map(|index| limits[*index].for_threads_of(thread_bytes));
-        let headroom = Headroom::of(all.chain(own.iter().cloned()))?;
+        let all = shared.iter().map(|index| (&limits[*index], limits[*index].room_for(thread_bytes)));
+        let headroom = Headroom::of(all.chain(own.iter().map(|limit| (limit, limit.headroom_threads))))?;
         let refused_by = Refusers {
             cgroup_pids: self.refuser(Limit::CgroupPids, process.refused_by.pids),
             cgroup_memory: self.refuser(Limit::CgroupMemory, process.refused_by.memory),

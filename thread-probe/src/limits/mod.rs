@@ -252,12 +252,16 @@ impl LimitUse {
         self.with(used, max, thread_bytes)
     }
 
-    /// The same for a process whose threads take so many bytes.
-    fn for_threads_of(&self, thread_bytes: u64) -> Self {
-        let headroom_threads = match self.unit {
+    /// How many threads it has room for that take so many bytes.
+    fn room_for(&self, thread_bytes: u64) -> u64 {
+        match self.unit {
             Unit::Bytes => headroom_threads(self.used, self.max, thread_bytes),
             Unit::Threads | Unit::Mappings => self.headroom_threads,
-        };
+        }
+    }
+
+    /// The same with another headroom.
+    fn with_room(&self, headroom_threads: u64) -> Self {
         Self { headroom_threads, ..self.clone() }
     }
 
@@ -296,14 +300,22 @@ fn headroom_threads(used: u64, max: u64, per_thread: u64) -> u64 {
 }
 
 impl Headroom {
-    /// Boils down limits; `None` if there are none.
-    fn of(limits: impl Iterator<Item = LimitUse>) -> Option<Self> {
-        let alone =
-            |limit: LimitUse| Self { first_exhausted: limit.exhaustion_seconds.map(|_| limit.clone()), binding: limit };
-        limits.map(alone).reduce(|mut headroom, limit| {
-            headroom.include(&limit);
-            headroom
-        })
+    /// Boils down limits, each with its headroom; `None` if there are none. Only the two that count are copied.
+    fn of<'a>(limits: impl Iterator<Item = (&'a LimitUse, u64)>) -> Option<Self> {
+        let mut binding: Option<(&LimitUse, u64)> = None;
+        let mut first: Option<(&LimitUse, u64)> = None;
+        for (limit, room) in limits {
+            let is_nearer =
+                |(other, other_room): (&LimitUse, u64)| (room, -limit.used_ratio) < (other_room, -other.used_ratio);
+            if binding.is_none_or(is_nearer) {
+                binding = Some((limit, room));
+            }
+            if limit.is_reached_before(first.map(|(first, _)| first)) {
+                first = Some((limit, room));
+            }
+        }
+        let copy = |(limit, room): (&LimitUse, u64)| limit.with_room(room);
+        Some(Self { binding: copy(binding?), first_exhausted: first.map(copy) })
     }
 
     /// Takes in the limits of another process.

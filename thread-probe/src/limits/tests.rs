@@ -21,6 +21,10 @@ fn any_limit() -> impl Strategy<Value = LimitUse> {
     )
 }
 
+fn headroom_of(limits: &[LimitUse]) -> Option<Headroom> {
+    Headroom::of(limits.iter().map(|limit| (limit, limit.headroom_threads)))
+}
+
 proptest! {
     #[test]
     fn headroom_is_the_most_threads_that_still_fit(used: u64, max: u64, per_thread in 1..1u64 << 40) {
@@ -40,7 +44,7 @@ proptest! {
     fn the_binding_limit_has_room_for_the_fewest_threads_and_the_first_exhausted_is_reached_first(
         limits in vec(any_limit(), 1..12),
     ) {
-        let headroom = Headroom::of(limits.iter().cloned());
+        let headroom = headroom_of(&limits);
         let binding = headroom.as_ref().map(|headroom| headroom.binding.headroom_threads);
         prop_assert_eq!(binding, limits.iter().map(|limit| limit.headroom_threads).min());
         let first = headroom.and_then(|headroom| headroom.first_exhausted).and_then(|limit| limit.exhaustion_seconds);
@@ -53,7 +57,7 @@ proptest! {
         let mut turned = limits.clone();
         turned.rotate_left(at % limits.len());
         let room = |limits: Vec<LimitUse>| {
-            let binding = Headroom::of(limits.into_iter()).map(|headroom| headroom.binding);
+            let binding = headroom_of(&limits).map(|headroom| headroom.binding);
             binding.map(|binding| (binding.headroom_threads, binding.used_ratio))
         };
         prop_assert_eq!(room(limits), room(turned));
@@ -75,7 +79,7 @@ fn a_limit_of_0_is_full() {
 #[test]
 fn memory_has_room_for_fewer_threads_that_take_more_of_it() {
     let limit = LimitUse::new(Limit::Memory, Scope::Host, "host".into(), "a".into()).of_bytes(1000, 101_000, 10_000);
-    assert_eq!((limit.headroom_threads, limit.for_threads_of(50_000).headroom_threads), (10, 2));
+    assert_eq!((limit.headroom_threads, limit.room_for(50_000)), (10, 2));
     let limit = LimitUse::new(Limit::CgroupPids, Scope::Cgroup, "/a".into(), "a".into()).of_threads(10, 50);
-    assert_eq!(limit.for_threads_of(50_000).headroom_threads, 40);
+    assert_eq!(limit.room_for(50_000), 40);
 }
