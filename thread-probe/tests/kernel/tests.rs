@@ -162,7 +162,7 @@ fn short_threads_have_lifetimes() -> Result<()> {
     let lived_ns = own.raw.lifetimes_ns;
     ensure!(
         lived_ns > 0 && lived_ns <= u128::from(at_most_ns),
-        "the threads lived {lived_ns} ns, but were created and joined within {at_most_ns} ns"
+        "the threads lived {lived_ns} ns, but were created and gone within {at_most_ns} ns"
     );
     ensure_equal("lost", lost(&model), lost(&first))?;
     workload.finish()
