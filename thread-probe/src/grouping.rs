@@ -5,7 +5,7 @@ use std::{fmt::Write as _, io, sync::Arc};
 use clap::ValueEnum;
 use nix::unistd::{Uid, User};
 use rustc_hash::FxHashMap;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use thread_probe_ebpf::record::{self, COMM_BYTES, EXE_BYTES};
 
 use crate::cgroups::{Membership, Memberships, unit};
@@ -16,7 +16,7 @@ const PF_KTHREAD: u32 = 0x0020_0000;
 const UNKNOWN: &str = "~unknown";
 
 /// What makes processes one group.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GroupBy {
     /// The name of the main thread.

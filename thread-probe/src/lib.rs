@@ -17,6 +17,7 @@ pub mod limits;
 pub mod limits_view;
 pub mod metrics;
 pub mod model;
+pub mod own_cost;
 pub mod ps;
 pub mod sample;
 pub mod sampler;

@@ -7,9 +7,9 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use crate::{
     cli::{Format, PsOptions, Sort},
-    model::{Model, Process, Rates, Thread},
+    model::{Model, OneProcess, Process, Rates, Thread},
     sampler::Sampler,
-    server::{OneProcess, SnapshotOfProcess},
+    server::SnapshotOfProcess,
 };
 
 /// Takes two samples and prints.
@@ -22,7 +22,7 @@ pub fn ps(options: &PsOptions) -> Result<()> {
     let mut model = sampler.sample()?;
     warn_of_losses(&model);
     let top = options.top.unwrap_or(usize::MAX);
-    let mut one = options.pid.map(|pid| OneProcess::of(&sampler, pid));
+    let mut one = options.pid.map(|pid| sampler.one_process(pid));
     if let (Some(pid), Some([])) = (options.pid, one.as_ref().map(|one| one.threads.as_slice())) {
         bail!("no process {pid}: it does not exist, ended, or is hidden from eBPF");
     }
@@ -46,8 +46,8 @@ pub fn ps(options: &PsOptions) -> Result<()> {
 fn warn_of_losses(model: &Model) {
     let lacks_counts =
         ["ring_full", "end_missing", "unknown_thread", "counter_backwards", "malformed_record", "program_skipped"];
-    for lost in model.probe.lost.iter().filter(|lost| lost.count > 0 && lacks_counts.contains(&lost.reason)) {
-        tracing::warn!(reason = lost.reason, count = lost.count, "lost: some counts are too low");
+    for lost in model.probe.lost.iter().filter(|lost| lost.count > 0 && lacks_counts.contains(&&*lost.reason)) {
+        tracing::warn!(reason = &*lost.reason, count = lost.count, "lost: some counts are too low");
     }
 }
 
@@ -184,7 +184,7 @@ columns! { PROCESS_COLUMNS: Process,
 
 columns! { THREAD_COLUMNS: Thread,
     "TID" "tid" |t| Value::Count(u64::from(t.tid));
-    "STATE" "state" |t| Value::Text(t.state.to_owned());
+    "STATE" "state" |t| Value::Text(t.state.label().to_owned());
     "VOL/s" "voluntary_switches_per_second" |t| Value::PerSecond(rates(t.rates).voluntary_switches_per_second);
     "INVOL/s" "involuntary_switches_per_second" |t| Value::PerSecond(rates(t.rates).involuntary_switches_per_second);
     "SAME%" "same_process_ratio" |t| Value::Ratio(rates(t.rates).same_process_ratio);

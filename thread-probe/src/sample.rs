@@ -2,12 +2,14 @@
 
 use std::{fs, path::Path};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use thread_probe_ebpf::{
     histogram::BUCKETS,
     names::Lost,
     record::{Counters, Process, Thread, Waits},
 };
+
+use crate::bpf::Runs;
 
 /// One record, on whichever road it came.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +47,8 @@ pub struct HostCounters {
     pub missed_runs: u64,
     /// The same of the program on the return of a clone, which does something only for one that failed.
     pub missed_clone_returns: u64,
+    /// Runs of the program on the context switch.
+    pub switch_runs: Runs,
     /// What could not be sent with a record.
     pub orphans: Counters,
     /// Successful clones by duration.
@@ -60,6 +64,7 @@ impl Default for HostCounters {
             malformed_records: 0,
             missed_runs: 0,
             missed_clone_returns: 0,
+            switch_runs: Runs::default(),
             orphans: Counters::default(),
             clone_duration_buckets: [0; BUCKETS],
             clone_duration_sum_ns: 0,
@@ -68,7 +73,7 @@ impl Default for HostCounters {
 }
 
 /// The kernel memory that one thread costs, in bytes; none of it can be swapped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ThreadCost {
     /// The kernel stack: THREAD_SIZE.
     pub stack_bytes: u64,

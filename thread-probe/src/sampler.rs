@@ -21,7 +21,8 @@ use crate::{
     grouping::Grouper,
     ledger::Ledger,
     limits::{Evaluation, HostReading, LimitUse, Limits},
-    model::{self, ConfigStatus, Model, SampleFacts},
+    model::{self, ConfigStatus, Model, OneProcess, SampleFacts, System},
+    own_cost::OwnCostMeter,
     sample::ThreadCost,
 };
 
@@ -37,6 +38,8 @@ pub struct Sampler {
     programs: Arc<[AttachedProgram]>,
     last: Option<Instant>,
     interval_seconds: Option<f64>,
+    system: System,
+    own_cost: OwnCostMeter,
 }
 
 impl Sampler {
@@ -86,6 +89,8 @@ impl Sampler {
             programs,
             last: None,
             interval_seconds: None,
+            system: System::of_this_host(),
+            own_cost: OwnCostMeter::default(),
         };
         let model = sampler.finish(started, threads, &host)?;
         Ok((sampler, model))
@@ -124,6 +129,9 @@ impl Sampler {
             cost: self.cost,
             programs: &self.programs,
             config: self.config_status,
+            system: &self.system,
+            cpus: host.cpus,
+            own_cost: self.own_cost.measure(counters.switch_runs),
         };
         let model = Model::build(&mut self.ledger, &self.evaluation, &facts);
         self.interval_seconds = model.interval_seconds;
@@ -183,10 +191,13 @@ impl Sampler {
         self.probe.take_slow_links()
     }
 
-    /// The threads of a process in the last sample; empty if there is no such process.
-    pub fn threads_of(&self, pid: u32) -> Vec<model::Thread> {
+    /// More of one process in the last sample; empty if there is no such process.
+    pub fn one_process(&self, pid: u32) -> OneProcess {
         let last_epoch = self.ledger.epoch().saturating_sub(1);
-        model::threads_of(&self.ledger, pid, last_epoch, self.interval_seconds)
+        OneProcess {
+            applicable_limits: self.limits_of(pid),
+            ..model::one_process(&self.ledger, pid, last_epoch, self.interval_seconds)
+        }
     }
 
     /// The limits in the last sample that no other process shares, of all processes.
@@ -221,7 +232,7 @@ impl Started {
 
 fn log_programs(programs: &[AttachedProgram], cost: &ThreadCost) {
     for program in programs {
-        let (name, source) = (program.program, program.source.label());
+        let (name, source) = (&*program.program, program.source.label());
         if !program.is_attached() {
             tracing::warn!(
                 program = name,

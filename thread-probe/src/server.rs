@@ -33,9 +33,8 @@ use tokio::{
 use crate::{
     alerts::view::AlertView,
     config::Running,
-    limits::LimitUse,
     metrics,
-    model::{Model, Thread},
+    model::{Model, OneProcess},
     sampler::Sampler,
 };
 
@@ -109,7 +108,7 @@ impl ThreadsRequest {
     /// Answers from the last sample.
     pub fn answer(self, sampler: &Sampler) {
         // The client may be gone.
-        let _ = self.reply.send(OneProcess::of(sampler, self.pid));
+        let _ = self.reply.send(sampler.one_process(self.pid));
     }
 }
 
@@ -234,21 +233,6 @@ async fn healthz(Extract(state): Extract<State>) -> Response {
 #[derive(Deserialize)]
 struct SnapshotQuery {
     pid: Option<u32>,
-}
-
-/// What only the sampler has of a process, as it is large.
-#[derive(Default, Serialize)]
-pub(crate) struct OneProcess {
-    pub(crate) threads: Vec<Thread>,
-    /// Every limit that holds for it, the nearest first.
-    applicable_limits: Vec<LimitUse>,
-}
-
-impl OneProcess {
-    /// From the last sample; empty if there is no such process.
-    pub(crate) fn of(sampler: &Sampler, pid: u32) -> Self {
-        Self { threads: sampler.threads_of(pid), applicable_limits: sampler.limits_of(pid) }
-    }
 }
 
 /// The model, with more of one process.

@@ -7,10 +7,14 @@ use std::{
 
 use crate::{
     alerts::view::{AlertName, AlertView, Severity, State},
+    bpf::AttachedProgram,
     grouping::{GroupBy, Grouper},
     ledger::{Ledger, Totals},
     limits::{Evaluation, Limit, LimitUse, Scope},
-    model::{Activity, CloneFailuresByLimit, ConfigStatus, Group, Memory, Model, Rates, SampleFacts, ThreadCounts},
+    model::{
+        Activity, CloneFailuresByLimit, ConfigStatus, Group, Memory, Model, Rates, SampleFacts, System, ThreadCounts,
+    },
+    own_cost::OwnCost,
     sample::{HostCounters, ThreadCost},
 };
 
@@ -19,18 +23,26 @@ pub(crate) fn empty_model() -> Model {
     let mut ledger = Ledger::new(Grouper::new(GroupBy::Comm), 10, Duration::from_secs(600));
     ledger.begin_scan(1);
     ledger.finish_sample();
+    build_first(&mut ledger, &Arc::from([]))
+}
+
+/// The model of the first sample of a ledger.
+pub(crate) fn build_first(ledger: &mut Ledger, programs: &Arc<[AttachedProgram]>) -> Model {
     let facts = SampleFacts {
         time: SystemTime::now(),
         interval: None,
-        duration: Duration::ZERO,
+        duration: Duration::from_millis(3),
         threads: 0,
         group_by: GroupBy::Comm,
         counters: &HostCounters::default(),
-        cost: ThreadCost { stack_bytes: 0, task_struct_bytes: 0, task_struct_from_slab: true, probe_bytes: 0 },
-        programs: &Arc::from([]),
+        cost: ThreadCost { stack_bytes: 16384, task_struct_bytes: 5840, task_struct_from_slab: true, probe_bytes: 760 },
+        programs,
         config: ConfigStatus::loaded(SystemTime::UNIX_EPOCH),
+        system: &System { name: "host".into(), kernel_release: "6.12.0".into() },
+        cpus: 2,
+        own_cost: OwnCost::default(),
     };
-    Model::build(&mut ledger, &Evaluation::default(), &facts)
+    Model::build(ledger, &Evaluation::default(), &facts)
 }
 
 /// A limit of which this much is in use, and which does not clearly grow.

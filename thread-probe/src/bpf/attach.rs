@@ -1,12 +1,15 @@
 //! Attaching the programs, each where it belongs, and saying what is attached and from where.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::{
+    borrow::Cow,
+    os::fd::{AsFd, BorrowedFd},
+};
 
 use aya::{
     Btf, Ebpf,
     programs::{BtfTracePoint, FEntry, FExit, Iter, Program, ProgramError, TracePoint, trace_point::TracePointLink},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::cli::CloneProbe;
 
@@ -23,7 +26,7 @@ const FEXIT: &str = "clone_exit_fexit";
 const SYSCALL_EXIT: &str = "clone_exit_syscall";
 
 /// The kind of hook a program is attached to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
     /// A tracepoint with typed arguments.
@@ -52,10 +55,10 @@ impl Source {
 }
 
 /// One program, and whether and where it is attached.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttachedProgram {
     /// Its name.
-    pub program: &'static str,
+    pub program: Cow<'static, str>,
     /// Where it is attached.
     pub source: Source,
     /// Why there and not elsewhere; empty where there is no choice.
@@ -64,7 +67,7 @@ pub struct AttachedProgram {
 
 impl AttachedProgram {
     fn new(program: &'static str, source: Source) -> Self {
-        Self { program, source, reason: String::new() }
+        Self { program: program.into(), source, reason: String::new() }
     }
 
     /// Whether it is attached anywhere.
@@ -111,7 +114,7 @@ pub(super) fn iter_program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result
 /// else to the tracepoints of its system calls, which put every system call of the host on the slow path; else
 /// nowhere, and all but clone failures and durations still works.
 pub(super) fn clone(ebpf: &mut Ebpf, btf: &Btf, wanted: CloneProbe) -> (AttachedProgram, SlowToDetach) {
-    let at = |source, reason| AttachedProgram { program: "clone", source, reason };
+    let at = |source, reason| AttachedProgram { program: "clone".into(), source, reason };
     if wanted == CloneProbe::Off {
         return (at(Source::None, "--clone-probe off".to_owned()), SlowToDetach::default());
     }

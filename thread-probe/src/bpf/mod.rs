@@ -2,13 +2,14 @@
 
 mod attach;
 mod btf;
-mod missed;
 pub mod privileges;
 mod probe;
 mod requirements;
+mod runs;
 mod scan;
 
 pub use attach::{AttachedProgram, SlowToDetach, Source};
 pub use btf::task_struct_bytes;
 pub use probe::{LoadOptions, Probe};
 pub use requirements::LoadError;
+pub use runs::Runs;

@@ -21,8 +21,8 @@ use thread_probe_ebpf::{
 use super::{
     attach::{self, AttachedProgram, SlowToDetach},
     btf::{KernelTypes, kernel_types},
-    missed::MissedRuns,
     requirements::{self, LoadError, chain},
+    runs::RunFiles,
     scan,
 };
 use crate::cli::CloneProbe;
@@ -66,8 +66,9 @@ pub struct Probe {
     types: KernelTypes,
     programs: Vec<AttachedProgram>,
     slow_links: SlowToDetach,
-    missed: MissedRuns,
-    missed_clones: MissedRuns,
+    must_run: RunFiles,
+    clone_returns: RunFiles,
+    switches: RunFiles,
     lost_at_start: [u64; Lost::ALL.len()],
     malformed: u64,
 }
@@ -104,8 +105,9 @@ impl Probe {
             types,
             programs,
             slow_links: SlowToDetach::default(),
-            missed: MissedRuns::default(),
-            missed_clones: MissedRuns::default(),
+            must_run: RunFiles::default(),
+            clone_returns: RunFiles::default(),
+            switches: RunFiles::default(),
             lost_at_start: [0; Lost::ALL.len()],
             malformed: 0,
         })
@@ -125,11 +127,12 @@ impl Probe {
             self.programs.push(attach::tp_btf(&mut self.ebpf, &btf, name)?);
         }
         for name in MUST_RUN {
-            self.missed.include(attach::tp_btf_fd(&mut self.ebpf, name)?).map_err(failed)?;
+            self.must_run.include(attach::tp_btf_fd(&mut self.ebpf, name)?).map_err(failed)?;
         }
+        self.switches.include(attach::tp_btf_fd(&mut self.ebpf, SWITCH)?).map_err(failed)?;
         let (clone, links) = attach::clone(&mut self.ebpf, &btf, self.options.clone_probe);
         if let Some(fd) = attach::clone_exit_fd(&mut self.ebpf, clone.source)? {
-            self.missed_clones.include(fd).map_err(failed)?;
+            self.clone_returns.include(fd).map_err(failed)?;
         }
         self.programs.push(clone);
         self.slow_links = links;
@@ -197,8 +200,9 @@ impl Probe {
         Ok(HostCounters {
             lost,
             malformed_records: self.malformed,
-            missed_runs: self.missed.total()?,
-            missed_clone_returns: self.missed_clones.total()?,
+            missed_runs: self.must_run.total()?.skipped,
+            missed_clone_returns: self.clone_returns.total()?.skipped,
+            switch_runs: self.switches.total()?,
             orphans: Counters::from_array(sum_of_cpus(&self.orphans)?),
             clone_duration_buckets: duration_buckets,
             clone_duration_sum_ns: clones[BUCKETS],

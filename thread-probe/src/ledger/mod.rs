@@ -5,6 +5,7 @@
 //! host at once: so totals only grow, and what a process did before it changed its name stays where it was counted.
 
 mod groups;
+mod state;
 mod totals;
 
 use std::{io, sync::Arc, time::Duration};
@@ -21,6 +22,7 @@ use self::{
 };
 pub use self::{
     groups::{Group, GroupId, LOST, OTHER},
+    state::ThreadState,
     totals::{Interval, LIFETIME_BOUNDS_NS, Totals, WaitCounts},
 };
 use crate::{
@@ -40,59 +42,6 @@ pub struct ProcessKey {
     pub tgid: u32,
     /// `start_boottime` of the leader; an exec does not change it.
     pub start_ns: u64,
-}
-
-/// What a thread is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum ThreadState {
-    /// On a CPU or waiting for one.
-    Running,
-    /// Waiting for something that a signal interrupts, or an idle kernel thread.
-    #[default]
-    Sleeping,
-    /// Waiting for something that nothing interrupts; counts towards the load average.
-    Blocked,
-    /// Stopped by a signal, traced or frozen.
-    Stopped,
-    /// Ended, and not yet waited for.
-    Zombie,
-}
-
-impl ThreadState {
-    /// All states, in the order of their discriminants.
-    pub const ALL: [Self; 5] = [Self::Running, Self::Sleeping, Self::Blocked, Self::Stopped, Self::Zombie];
-
-    /// The value of the label `state`.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Sleeping => "sleeping",
-            Self::Blocked => "blocked",
-            Self::Stopped => "stopped",
-            Self::Zombie => "zombie",
-        }
-    }
-
-    /// From `__state` and `exit_state`; the bits are those of include/linux/sched.h.
-    fn from_bits(state: u32, exit_state: u32) -> Self {
-        const UNINTERRUPTIBLE: u32 = 0x2;
-        const STOPPED_TRACED_FROZEN: u32 = 0x4 | 0x8 | 0x8000;
-        const DEAD: u32 = 0x80;
-        const WAKING_NEW: u32 = 0x200 | 0x800;
-        const NOLOAD: u32 = 0x400;
-        const RTLOCK_WAIT: u32 = 0x1000;
-        if exit_state != 0 || state & DEAD != 0 {
-            Self::Zombie
-        } else if state == 0 || state & WAKING_NEW != 0 {
-            Self::Running
-        } else if state & STOPPED_TRACED_FROZEN != 0 {
-            Self::Stopped
-        } else if state & (UNINTERRUPTIBLE | RTLOCK_WAIT) != 0 && state & NOLOAD == 0 {
-            Self::Blocked
-        } else {
-            Self::Sleeping
-        }
-    }
 }
 
 /// One thread that is alive, or whose final record is still to come.

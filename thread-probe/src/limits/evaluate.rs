@@ -6,7 +6,7 @@ use std::{
 };
 
 use rustc_hash::FxHashMap;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use thread_probe_ebpf::names::CloneFailure;
 
 use super::{
@@ -59,6 +59,8 @@ pub struct Evaluation {
 /// The limits of one process.
 #[derive(Debug)]
 pub struct ProcessLimits {
+    /// The path of its cgroup; `None` if it could not be read.
+    pub cgroup: Option<Arc<str>>,
     /// The nearest.
     pub headroom: Headroom,
     /// What a further thread takes of memory besides the kernel's, in bytes, once that is known.
@@ -71,7 +73,7 @@ pub struct ProcessLimits {
 }
 
 /// Paths of the cgroups that refused a process a clone last.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusers {
     /// By `pids.max`; null if none did.
     pub cgroup_pids: Option<Arc<str>>,
@@ -88,6 +90,13 @@ impl Refusers {
             _ => None,
         }
     }
+}
+
+/// What processes in the same cgroups share.
+struct Cgroup {
+    path: Arc<str>,
+    /// Where the limits are that hold for them.
+    limits: Vec<usize>,
 }
 
 impl Evaluation {
@@ -167,10 +176,12 @@ impl Limits {
         for (key, process) in ledger.processes().filter(|(_, process)| may_create_threads(process)) {
             let mut indices = shared.of_all();
             indices.extend(shared.of_namespaces(&namespaces, process.facts.pid_ns));
-            indices.extend(cgroups.get(&process.facts.css_set).into_iter().flatten());
+            let cgroup = cgroups.get(&process.facts.css_set);
+            indices.extend(cgroup.into_iter().flat_map(|cgroup| &cgroup.limits));
             indices.extend(nproc_key(&process.facts).and_then(|user| users.get(&user)));
             let limits = self.of_process(key, process, host, kernel_bytes, (indices, &shared.limits));
-            processes.extend(limits.map(|limits| (key, limits)));
+            let path = cgroup.map(|cgroup| Arc::clone(&cgroup.path));
+            processes.extend(limits.map(|limits| (key, ProcessLimits { cgroup: path, ..limits })));
         }
         self.tree.finish_pass();
         let pass = self.histories.pass;
@@ -181,13 +192,13 @@ impl Limits {
         Evaluation { shared: shared.limits, processes, report }
     }
 
-    /// Where the limits of each set of cgroups are.
+    /// The path of each set of cgroups, and where its limits are.
     fn cgroup_limits(
         &mut self,
         ledger: &mut Ledger,
         thread_bytes: u64,
         limits: &mut Vec<LimitUse>,
-    ) -> FxHashMap<u64, Vec<usize>> {
+    ) -> FxHashMap<u64, Cgroup> {
         let mut sets: FxHashMap<u64, ProcessKey> = FxHashMap::default();
         // Of a process whose main thread has ended /proc says that it is in the root.
         let is_readable = |process: &Process| may_create_threads(process) && process.facts.pid_ns != 0;
@@ -198,8 +209,8 @@ impl Limits {
         for (css_set, key) in sets {
             match ledger.membership(key) {
                 Ok(Some(membership)) => {
-                    let indices = self.tree.limits_of(&membership, thread_bytes, &mut self.files, limits);
-                    found.insert(css_set, indices);
+                    let limits = self.tree.limits_of(&membership, thread_bytes, &mut self.files, limits);
+                    found.insert(css_set, Cgroup { path: Arc::clone(&membership.name), limits });
                 }
                 Ok(None) => {}
                 Err(error) => self.files.failed("cgroup", format!("/proc/{}/cgroup", key.tgid).as_ref(), &error),
@@ -236,7 +247,7 @@ impl Limits {
             cgroup_pids: self.refuser(Limit::CgroupPids, process.refused_by.pids),
             cgroup_memory: self.refuser(Limit::CgroupMemory, process.refused_by.memory),
         };
-        Some(ProcessLimits { headroom, own_bytes_per_thread, refused_by, shared, own, thread_bytes })
+        Some(ProcessLimits { cgroup: None, headroom, own_bytes_per_thread, refused_by, shared, own, thread_bytes })
     }
 
     /// The path of a cgroup that refused a clone. Kept from when it is first asked for: the cgroup may go.

@@ -80,7 +80,7 @@ fn failed(unreadable: &mut Vec<Unreadable>, name: &'static str, path: &Path, err
         Some(known) => known.count += 1,
         None => {
             tracing::warn!(path = %path.display(), %error, "not readable: limits that need it are missing");
-            unreadable.push(Unreadable { file: name, count: 1 });
+            unreadable.push(Unreadable { file: name.into(), count: 1 });
         }
     }
 }
@@ -118,7 +118,7 @@ mod tests {
         fs::create_dir(folder.path().join("pids.max"))?;
         assert_eq!(files.number(of, "pids.max"), None);
         assert_eq!(files.number(of, "pids.max"), None);
-        assert_eq!(files.unreadable(), [Unreadable { file: "pids.max", count: 2 }]);
+        assert_eq!(files.unreadable(), [Unreadable { file: "pids.max".into(), count: 2 }]);
         fs::write(folder.path().join("pids.current"), "17\n")?;
         assert_eq!(files.number(of, "pids.current"), Some(17));
         Ok(())

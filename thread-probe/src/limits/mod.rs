@@ -10,9 +10,9 @@ mod own_memory;
 mod shared;
 mod tree;
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use thread_probe_ebpf::names::CloneFailure;
 
 pub use self::{
@@ -23,7 +23,7 @@ pub use self::{
 use crate::cgroups::own_unit;
 
 /// A limit that keeps threads from being created.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Limit {
     /// `kernel.threads-max`, against all threads of the host.
@@ -100,7 +100,7 @@ impl Limit {
 }
 
 /// What the use of a limit is counted in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
     /// Threads, or their ids.
@@ -112,7 +112,7 @@ pub enum Unit {
 }
 
 /// Whom a limit holds for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// All processes.
@@ -141,7 +141,7 @@ impl Scope {
 }
 
 /// One limit where it is set, with its use.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LimitUse {
     /// Which limit.
     pub limit: Limit,
@@ -174,7 +174,7 @@ pub struct LimitUse {
 }
 
 /// The limits that hold for a process or group, boiled down.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Headroom {
     /// The limit with room for the fewest threads.
     pub binding: LimitUse,
@@ -183,7 +183,7 @@ pub struct Headroom {
 }
 
 /// All limits that more than one process shares, and what could not be read.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct LimitsReport {
     /// The limits: those of the host first, then the most endangered (largest `used_ratio`).
     pub shared: Vec<LimitUse>,
@@ -202,10 +202,10 @@ impl LimitsReport {
 }
 
 /// Files of one name that could not be read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unreadable {
     /// The name, as in `pids.max`.
-    pub file: &'static str,
+    pub file: Cow<'static, str>,
     /// How often, since start.
     pub count: u64,
 }

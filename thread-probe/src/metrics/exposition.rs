@@ -202,7 +202,7 @@ fn clone_failures(groups: &[Group]) -> proto::MetricFamily {
 }
 
 fn host_clone_failures(host: &Host) -> proto::MetricFamily {
-    let counts = CloneFailure::ALL.iter().zip(host.clone_failures);
+    let counts = CloneFailure::ALL.iter().zip(host.raw.clone_failures);
     let metric = table::HOST_CLONE_FAILURES;
     family(metric, counts.map(|(failure, count)| value(&metric, &failure_labels(*failure), count as f64)).collect())
 }
@@ -219,7 +219,12 @@ fn host_families(model: &Model) -> Vec<proto::MetricFamily> {
     vec![
         family(
             table::CLONE_DURATION,
-            vec![durations(&table::CLONE_DURATION, &[], &host.clone_duration_buckets, host.clone_duration_sum_ns)],
+            vec![durations(
+                &table::CLONE_DURATION,
+                &[],
+                &host.raw.clone_duration_buckets,
+                host.raw.clone_duration_sum_ns,
+            )],
         ),
         host_clone_failures(host),
         single(table::HOST_THREADS, host.threads.total as f64),
@@ -254,12 +259,12 @@ fn alert_families(model: &Model) -> Vec<proto::MetricFamily> {
 fn self_families(model: &Model) -> Vec<proto::MetricFamily> {
     let probe = &model.probe;
     let attached = probe.programs.iter().map(|program| {
-        let labels = [program.program, program.source.label()];
+        let labels = [&*program.program, program.source.label()];
         value(&table::PROGRAM_ATTACHED, &labels, f64::from(u8::from(program.is_attached())))
     });
-    let lost = probe.lost.iter().map(|lost| value(&table::LOST, &[lost.reason], lost.count as f64));
+    let lost = probe.lost.iter().map(|lost| value(&table::LOST, &[&lost.reason], lost.count as f64));
     vec![
-        family(table::BUILD_INFO, vec![value(&table::BUILD_INFO, &[model.version], 1.0)]),
+        family(table::BUILD_INFO, vec![value(&table::BUILD_INFO, &[&model.version], 1.0)]),
         family(table::PROGRAM_ATTACHED, attached.collect()),
         single(table::SAMPLE_DURATION, probe.sample_duration_seconds),
         single(table::SAMPLE_THREADS, probe.sample_threads as f64),

@@ -40,7 +40,7 @@ pub(super) fn families(model: &Model) -> Vec<proto::MetricFamily> {
         ),
         family(
             table::LIMITS_UNREADABLE,
-            unreadable.map(|file| value(&table::LIMITS_UNREADABLE, &[file.file], file.count as f64)).collect(),
+            unreadable.map(|file| value(&table::LIMITS_UNREADABLE, &[&file.file], file.count as f64)).collect(),
         ),
         single(table::LIMITS_DURATION, limits.duration_seconds),
     ]

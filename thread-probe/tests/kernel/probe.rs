@@ -63,7 +63,7 @@ impl Probe {
     }
 
     pub fn threads_of(&self, pid: u32) -> Result<Vec<Thread>> {
-        Ok(self.0.as_ref().context("started above")?.threads_of(pid))
+        Ok(self.0.as_ref().context("started above")?.one_process(pid).threads)
     }
 
     pub fn limits_of(&self, pid: u32) -> Result<Vec<LimitUse>> {
@@ -113,9 +113,9 @@ pub fn lost_for(model: &Model, reason: &str) -> u64 {
 pub fn lost(model: &Model) -> u64 {
     let of_storage =
         ["storage_missing", "creator_without_storage", "failure_without_storage", "record_without_histogram"];
-    let may_be = |reason: &&str| of_storage.contains(reason) && (hides_init(model) || is_before_6_2());
+    let may_be = |reason: &str| of_storage.contains(&reason) && (hides_init(model) || is_before_6_2());
     // Of clones that succeed there is nothing to see on return.
-    let harmless = |reason: &&str| *reason == "clone_return_not_seen" || may_be(reason);
+    let harmless = |reason: &str| reason == "clone_return_not_seen" || may_be(reason);
     model.probe.lost.iter().filter(|lost| !harmless(&lost.reason)).map(|lost| lost.count).sum()
 }
 

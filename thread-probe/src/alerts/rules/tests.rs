@@ -173,6 +173,7 @@ fn process(pid: u32, depth: u64) -> Process {
         group: "g".into(),
         is_kernel_thread: false,
         cgroup_id: 0,
+        cgroup: None,
         threads: ThreadCounts::default(),
         totals: crate::model::Activity::default(),
         rates: None,

@@ -11,9 +11,8 @@ use crate::{
     ledger::Ledger,
     limits::{Headroom, LimitUse, Scope, Unreadable},
     metrics::METRICS,
-    model::{ConfigStatus, SampleFacts},
-    sample::{HostCounters, Observation, ThreadCost, ThreadObservation},
-    testing::{alert, limit_use},
+    sample::{Observation, ThreadObservation},
+    testing::{alert, build_first, limit_use},
 };
 
 /// A model of `processes` processes of one thread each, named by their comm, each of which did something.
@@ -52,19 +51,8 @@ fn model_of(comms: &[&[u8]]) -> Model {
     }
     ledger.finish_sample();
     let programs: Arc<[AttachedProgram]> =
-        Arc::new([AttachedProgram { program: "sched_switch", source: Source::TpBtf, reason: String::new() }]);
-    let facts = SampleFacts {
-        time: std::time::SystemTime::now(),
-        interval: None,
-        duration: Duration::from_millis(3),
-        threads: comms.len() as u64,
-        group_by: GroupBy::Comm,
-        counters: &HostCounters::default(),
-        cost: ThreadCost { stack_bytes: 16384, task_struct_bytes: 5840, task_struct_from_slab: true, probe_bytes: 760 },
-        programs: &programs,
-        config: ConfigStatus::loaded(std::time::SystemTime::UNIX_EPOCH),
-    };
-    Model::build(&mut ledger, &crate::limits::Evaluation::default(), &facts)
+        Arc::new([AttachedProgram { program: "sched_switch".into(), source: Source::TpBtf, reason: String::new() }]);
+    build_first(&mut ledger, &programs)
 }
 
 /// The same with limits of all kinds.
@@ -75,7 +63,7 @@ fn with_limits(mut model: Model) -> Model {
     // Of a user with two, the fuller comes first.
     let of_user = |max| limit_use((Limit::Nproc, Scope::User), "alice", 90, max);
     model.limits.shared.extend([of_user(100), of_user(1000)]);
-    model.limits.unreadable = vec![Unreadable { file: "pids.max", count: 2 }];
+    model.limits.unreadable = vec![Unreadable { file: "pids.max".into(), count: 2 }];
     for group in &mut model.groups {
         group.headroom = Some(Headroom { binding: cgroup.clone(), first_exhausted: Some(leak.clone()) });
     }

@@ -1,0 +1,86 @@
+//! What the kernel counts of a program's runs: how many it skipped, as another was in the middle of the same program on
+//! that CPU; and with `kernel.bpf_stats_enabled`, how many there were and how long they took.
+//!
+//! The counts are read from files that are opened before privileges are dropped, as a process that changed its user may
+//! not open its own fdinfo.
+
+use std::{
+    fs::File,
+    io,
+    ops::Add,
+    os::{
+        fd::{AsRawFd as _, BorrowedFd},
+        unix::fs::FileExt as _,
+    },
+};
+
+/// Runs since the programs were loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Runs {
+    /// Those that were skipped; 0 on a kernel that does not count them, which is one before 5.12.
+    pub skipped: u64,
+    /// Those that were timed: while `kernel.bpf_stats_enabled` is 1.
+    pub timed: u64,
+    /// The time these took, in nanoseconds.
+    pub timed_ns: u64,
+}
+
+impl Add for Runs {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            skipped: self.skipped + other.skipped,
+            timed: self.timed + other.timed,
+            timed_ns: self.timed_ns + other.timed_ns,
+        }
+    }
+}
+
+/// The files of the programs whose runs count.
+#[derive(Debug, Default)]
+pub(super) struct RunFiles(Vec<File>);
+
+impl RunFiles {
+    /// Includes a program.
+    ///
+    /// # Errors
+    /// /proc is not mounted.
+    pub(super) fn include(&mut self, program: BorrowedFd<'_>) -> io::Result<()> {
+        self.0.push(File::open(format!("/proc/self/fdinfo/{}", program.as_raw_fd()))?);
+        Ok(())
+    }
+
+    /// The runs of all of them.
+    ///
+    /// # Errors
+    /// A file could not be read.
+    pub(super) fn total(&self) -> io::Result<Runs> {
+        self.0.iter().try_fold(Runs::default(), |total, file| {
+            let mut text = [0; 1024];
+            let length = file.read_at(&mut text, 0)?;
+            Ok(total + runs(&String::from_utf8_lossy(&text[..length])))
+        })
+    }
+}
+
+fn runs(fdinfo: &str) -> Runs {
+    let count = |name: &str| {
+        let line = fdinfo.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
+    };
+    Runs { skipped: count("recursion_misses"), timed: count("run_cnt"), timed_ns: count("run_time_ns") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_counts_are_found_among_the_other_lines() {
+        let fdinfo =
+            "pos:\t0\nprog_id:\t12\nrun_time_ns:\t250\nrun_cnt:\t5\nrecursion_misses:\t7\nverified_insns:\t9\n";
+        assert_eq!(runs(fdinfo), Runs { skipped: 7, timed: 5, timed_ns: 250 });
+        assert_eq!(runs("pos:\t0\n"), Runs::default());
+    }
+}

@@ -1,0 +1,408 @@
+//! The model from the ledger, when a sample is complete.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use thread_probe_ebpf::{
+    histogram::BUCKETS,
+    names::{CloneErrno, CloneFailure, Lost},
+    record::Counters,
+};
+
+use super::{
+    Activity, Bucket, CloneFailures, CloneFailuresByLimit, ConfigStatus, Group, Host, HostRaw, Limits, LostCount,
+    Memory, Model, NS_PER_SECOND, OneProcess, ProbeStatus, Process, Rates, System, Thread, ThreadCounts, histogram,
+    longest_seconds, quantile_seconds,
+};
+use crate::{
+    bpf::AttachedProgram,
+    grouping::{GroupBy, text},
+    ledger::{self, LIFETIME_BOUNDS_NS, Ledger, LedgerLosses, ProcessKey, ThreadState, Totals},
+    limits::{Evaluation, Limit, ProcessLimits, Refusers, of_groups},
+    own_cost::OwnCost,
+    sample::{HostCounters, ThreadCost},
+};
+
+impl ThreadCounts {
+    fn add(&mut self, by_state: &[u32; ThreadState::ALL.len()]) {
+        let [running, sleeping, blocked, stopped, zombie] = by_state.map(u64::from);
+        self.total += running + sleeping + blocked + stopped + zombie;
+        self.running += running;
+        self.sleeping += sleeping;
+        self.blocked += blocked;
+        self.stopped += stopped;
+        self.zombie += zombie;
+    }
+}
+
+impl CloneFailures {
+    fn new(failures: &[u64; CloneFailure::ALL.len()]) -> Self {
+        let of = |errno| sum_where(failures, |failure| failure.errno() == errno);
+        let [eagain, enomem, eperm, einval, enospc, other] = CloneErrno::ALL.map(of);
+        Self { eagain, enomem, eperm, einval, enospc, other }
+    }
+}
+
+impl CloneFailuresByLimit {
+    fn new(failures: &[u64; CloneFailure::ALL.len()]) -> Self {
+        let of = |limit| sum_where(failures, |failure| Limit::of(failure) == Some(limit));
+        Self {
+            threads_max: of(Limit::ThreadsMax),
+            pid_max: of(Limit::PidMax),
+            cgroup_pids: of(Limit::CgroupPids),
+            nproc: of(Limit::Nproc),
+            memory: of(Limit::Memory),
+            cgroup_memory: of(Limit::CgroupMemory),
+            unknown: of(Limit::Unknown),
+        }
+    }
+}
+
+fn sum_where(failures: &[u64; CloneFailure::ALL.len()], is_wanted: impl Fn(CloneFailure) -> bool) -> u64 {
+    CloneFailure::ALL.iter().zip(failures).filter(|(failure, _)| is_wanted(**failure)).map(|(_, count)| count).sum()
+}
+
+impl Activity {
+    fn new(counters: &Counters, threads_exited: u64) -> Self {
+        Self {
+            voluntary_switches: counters.voluntary_switches,
+            involuntary_switches: counters.involuntary_switches,
+            same_process_switches: counters.same_process_switches,
+            runs: counters.runs,
+            wait_seconds: counters.run_delay_ns as f64 / NS_PER_SECOND,
+            cpu_seconds: counters.cpu_ns as f64 / NS_PER_SECOND,
+            threads_created: counters.threads_created,
+            processes_created: counters.processes_created,
+            threads_exited,
+            clone_failures: CloneFailures::new(&counters.clone_failures),
+            clone_failures_by_limit: CloneFailuresByLimit::new(&counters.clone_failures),
+        }
+    }
+}
+
+impl Rates {
+    fn new(counters: &Counters, waits: &[u64; BUCKETS], ended: Ended, seconds: f64) -> Self {
+        let per_second = |count: u64| count as f64 / seconds;
+        let switches = counters.voluntary_switches + counters.involuntary_switches;
+        Self {
+            switches_per_second: per_second(switches),
+            voluntary_switches_per_second: per_second(counters.voluntary_switches),
+            involuntary_switches_per_second: per_second(counters.involuntary_switches),
+            same_process_ratio: counters.same_process_switches as f64 / counters.runs.max(1) as f64,
+            cpu_ratio: per_second(counters.cpu_ns) / NS_PER_SECOND,
+            wait_ratio: per_second(counters.run_delay_ns) / NS_PER_SECOND,
+            wait_p50_seconds: quantile_seconds(waits, 0.5),
+            wait_p99_seconds: quantile_seconds(waits, 0.99),
+            wait_max_seconds: longest_seconds(waits),
+            threads_created_per_second: per_second(counters.threads_created),
+            processes_created_per_second: per_second(counters.processes_created),
+            threads_exited_per_second: per_second(ended.threads),
+            short_lived_ratio: ended.short_lived as f64 / ended.threads.max(1) as f64,
+            clone_failures_per_second: per_second(counters.clone_failures.iter().sum()),
+        }
+    }
+
+    fn of(added: Option<&Totals>, seconds: Option<f64>) -> Option<Self> {
+        let seconds = seconds?;
+        Some(added.map_or_else(Self::default, |added| {
+            Self::new(&added.counters, added.waits.buckets(), Ended::of(added), seconds)
+        }))
+    }
+}
+
+/// Threads that ended.
+#[derive(Clone, Copy, Default)]
+struct Ended {
+    threads: u64,
+    short_lived: u64,
+}
+
+impl Ended {
+    fn of(totals: &Totals) -> Self {
+        const SHORT_NS: u64 = 1_000_000;
+        let classes = LIFETIME_BOUNDS_NS.partition_point(|bound| *bound <= SHORT_NS);
+        Self { threads: totals.threads_exited, short_lived: totals.lifetimes[..classes].iter().sum() }
+    }
+}
+
+impl Memory {
+    /// A zombie has its task structure but no stack any more (`put_task_stack` in `finish_task_switch`).
+    fn new(threads: &ThreadCounts, depth_bytes: u32, cost: &ThreadCost) -> Self {
+        let kernel_stack_bytes = (threads.total - threads.zombie) * cost.stack_bytes;
+        Self {
+            kernel_stack_bytes,
+            kernel_stack_depth_max_bytes: u64::from(depth_bytes),
+            kernel_memory_bytes: kernel_stack_bytes + threads.total * cost.task_struct_bytes,
+        }
+    }
+}
+
+/// Every reason why something is dropped, by programs and ledger, with its count.
+fn lost_counts(host: &HostCounters, ledger: LedgerLosses) -> Vec<LostCount> {
+    let programs =
+        Lost::ALL.iter().zip(host.lost).map(|(reason, count)| LostCount { reason: reason.label().into(), count });
+    let own = [
+        ("end_missing", ledger.end_missing),
+        ("unknown_thread", ledger.unknown_thread),
+        ("counter_backwards", ledger.counter_backwards),
+        ("malformed_record", host.malformed_records),
+        ("program_skipped", host.missed_runs),
+        ("clone_return_not_seen", host.missed_clone_returns),
+    ];
+    programs.chain(own.map(|(reason, count)| LostCount { reason: reason.into(), count })).collect()
+}
+
+/// What a sample is besides the ledger.
+pub struct SampleFacts<'a> {
+    /// When the scan began.
+    pub time: SystemTime,
+    /// Time since the sample before; `None` for the first.
+    pub interval: Option<Duration>,
+    /// How long scan, drain and ledger took.
+    pub duration: Duration,
+    /// Threads the scan saw.
+    pub threads: u64,
+    /// What makes a group.
+    pub group_by: GroupBy,
+    /// What the programs count for the host.
+    pub counters: &'a HostCounters,
+    /// What one thread costs.
+    pub cost: ThreadCost,
+    /// The programs.
+    pub programs: &'a Arc<[AttachedProgram]>,
+    /// How reading the configuration went.
+    pub config: ConfigStatus,
+    /// Which host it is.
+    pub system: &'a System,
+    /// CPUs that are online.
+    pub cpus: u64,
+    /// What the probe itself took.
+    pub own_cost: OwnCost,
+}
+
+impl Model {
+    /// Builds the model of the sample that the ledger has just finished.
+    pub fn build(ledger: &mut Ledger, limits: &Evaluation, facts: &SampleFacts<'_>) -> Self {
+        let seconds = facts.interval.map(|interval| interval.as_secs_f64().max(1e-9));
+        let cost = facts.cost;
+        let processes = processes(ledger, limits, seconds, &cost);
+        let groups = groups(ledger, limits, seconds, &cost);
+        let host = host(ledger, seconds, facts, &processes);
+        let since_epoch = facts.time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self {
+            version: env!("CARGO_PKG_VERSION").into(),
+            time_unix_seconds: since_epoch.as_secs_f64(),
+            interval_seconds: seconds,
+            group_by: facts.group_by,
+            host,
+            groups,
+            processes,
+            limits: limits.report.clone(),
+            alerts: Vec::new(),
+            alerts_suppressed: 0,
+            notifications: Vec::new(),
+            probe: ProbeStatus {
+                programs: Arc::clone(facts.programs),
+                sample_duration_seconds: facts.duration.as_secs_f64(),
+                sample_threads: facts.threads,
+                cpu_ratio: facts.own_cost.cpu_ratio,
+                seconds_per_switch: facts.own_cost.seconds_per_switch,
+                lost: lost_counts(facts.counters, ledger.losses()),
+                groups_dropped: ledger.groups_refused(),
+                config: facts.config,
+            },
+            max_groups: ledger.max_groups(),
+        }
+    }
+}
+
+fn host(ledger: &Ledger, seconds: Option<f64>, facts: &SampleFacts<'_>, processes: &[Process]) -> Host {
+    let counters = facts.counters;
+    let mut threads = ThreadCounts::default();
+    for (_, process) in ledger.processes() {
+        threads.add(&process.threads);
+    }
+    let totals = ledger.host();
+    Host {
+        system: facts.system.clone(),
+        cpus: facts.cpus,
+        threads,
+        processes: processes.len() as u64,
+        totals: Activity::new(&totals.counters, totals.threads_exited),
+        rates: Rates::of(ledger.host_interval(), seconds),
+        wait_histogram: histogram(totals.waits.buckets()),
+        clone_duration_histogram: histogram(&counters.clone_duration_buckets),
+        clone_duration_seconds: counters.clone_duration_sum_ns as f64 / NS_PER_SECOND,
+        thread_cost: facts.cost,
+        raw: HostRaw {
+            clone_failures: totals.counters.clone_failures,
+            clone_duration_buckets: counters.clone_duration_buckets,
+            clone_duration_sum_ns: counters.clone_duration_sum_ns,
+        },
+    }
+}
+
+fn groups(ledger: &Ledger, limits: &Evaluation, seconds: Option<f64>, cost: &ThreadCost) -> Vec<Group> {
+    let mut live = rustc_hash::FxHashMap::<_, (u64, ThreadCounts)>::default();
+    for (_, process) in ledger.processes() {
+        if let Some(id) = process.group {
+            let (processes, threads) = live.entry(id).or_default();
+            *processes += 1;
+            threads.add(&process.threads);
+        }
+    }
+    let mut headroom = of_groups(ledger, &limits.processes);
+    let mut groups: Vec<Group> = ledger
+        .groups()
+        .map(|(id, group)| {
+            let (processes, threads) = live.get(&id).copied().unwrap_or_default();
+            let interval = group.interval(ledger.epoch());
+            Group {
+                group: Arc::clone(&group.name),
+                processes,
+                threads,
+                totals: Activity::new(&group.totals.counters, group.totals.threads_exited),
+                rates: Rates::of(interval, seconds),
+                wait_histogram: histogram(group.totals.waits.buckets()),
+                memory: Memory::new(&threads, group.stack_depth_max_bytes, cost),
+                headroom: headroom.remove(&id),
+                interval_clone_failures: interval
+                    .map(|added| CloneFailuresByLimit::new(&added.counters.clone_failures))
+                    .unwrap_or_default(),
+                raw: group.totals.clone(),
+            }
+        })
+        .collect();
+    groups.sort_unstable_by(|a, b| a.group.cmp(&b.group));
+    groups
+}
+
+fn processes(ledger: &mut Ledger, limits: &Evaluation, seconds: Option<f64>, cost: &ThreadCost) -> Vec<Process> {
+    let uids: rustc_hash::FxHashSet<u32> = ledger.processes().map(|(_, process)| process.identity.uid).collect();
+    let users: rustc_hash::FxHashMap<u32, Arc<str>> =
+        uids.into_iter().map(|uid| (uid, ledger.user_name(uid))).collect();
+    let mut processes: Vec<Process> = ledger
+        .processes()
+        .map(|(key, process)| {
+            let user = users.get(&process.identity.uid).cloned().unwrap_or_default();
+            let process = process_model(ledger, key, process, user, seconds, cost);
+            match limits.processes.get(&key) {
+                Some(limits) => process.with_limits(limits),
+                None => process,
+            }
+        })
+        .collect();
+    processes.sort_unstable_by_key(|process| process.pid);
+    processes
+}
+
+fn process_model(
+    ledger: &Ledger,
+    key: ProcessKey,
+    process: &ledger::Process,
+    user: Arc<str>,
+    seconds: Option<f64>,
+    cost: &ThreadCost,
+) -> Process {
+    let (identity, facts) = (&process.identity, &process.facts);
+    let mut threads = ThreadCounts::default();
+    threads.add(&process.threads);
+    let group = process.group.and_then(|id| ledger.group(id));
+    Process {
+        pid: key.tgid,
+        parent_pid: facts.parent_tgid,
+        start_boottime_seconds: key.start_ns as f64 / NS_PER_SECOND,
+        comm: text(&identity.comm),
+        exe: text(&identity.exe),
+        uid: identity.uid,
+        user,
+        group: group.map(|group| Arc::clone(&group.name)).unwrap_or_default(),
+        is_kernel_thread: identity.is_kernel_thread,
+        cgroup_id: facts.cgroup_id,
+        cgroup: None,
+        totals: Activity::new(&process.totals.counters, process.totals.threads_exited),
+        rates: Rates::of(process.interval(ledger.epoch()), seconds),
+        memory: Memory::new(&threads, process.stack_depth_max_bytes, cost),
+        threads,
+        limits: Limits {
+            mappings: facts.map_count,
+            address_space_pages: facts.total_vm_pages,
+            rlimit_nproc: facts.rlimit_nproc,
+            rlimit_as_bytes: facts.rlimit_as_bytes,
+            rlimit_stack_bytes: facts.rlimit_stack_bytes,
+        },
+        headroom: None,
+        own_bytes_per_thread: None,
+        clone_refused_by: Refusers::default(),
+    }
+}
+
+impl Process {
+    fn with_limits(self, limits: &ProcessLimits) -> Self {
+        Self {
+            headroom: Some(limits.headroom.clone()),
+            cgroup: limits.cgroup.clone(),
+            own_bytes_per_thread: limits.own_bytes_per_thread,
+            clone_refused_by: limits.refused_by.clone(),
+            ..self
+        }
+    }
+}
+
+/// More of a process; empty if there is no such process. The limits are for who knows them to fill in. Cheap enough to
+/// build only when somebody asks.
+pub fn one_process(ledger: &Ledger, pid: u32, epoch: u64, interval_seconds: Option<f64>) -> OneProcess {
+    let Some((_, process)) = ledger.processes().find(|(key, _)| key.tgid == pid) else {
+        return OneProcess::default();
+    };
+    let ended = LIFETIME_BOUNDS_NS.iter().map(Some).chain([None]).zip(process.totals.lifetimes);
+    OneProcess {
+        threads: threads_of(ledger, pid, epoch, interval_seconds),
+        applicable_limits: Vec::new(),
+        process_wait_histogram: histogram(process.totals.waits.buckets()),
+        thread_lifetime_histogram: ended
+            .filter(|(_, count)| *count != 0)
+            .map(|(bound, count)| Bucket { le_seconds: bound.map(|bound| *bound as f64 / NS_PER_SECOND), count })
+            .collect(),
+    }
+}
+
+fn threads_of(ledger: &Ledger, pid: u32, epoch: u64, interval_seconds: Option<f64>) -> Vec<Thread> {
+    let mut threads: Vec<Thread> = ledger
+        .threads_of(pid)
+        .map(|thread| {
+            let buckets = thread.wait_buckets();
+            Thread {
+                tid: thread.tid,
+                comm: text(&thread.comm),
+                state: thread.state,
+                start_boottime_seconds: thread.start_ns as f64 / NS_PER_SECOND,
+                kernel_stack_depth_bytes: thread.stack_depth_bytes,
+                totals: Activity::new(&thread.counters, 0),
+                rates: interval_seconds
+                    .map(|seconds| Rates::new(&thread.grown(epoch), &buckets, Ended::default(), seconds)),
+                wait_histogram: histogram(&buckets),
+            }
+        })
+        .collect();
+    threads.sort_unstable_by_key(|thread| thread.tid);
+    threads
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_zombie_holds_a_task_structure_but_no_stack() {
+        let cost =
+            ThreadCost { stack_bytes: 16384, task_struct_bytes: 5000, task_struct_from_slab: true, probe_bytes: 0 };
+        let mut threads = ThreadCounts::default();
+        threads.add(&[1, 1, 0, 0, 1]);
+        let memory = Memory::new(&threads, 100, &cost);
+        assert_eq!(memory.kernel_stack_bytes, 2 * 16384);
+        assert_eq!(memory.kernel_memory_bytes, 2 * 16384 + 3 * 5000);
+    }
+}

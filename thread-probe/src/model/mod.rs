@@ -1,0 +1,449 @@
+//! The model: what the ledger says of one sample, in the units people read. Every view is drawn from it alone.
+//!
+//! It is also the JSON of `/api/v1/snapshot`: the field names are that contract, described in docs/api.md.
+
+mod build;
+mod histogram;
+
+use std::{borrow::Cow, sync::Arc, time::SystemTime};
+
+use serde::{Deserialize, Serialize};
+use thread_probe_ebpf::{histogram::BUCKETS, names::CloneFailure};
+
+use self::histogram::{histogram, longest_seconds};
+pub use self::{
+    build::{SampleFacts, one_process},
+    histogram::{Bucket, quantile_seconds},
+};
+
+use crate::{
+    alerts::{notify::NotificationCount, view::AlertView},
+    bpf::AttachedProgram,
+    grouping::GroupBy,
+    ledger::{ThreadState, Totals},
+    limits::{Headroom, Limit, LimitUse, LimitsReport, Refusers},
+    sample::ThreadCost,
+};
+
+const NS_PER_SECOND: f64 = 1e9;
+
+/// One sample.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Model {
+    /// Version of thread-probe.
+    pub version: Cow<'static, str>,
+    /// When the scan began, in seconds since the Unix epoch.
+    pub time_unix_seconds: f64,
+    /// Seconds since the sample before; null for the first, which has no rates.
+    pub interval_seconds: Option<f64>,
+    /// What makes a group.
+    pub group_by: GroupBy,
+    /// The host.
+    pub host: Host,
+    /// The groups, by name.
+    pub groups: Vec<Group>,
+    /// The processes, by pid.
+    pub processes: Vec<Process>,
+    /// The limits that processes share.
+    pub limits: LimitsReport,
+    /// The alerts, those that fire first; of `serve` only.
+    pub alerts: Vec<AlertView>,
+    /// Conditions that would be alerts if there were not too many.
+    pub alerts_suppressed: u64,
+    /// Requests to each Alertmanager, for the exposition.
+    #[serde(skip)]
+    pub notifications: Vec<NotificationCount>,
+    /// The probe itself.
+    pub probe: ProbeStatus,
+    /// How many groups there may be; and of anything else that is a label.
+    #[serde(skip)]
+    pub max_groups: usize,
+}
+
+/// The host as a whole.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Host {
+    /// Which host.
+    #[serde(flatten)]
+    pub system: System,
+    /// CPUs that are online.
+    pub cpus: u64,
+    /// Threads by state.
+    pub threads: ThreadCounts,
+    /// Processes.
+    pub processes: u64,
+    /// Totals since each thread was created.
+    pub totals: Activity,
+    /// Rates over the interval; null for the first sample.
+    pub rates: Option<Rates>,
+    /// Waits for a CPU since the probe was started.
+    pub wait_histogram: Vec<Bucket>,
+    /// Durations of successful clones since the probe was started.
+    pub clone_duration_histogram: Vec<Bucket>,
+    /// Sum of those durations.
+    pub clone_duration_seconds: f64,
+    /// What one thread costs in kernel memory.
+    pub thread_cost: ThreadCost,
+    /// The same in the kernel's units, for the exposition.
+    #[serde(skip)]
+    pub raw: HostRaw,
+}
+
+/// Which host it is, as uname(2) tells it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct System {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The release of its kernel.
+    pub kernel_release: Arc<str>,
+}
+
+impl System {
+    /// This one. What the kernel does not tell is empty.
+    pub fn of_this_host() -> Self {
+        let Ok(names) = nix::sys::utsname::uname() else { return Self::default() };
+        Self {
+            name: names.nodename().to_string_lossy().into(),
+            kernel_release: names.release().to_string_lossy().into(),
+        }
+    }
+}
+
+/// What the exposition needs of the host besides.
+#[derive(Clone, Debug)]
+pub struct HostRaw {
+    /// Clones that failed.
+    pub clone_failures: [u64; CloneFailure::ALL.len()],
+    /// Successful clones by duration.
+    pub clone_duration_buckets: [u64; BUCKETS],
+    /// The sum of those durations, in nanoseconds.
+    pub clone_duration_sum_ns: u64,
+}
+
+impl Default for HostRaw {
+    fn default() -> Self {
+        Self { clone_failures: Default::default(), clone_duration_buckets: [0; BUCKETS], clone_duration_sum_ns: 0 }
+    }
+}
+
+/// A group of processes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Group {
+    /// Its name.
+    pub group: Arc<str>,
+    /// Live processes.
+    pub processes: u64,
+    /// Threads by state.
+    pub threads: ThreadCounts,
+    /// Totals of its processes while they belonged to it, ended ones included.
+    pub totals: Activity,
+    /// Rates over the interval; null for the first sample.
+    pub rates: Option<Rates>,
+    /// Waits for a CPU since the probe was started.
+    pub wait_histogram: Vec<Bucket>,
+    /// Kernel memory of its threads.
+    pub memory: Memory,
+    /// How near the nearest limit of any of its processes is; null without a live process.
+    pub headroom: Option<Headroom>,
+    /// Clones that failed in the interval, for the alerts.
+    #[serde(skip)]
+    pub interval_clone_failures: CloneFailuresByLimit,
+    /// The raw totals, for the exposition.
+    #[serde(skip)]
+    pub raw: Totals,
+}
+
+/// A process.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Process {
+    /// Thread group id.
+    pub pid: u32,
+    /// That of the real parent.
+    pub parent_pid: u32,
+    /// Start, in seconds since boot.
+    pub start_boottime_seconds: f64,
+    /// Name of the main thread.
+    pub comm: String,
+    /// File name of the executable, cut to 31 bytes; empty for kernel threads and zombies.
+    pub exe: String,
+    /// Real uid.
+    pub uid: u32,
+    /// Its name, or the number where there is none.
+    pub user: Arc<str>,
+    /// Its group.
+    pub group: Arc<str>,
+    /// Whether it is a kernel thread.
+    pub is_kernel_thread: bool,
+    /// Id of its cgroup in the v2 hierarchy.
+    pub cgroup_id: u64,
+    /// Path of its cgroup: in the v2 hierarchy or, where that is its root, in a v1 hierarchy; null for kernel threads, for
+    /// what has ended, and where it could not be read.
+    pub cgroup: Option<Arc<str>>,
+    /// Threads by state.
+    pub threads: ThreadCounts,
+    /// Totals since each thread was created, ended threads included since the probe was started.
+    pub totals: Activity,
+    /// Rates over the interval; null for the first sample.
+    pub rates: Option<Rates>,
+    /// Kernel memory of its threads.
+    pub memory: Memory,
+    /// What its limits apply to.
+    pub limits: Limits,
+    /// How near its nearest limit is; null for kernel threads and for what has ended.
+    pub headroom: Option<Headroom>,
+    /// What a further thread takes of memory besides the kernel's; null before its threads came and went a few times.
+    pub own_bytes_per_thread: Option<u64>,
+    /// The cgroups that refused it a clone last.
+    pub clone_refused_by: Refusers,
+}
+
+/// More of one process, with `?pid=`: it is large.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct OneProcess {
+    /// Its threads, by tid.
+    pub threads: Vec<Thread>,
+    /// Every limit that holds for it, the one with room for the fewest threads first.
+    pub applicable_limits: Vec<LimitUse>,
+    /// Waits of its threads for a CPU since the probe was started, ended ones included.
+    pub process_wait_histogram: Vec<Bucket>,
+    /// Lifetimes of its threads that ended since the probe was started.
+    pub thread_lifetime_histogram: Vec<Bucket>,
+}
+
+/// A thread, with `?pid=`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Thread {
+    /// Thread id.
+    pub tid: u32,
+    /// Its name.
+    pub comm: String,
+    /// running, sleeping, blocked, stopped or zombie.
+    pub state: ThreadState,
+    /// Start, in seconds since boot.
+    pub start_boottime_seconds: f64,
+    /// Bytes of kernel stack in use when last switched out.
+    pub kernel_stack_depth_bytes: u32,
+    /// Totals since it was created.
+    pub totals: Activity,
+    /// Rates over the interval; null for the first sample. The quantiles are of all its waits, not the interval's.
+    pub rates: Option<Rates>,
+    /// Waits for a CPU since the probe was started.
+    pub wait_histogram: Vec<Bucket>,
+}
+
+/// Threads by state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ThreadCounts {
+    /// All of them.
+    pub total: u64,
+    /// On a CPU or waiting for one.
+    pub running: u64,
+    /// Waiting interruptibly.
+    pub sleeping: u64,
+    /// Waiting uninterruptibly.
+    pub blocked: u64,
+    /// Stopped, traced or frozen.
+    pub stopped: u64,
+    /// Ended and not yet waited for.
+    pub zombie: u64,
+}
+
+impl ThreadCounts {
+    /// The counts in the order of [`ThreadState::ALL`].
+    pub fn by_state(&self) -> [u64; ThreadState::ALL.len()] {
+        [self.running, self.sleeping, self.blocked, self.stopped, self.zombie]
+    }
+}
+
+/// Cumulative counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Activity {
+    /// Switches away because the thread blocked.
+    pub voluntary_switches: u64,
+    /// Switches away because something else was to run.
+    pub involuntary_switches: u64,
+    /// Switches to a thread from another of its process, since the probe was started.
+    pub same_process_switches: u64,
+    /// Times put on a CPU after waiting for one.
+    pub runs: u64,
+    /// Time waited for a CPU: the kernel's run_delay.
+    pub wait_seconds: f64,
+    /// Time on a CPU.
+    pub cpu_seconds: f64,
+    /// Threads created, main threads of new processes not included, since the probe was started.
+    pub threads_created: u64,
+    /// Processes created, since the probe was started.
+    pub processes_created: u64,
+    /// Threads that ended, main threads included, since the probe was started.
+    pub threads_exited: u64,
+    /// Clones that failed, by errno, since the probe was started.
+    pub clone_failures: CloneFailures,
+    /// Those that a limit may have refused, by limit, since the probe was started.
+    pub clone_failures_by_limit: CloneFailuresByLimit,
+}
+
+/// Clones that failed, by errno.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub struct CloneFailures {
+    /// A limit on tasks.
+    pub eagain: u64,
+    /// No memory, or no init in the pid namespace.
+    pub enomem: u64,
+    /// No privilege for the flags.
+    pub eperm: u64,
+    /// Contradictory flags.
+    pub einval: u64,
+    /// Namespaces nested too deep.
+    pub enospc: u64,
+    /// Anything else.
+    #[serde(rename = "other")]
+    pub other: u64,
+}
+
+impl CloneFailures {
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.eagain + self.enomem + self.eperm + self.einval + self.enospc + self.other
+    }
+}
+
+/// Clones that failed with EAGAIN or ENOMEM, by the limit that was exhausted at that moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CloneFailuresByLimit {
+    /// `kernel.threads-max`.
+    pub threads_max: u64,
+    /// The ids of a pid namespace.
+    pub pid_max: u64,
+    /// `pids.max` of a cgroup.
+    pub cgroup_pids: u64,
+    /// RLIMIT_NPROC.
+    pub nproc: u64,
+    /// The host's memory.
+    pub memory: u64,
+    /// `memory.max` of a cgroup.
+    pub cgroup_memory: u64,
+    /// None of these.
+    pub unknown: u64,
+}
+
+impl CloneFailuresByLimit {
+    /// Each with its limit.
+    pub fn by_limit(&self) -> [(Limit, u64); 7] {
+        [
+            (Limit::ThreadsMax, self.threads_max),
+            (Limit::PidMax, self.pid_max),
+            (Limit::CgroupPids, self.cgroup_pids),
+            (Limit::Nproc, self.nproc),
+            (Limit::Memory, self.memory),
+            (Limit::CgroupMemory, self.cgroup_memory),
+            (Limit::Unknown, self.unknown),
+        ]
+    }
+}
+
+/// What happened in the interval, per second of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Rates {
+    /// Switches of both kinds.
+    pub switches_per_second: f64,
+    /// Switches away because the thread blocked.
+    pub voluntary_switches_per_second: f64,
+    /// Switches away because something else was to run.
+    pub involuntary_switches_per_second: f64,
+    /// Of the times its threads were switched to, the share that came from a thread of the same process.
+    pub same_process_ratio: f64,
+    /// CPUs in use: 1 is one CPU all the time.
+    pub cpu_ratio: f64,
+    /// Threads waiting for a CPU, on average: 1 is one thread all the time.
+    pub wait_ratio: f64,
+    /// Median wait for a CPU; null without one.
+    pub wait_p50_seconds: Option<f64>,
+    /// 99th percentile of the waits for a CPU; null without one.
+    pub wait_p99_seconds: Option<f64>,
+    /// Upper bound of the longest wait for a CPU; null without one.
+    pub wait_max_seconds: Option<f64>,
+    /// Threads created.
+    pub threads_created_per_second: f64,
+    /// Processes created.
+    pub processes_created_per_second: f64,
+    /// Threads that ended.
+    pub threads_exited_per_second: f64,
+    /// Of the threads that ended, the share that had lived for a millisecond at most.
+    pub short_lived_ratio: f64,
+    /// Clones that failed.
+    pub clone_failures_per_second: f64,
+}
+
+/// Kernel memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    /// Kernel stacks: threads that did not end, times THREAD_SIZE.
+    pub kernel_stack_bytes: u64,
+    /// Deepest kernel stack seen while switched out.
+    pub kernel_stack_depth_max_bytes: u64,
+    /// Kernel stacks and task structures.
+    pub kernel_memory_bytes: u64,
+}
+
+/// What limits apply to in a process, as its record carries it. A limit of 2^64-1 is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Memory mappings, against vm.max_map_count.
+    pub mappings: u32,
+    /// Pages of address space, against RLIMIT_AS.
+    pub address_space_pages: u64,
+    /// Soft RLIMIT_NPROC, in threads of its real user.
+    pub rlimit_nproc: u64,
+    /// Soft RLIMIT_AS, in bytes.
+    pub rlimit_as_bytes: u64,
+    /// Soft RLIMIT_STACK, in bytes.
+    pub rlimit_stack_bytes: u64,
+}
+
+/// The probe itself.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ProbeStatus {
+    /// The programs and where they are attached.
+    pub programs: Arc<[AttachedProgram]>,
+    /// How long scan, drain and ledger took.
+    pub sample_duration_seconds: f64,
+    /// Threads the scan saw.
+    pub sample_threads: u64,
+    /// CPUs that the process of the probe had in use over the interval; null in the first sample.
+    pub cpu_ratio: Option<f64>,
+    /// What the program on the context switch took for each over the interval; null unless `kernel.bpf_stats_enabled` is 1.
+    pub seconds_per_switch: Option<f64>,
+    /// What was dropped, by reason, since start.
+    pub lost: Vec<LostCount>,
+    /// Processes that went to `~other` because there was no room for their group.
+    pub groups_dropped: u64,
+    /// The configuration file.
+    pub config: ConfigStatus,
+}
+
+/// How reading the configuration went. Without a file it is the start that counts.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConfigStatus {
+    /// Whether the last reload succeeded; true before the first.
+    pub last_reload_successful: bool,
+    /// When it was last read with success, in seconds since the Unix epoch.
+    pub last_reload_success_unix_seconds: f64,
+}
+
+impl ConfigStatus {
+    /// Read with success at that time.
+    pub fn loaded(at: SystemTime) -> Self {
+        let since_epoch = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self { last_reload_successful: true, last_reload_success_unix_seconds: since_epoch.as_secs_f64() }
+    }
+}
+
+/// How much was dropped for one reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostCount {
+    /// The reason.
+    pub reason: Cow<'static, str>,
+    /// How often.
+    pub count: u64,
+}
