@@ -1,5 +1,7 @@
 //! Numbers and names as people read them.
 
+use std::borrow::Cow;
+
 /// A count with thousands separators: `4,915`.
 pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
@@ -49,9 +51,38 @@ pub(crate) fn duration(seconds: f64) -> String {
     }
 }
 
-/// A name in a line of text: whoever chose it must neither end the line nor command the terminal.
-pub(crate) fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+/// A duration in four digits at most: `42.5us`, `1.2s`.
+pub(crate) fn seconds(seconds: f64) -> String {
+    match seconds {
+        s if s < 1e-3 => format!("{:.1}us", s * 1e6),
+        s if s < 1.0 => format!("{:.1}ms", s * 1e3),
+        s => format!("{s:.1}s"),
+    }
+}
+
+/// Bytes in five characters at most: `9216`, `40M`.
+pub(crate) fn short_bytes(bytes: u64) -> String {
+    match bytes {
+        b if b < 10 << 10 => format!("{b}"),
+        b if b < 10 << 20 => format!("{}K", b >> 10),
+        b if b < 10 << 30 => format!("{}M", b >> 20),
+        b => format!("{}G", b >> 30),
+    }
+}
+
+/// A name in a line of text: whoever chose it must neither end the line, nor command the terminal, nor turn round the
+/// direction of what follows or hide in it.
+pub(crate) fn plain(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_unprintable) {
+        return Cow::Borrowed(text);
+    }
+    text.chars().map(|c| if is_unprintable(c) { '?' } else { c }).collect()
+}
+
+/// Control characters, and Unicode's invisible and directional ones.
+fn is_unprintable(c: char) -> bool {
+    let is_format = matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    c.is_control() || is_format
 }
 
 #[cfg(test)]
@@ -84,5 +115,7 @@ mod tests {
     #[test]
     fn control_characters_in_a_name_do_not_reach_log_or_terminal() {
         assert_eq!(plain("a\u{1b}[31m\nb"), "a?[31m?b");
+        assert_eq!(plain("a\u{202e}b\u{200b}"), "a?b?");
+        assert_eq!(plain("größe"), "größe");
     }
 }

@@ -25,6 +25,7 @@ pub mod serve;
 pub mod server;
 #[cfg(test)]
 mod testing;
+pub mod top;
 
 use std::{io::Write as _, process::ExitCode};
 

@@ -1,0 +1,173 @@
+//! The columns of processes.
+
+use std::sync::LazyLock;
+
+use super::{Column, Rated, Value, per_second, rate_columns, ratio};
+use crate::{
+    limits::LimitUse,
+    model::{Process, Rates},
+};
+
+type ProcessColumn = Column<Process>;
+
+impl Rated for Process {
+    fn rates(&self) -> Option<&Rates> {
+        self.rates.as_ref()
+    }
+}
+
+/// The columns of processes, in the order they have at first.
+pub fn process_columns() -> &'static [Column<Process>] {
+    static COLUMNS: LazyLock<Vec<Column<Process>>> =
+        LazyLock::new(|| [&identity()[..], &rate_columns(), &costs(), &more()].concat());
+    &COLUMNS
+}
+
+const fn identity() -> [Column<Process>; 6] {
+    [
+        ProcessColumn::new(("pid", "PID", 7), 0, |p| Value::Id(p.pid), "Process id (the kernel's tgid)"),
+        ProcessColumn::new(("user", "USER", 9), 5, |p| Value::Text((&*p.user).into()), "Real user"),
+        ProcessColumn::new(
+            ("group", "GROUP", 15),
+            9,
+            |p| Value::Text((&*p.group).into()),
+            "Its group in metrics and alerts",
+        )
+        .hidden(),
+        ProcessColumn::new(("comm", "COMM", 10), 0, |p| Value::Text((&*p.comm).into()), "Name of the main thread"),
+        ProcessColumn::new(("threads", "THR", 6), 0, |p| Value::Count(p.threads.total), "Threads"),
+        ProcessColumn::new(
+            ("threads_created_per_second", "+THR/s", 6),
+            2,
+            |p| per_second(p, |rates| rates.threads_created_per_second),
+            "Threads created, main threads of new processes not included",
+        ),
+    ]
+}
+
+fn binding(process: &Process) -> Option<&LimitUse> {
+    process.headroom.as_ref().map(|headroom| &headroom.binding)
+}
+
+/// When the first limit is reached: at once if the binding one is.
+fn exhausted_in(process: &Process) -> Option<f64> {
+    let headroom = process.headroom.as_ref()?;
+    if headroom.binding.headroom_threads == 0 {
+        return Some(0.0);
+    }
+    headroom.first_exhausted.as_ref()?.exhaustion_seconds
+}
+
+const fn costs() -> [Column<Process>; 5] {
+    [
+        ProcessColumn::new(
+            ("kernel_stack_bytes", "KSTACK", 7),
+            7,
+            |p| Value::Bytes(p.memory.kernel_stack_bytes),
+            "Kernel stacks of its threads, which can't be swapped",
+        ),
+        ProcessColumn::new(
+            ("kernel_memory_bytes", "KMEM", 7),
+            8,
+            |p| Value::Bytes(p.memory.kernel_memory_bytes),
+            "Kernel stacks and task structures",
+        ),
+        ProcessColumn::new(
+            ("kernel_stack_depth_max_bytes", "DEPTH", 6),
+            8,
+            |p| Value::Bytes(p.memory.kernel_stack_depth_max_bytes),
+            "Deepest kernel stack seen while switched out",
+        ),
+        ProcessColumn::new(
+            ("limit", "LIMIT", 17),
+            3,
+            |p| Value::Limit(binding(p)),
+            "The limit with room for the fewest threads, and how much of it is used",
+        ),
+        ProcessColumn::new(
+            ("exhaustion_seconds", "EXHAUSTED IN", 12),
+            4,
+            |p| Value::Until(exhausted_in(p)),
+            "Time until a limit is reached if its use goes on to grow; - where it does not clearly grow",
+        ),
+    ]
+}
+
+const fn more() -> [Column<Process>; 12] {
+    [
+        ProcessColumn::new(("parent_pid", "PPID", 7), 9, |p| Value::Id(p.parent_pid), "The parent's process id")
+            .hidden(),
+        ProcessColumn::new(("exe", "EXE", 15), 9, |p| Value::Text((&*p.exe).into()), "File name of the executable")
+            .hidden(),
+        ProcessColumn::new(
+            ("cgroup", "CGROUP", 24),
+            9,
+            |p| Value::Text(p.cgroup.as_deref().unwrap_or_default().into()),
+            "Path of its cgroup",
+        )
+        .hidden(),
+        ProcessColumn::new(
+            ("running", "RUN", 5),
+            9,
+            |p| Value::Count(p.threads.running),
+            "Threads on a CPU or waiting for one",
+        )
+        .hidden(),
+        ProcessColumn::new(
+            ("blocked", "BLOCK", 5),
+            9,
+            |p| Value::Count(p.threads.blocked),
+            "Threads waiting uninterruptibly",
+        )
+        .hidden(),
+        ProcessColumn::new(
+            ("zombie", "ZOMB", 5),
+            9,
+            |p| Value::Count(p.threads.zombie),
+            "Threads that ended and were not waited for",
+        )
+        .hidden(),
+        ProcessColumn::new(
+            ("threads_exited_per_second", "-THR/s", 6),
+            9,
+            |p| per_second(p, |rates| rates.threads_exited_per_second),
+            "Threads that ended",
+        )
+        .hidden(),
+        ProcessColumn::new(
+            ("short_lived_ratio", "SHORT%", 6),
+            9,
+            |p| ratio(p, |rates| rates.short_lived_ratio),
+            "Of the threads that ended, the share that had lived for a millisecond at most",
+        )
+        .hidden(),
+        ProcessColumn::new(
+            ("processes_created_per_second", "+PROC/s", 7),
+            9,
+            |p| per_second(p, |rates| rates.processes_created_per_second),
+            "Processes created",
+        )
+        .hidden(),
+        ProcessColumn::new(
+            ("clone_failures_per_second", "FAIL/s", 6),
+            9,
+            |p| per_second(p, |rates| rates.clone_failures_per_second),
+            "Clones that failed",
+        )
+        .hidden(),
+        ProcessColumn::new(
+            ("clone_failures", "FAIL", 6),
+            9,
+            |p| Value::Count(p.totals.clone_failures.total()),
+            "Clones that failed since the probe was started",
+        )
+        .hidden(),
+        ProcessColumn::new(
+            ("headroom_threads", "ROOM", 8),
+            9,
+            |p| Value::Headroom(binding(p).map(|limit| limit.headroom_threads)),
+            "How many more threads its limits have room for",
+        )
+        .hidden(),
+    ]
+}

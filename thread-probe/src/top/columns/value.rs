@@ -1,0 +1,176 @@
+//! The value in a cell: in base units for programs, short for people, and in an order.
+
+use std::{borrow::Cow, cmp::Ordering};
+
+use crate::{human, limits::LimitUse};
+
+/// A value in base units: CSV has it as it is, a table as people read it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value<'a> {
+    /// A name.
+    Text(Cow<'a, str>),
+    /// An id: a number that is not added up.
+    Id(u32),
+    /// How many.
+    Count(u64),
+    /// Per second; `None` in the first sample.
+    PerSecond(Option<f64>),
+    /// A duration in seconds; `None` where there is none.
+    Seconds(Option<f64>),
+    /// A time that may be far away, in seconds; `None` where it never comes.
+    Until(Option<f64>),
+    /// A share, or CPUs: 1 is all of it; `None` in the first sample.
+    Ratio(Option<f64>),
+    /// Bytes.
+    Bytes(u64),
+    /// Threads that there is room for; `None` where no limit holds.
+    Headroom(Option<u64>),
+    /// A limit and how much of it is used; `None` where none holds.
+    Limit(Option<&'a LimitUse>),
+}
+
+impl Value<'_> {
+    /// As programs read it: plain numbers in base units, and nothing for what has no value.
+    pub fn csv(&self) -> String {
+        match self {
+            Self::Text(text) => text.to_string(),
+            Self::Id(number) => number.to_string(),
+            Self::Count(number) | Self::Bytes(number) => number.to_string(),
+            Self::PerSecond(number) | Self::Ratio(number) => number.map(|n| format!("{n:.6}")).unwrap_or_default(),
+            Self::Seconds(seconds) | Self::Until(seconds) => seconds.map(|s| format!("{s:.9}")).unwrap_or_default(),
+            Self::Headroom(threads) => threads.map(|threads| threads.to_string()).unwrap_or_default(),
+            Self::Limit(limit) => limit.map(|limit| limit.limit.label().to_owned()).unwrap_or_default(),
+        }
+    }
+
+    /// As people read it; a name without what would command the terminal.
+    pub fn human(&self) -> Cow<'_, str> {
+        let none = Cow::Borrowed("-");
+        match self {
+            Self::Text(text) => human::plain(text),
+            Self::Id(number) => number.to_string().into(),
+            Self::Count(number) => number.to_string().into(),
+            Self::PerSecond(number) => number.map_or(none, |number| per_second(number).into()),
+            Self::Seconds(seconds) => seconds.map_or(none, |seconds| human::seconds(seconds).into()),
+            Self::Until(seconds) => seconds.map_or(none, |seconds| human::duration(seconds).into()),
+            Self::Ratio(ratio) => ratio.map_or(none, |ratio| format!("{:.1}", ratio * 100.0).into()),
+            Self::Bytes(bytes) => human::short_bytes(*bytes).into(),
+            Self::Headroom(threads) => threads.map_or(none, |threads| human::count(threads).into()),
+            Self::Limit(limit) => {
+                limit.map_or(none, |of| format!("{:.0}% {}", of.used_ratio * 100.0, of.limit.label()).into())
+            }
+        }
+    }
+
+    /// Whether it stands at the right of its column, digit below digit.
+    pub fn is_right_aligned(&self) -> bool {
+        !matches!(self, Self::Text(_) | Self::Limit(_))
+    }
+
+    /// As a number in base units; `None` for a name and for what has no value.
+    pub fn number(&self) -> Option<f64> {
+        match self {
+            Self::Text(_) => None,
+            Self::Id(number) => Some(f64::from(*number)),
+            Self::Count(number) | Self::Bytes(number) => Some(*number as f64),
+            Self::PerSecond(number) | Self::Ratio(number) => *number,
+            Self::Seconds(seconds) | Self::Until(seconds) => *seconds,
+            Self::Headroom(threads) => threads.map(|threads| threads as f64),
+            Self::Limit(limit) => limit.map(|limit| limit.used_ratio),
+        }
+    }
+
+    /// The key it sorts by.
+    pub fn sort_key(&self) -> SortKey {
+        match self {
+            Self::Text(text) => SortKey::Text(text.to_lowercase()),
+            number => number.number().map_or(SortKey::None, SortKey::Number),
+        }
+    }
+}
+
+fn per_second(number: f64) -> String {
+    match number {
+        number if number < 10.0 => format!("{number:.1}"),
+        number if number < 1e6 => format!("{number:.0}"),
+        number => format!("{:.2}M", number / 1e6),
+    }
+}
+
+/// What a column sorts by.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SortKey {
+    /// No value: after all others, whichever way they are sorted.
+    None,
+    /// A number.
+    Number(f64),
+    /// A name.
+    Text(String),
+}
+
+/// Which way a column is sorted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// The smallest, or the first of the alphabet, on top.
+    Ascending,
+    /// The largest on top.
+    Descending,
+}
+
+impl Direction {
+    /// The other one.
+    pub fn reversed(self) -> Self {
+        match self {
+            Self::Ascending => Self::Descending,
+            Self::Descending => Self::Ascending,
+        }
+    }
+}
+
+impl SortKey {
+    /// The order of two rows.
+    pub fn compare(&self, other: &Self, direction: Direction) -> Ordering {
+        let order = match (self, other) {
+            (Self::None, Self::None) => return Ordering::Equal,
+            (Self::None, _) => return Ordering::Greater,
+            (_, Self::None) => return Ordering::Less,
+            (Self::Number(a), Self::Number(b)) => a.total_cmp(b),
+            (Self::Text(a), Self::Text(b)) => a.cmp(b),
+            (Self::Number(_), Self::Text(_)) => Ordering::Less,
+            (Self::Text(_), Self::Number(_)) => Ordering::Greater,
+        };
+        if direction == Direction::Descending { order.reverse() } else { order }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_in_a_name_do_not_reach_the_terminal() {
+        assert_eq!(Value::Text("a\u{1b}[31m\nb".into()).human(), "a?[31m?b");
+    }
+
+    #[test]
+    fn durations_and_sizes_are_short_in_a_table_and_exact_in_csv() {
+        let wait = Value::Seconds(Some(0.0000425));
+        assert_eq!((&*wait.human(), wait.csv().as_str()), ("42.5us", "0.000042500"));
+        let stack = Value::Bytes(40 << 20);
+        assert_eq!((&*stack.human(), stack.csv().as_str()), ("40M", "41943040"));
+        assert_eq!((&*Value::Seconds(None).human(), Value::Seconds(None).csv().as_str()), ("-", ""));
+        assert_eq!(Value::PerSecond(Some(12_345_678.0)).human(), "12.35M");
+    }
+
+    #[test]
+    fn what_has_no_value_sorts_last_whichever_way() {
+        let keys = [Value::Seconds(None), Value::Seconds(Some(1.0)), Value::Seconds(Some(2.0))].map(|v| v.sort_key());
+        let sorted = |direction| {
+            let mut sorted = keys.clone();
+            sorted.sort_by(|a, b| a.compare(b, direction));
+            sorted.map(|key| if let SortKey::Number(number) = key { number } else { -1.0 })
+        };
+        assert_eq!(sorted(Direction::Ascending), [1.0, 2.0, -1.0]);
+        assert_eq!(sorted(Direction::Descending), [2.0, 1.0, -1.0]);
+    }
+}

@@ -1,0 +1,3 @@
+//! `thread-probe top`: the ad-hoc view.
+
+pub mod columns;
