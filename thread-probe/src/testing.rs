@@ -12,7 +12,8 @@ use crate::{
     ledger::{Ledger, Totals},
     limits::{Evaluation, Limit, LimitUse, Scope},
     model::{
-        Activity, CloneFailuresByLimit, ConfigStatus, Group, Memory, Model, Rates, SampleFacts, System, ThreadCounts,
+        Activity, CloneFailuresByLimit, ConfigStatus, Group, Memory, Model, Process, Rates, SampleFacts, System,
+        ThreadCounts,
     },
     own_cost::OwnCost,
     sample::{HostCounters, ThreadCost},
@@ -95,5 +96,18 @@ pub(crate) fn alert(state: State, group: &str) -> AlertView {
         advice: "raise it".into(),
         since: 1_714_564_800.0,
         resolved_at: (state == State::Resolved).then_some(1_714_564_860.5),
+    }
+}
+
+/// A process of that name that does nothing.
+pub(crate) fn process(pid: u32, comm: &str) -> Process {
+    Process {
+        pid,
+        parent_pid: 1,
+        comm: comm.to_owned(),
+        user: "root".into(),
+        group: comm.into(),
+        rates: Some(Rates::default()),
+        ..Process::default()
     }
 }

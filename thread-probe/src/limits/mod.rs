@@ -319,7 +319,7 @@ impl Headroom {
     }
 
     /// Takes in the limits of another process.
-    fn include(&mut self, other: &Self) {
+    pub(crate) fn include(&mut self, other: &Self) {
         if other.binding.binds_before(&self.binding) {
             self.binding = other.binding.clone();
         }

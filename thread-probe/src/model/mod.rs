@@ -154,7 +154,7 @@ pub struct Group {
 }
 
 /// A process.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Process {
     /// Thread group id.
     pub pid: u32,
@@ -211,7 +211,7 @@ pub struct OneProcess {
 }
 
 /// A thread, with `?pid=`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Thread {
     /// Thread id.
     pub tid: u32,
@@ -249,6 +249,16 @@ pub struct ThreadCounts {
 }
 
 impl ThreadCounts {
+    /// Takes in those of another.
+    pub fn include(&mut self, other: &Self) {
+        self.total += other.total;
+        self.running += other.running;
+        self.sleeping += other.sleeping;
+        self.blocked += other.blocked;
+        self.stopped += other.stopped;
+        self.zombie += other.zombie;
+    }
+
     /// The counts in the order of [`ThreadState::ALL`].
     pub fn by_state(&self) -> [u64; ThreadState::ALL.len()] {
         [self.running, self.sleeping, self.blocked, self.stopped, self.zombie]

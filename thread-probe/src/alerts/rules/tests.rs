@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     limits::{Headroom, Limit, Refusers},
-    model::{CloneFailuresByLimit, Limits, Memory, ThreadCounts},
+    model::{CloneFailuresByLimit, Memory},
     testing::{empty_model, idle_group, limit_use},
 };
 
@@ -164,24 +164,10 @@ fn the_deepest_kernel_stack_of_a_group_is_told() {
 fn process(pid: u32, depth: u64) -> Process {
     Process {
         pid,
-        parent_pid: 1,
-        start_boottime_seconds: 0.0,
         comm: "x".to_owned(),
-        exe: String::new(),
-        uid: 0,
-        user: "root".into(),
         group: "g".into(),
-        is_kernel_thread: false,
-        cgroup_id: 0,
-        cgroup: None,
-        threads: ThreadCounts::default(),
-        totals: crate::model::Activity::default(),
-        rates: None,
         memory: Memory { kernel_stack_depth_max_bytes: depth, ..Memory::default() },
-        limits: Limits::default(),
-        headroom: None,
-        own_bytes_per_thread: None,
-        clone_refused_by: Refusers::default(),
+        ..Process::default()
     }
 }
 
