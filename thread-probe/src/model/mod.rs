@@ -154,7 +154,7 @@ pub struct Group {
 }
 
 /// A process.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Process {
     /// Thread group id.
     pub pid: u32,
@@ -211,7 +211,7 @@ pub struct OneProcess {
 }
 
 /// A thread, with `?pid=`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Thread {
     /// Thread id.
     pub tid: u32,

@@ -1,3 +1,4 @@
 //! `thread-probe top`: the ad-hoc view.
 
 pub mod columns;
+pub mod filter;
