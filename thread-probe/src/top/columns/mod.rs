@@ -1,11 +1,13 @@
 //! The columns: what each is called, how wide it is, what is in it, how it sorts and what it means. One table for
 //! processes and one for threads; every view, `--sort`, filters and CSV go by them.
 
+mod alias;
 mod process;
 mod thread;
 mod value;
 
 pub use self::{
+    alias::find_short,
     process::process_columns,
     thread::thread_columns,
     value::{Direction, SortKey, Value},
