@@ -95,6 +95,7 @@ fn film(options: &Options, program: PathBuf) -> Result<vt100::Screen> {
     let interrupts = Interrupts::catch()?;
     let mut workloads = Workloads::start(options.time())?;
     interrupts.pause(options.wait)?;
+    tmux.check()?;
     for key in &options.keys {
         tmux.press(key)?;
         interrupts.pause(BETWEEN_KEYS)?;

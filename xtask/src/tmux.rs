@@ -77,8 +77,11 @@ impl Tmux {
     pub(crate) fn check(&self) -> Result<()> {
         let state = output(self.command().args(["display-message", "-p", "#{pane_dead} #{pane_dead_status}"]))?;
         if let Some(status) = state.trim().strip_prefix("1") {
-            let said = output(self.command().args(["capture-pane", "-p"]))?;
-            anyhow::bail!("the program ended with status{status}:\n{}", said.trim());
+            // With the history: tmux's own line, that the pane is dead, scrolls the first one away.
+            let said = output(self.command().args(["capture-pane", "-p", "-S", "-"]))?;
+            let said: Vec<&str> =
+                said.lines().filter(|line| !line.is_empty() && !line.starts_with("Pane is dead")).collect();
+            anyhow::bail!("the program ended with status{status}: {}", said.join("\n"));
         }
         Ok(())
     }
