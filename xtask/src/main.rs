@@ -2,10 +2,16 @@
 #![expect(clippy::print_stdout, reason = "a program for the terminal")]
 
 mod build;
+#[path = "../../thread-probe/tests/cgroup/mod.rs"]
+mod cgroup;
 mod initramfs;
 mod kernels;
+mod screenshot;
 mod setup;
+mod svg;
+mod tmux;
 mod vm;
+mod workload;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -42,6 +48,14 @@ enum Command {
     },
     /// Run the kernel tests on Debian's stock kernels, in emulated machines
     Vm(vm::Options),
+    /// Take the README's picture of `thread-probe top`, as root, with processes at work (needs tmux)
+    Screenshot(screenshot::Options),
+    /// Be one of the processes at work in the picture
+    #[command(hide = true)]
+    Workload {
+        #[command(subcommand)]
+        role: workload::Role,
+    },
 }
 
 fn main() -> ExitCode {
@@ -62,6 +76,8 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::ClippyEbpf => build::clippy_ebpf()?,
         Command::Bench { parts } => build::bench(&parts)?,
         Command::Vm(options) => vm::run(&options)?,
+        Command::Screenshot(options) => screenshot::run(&options)?,
+        Command::Workload { role } => workload::play(&role)?,
     }
     Ok(ExitCode::SUCCESS)
 }
