@@ -17,7 +17,7 @@ pub(super) fn duration(text: &str, range: RangeInclusive<Duration>) -> Result<Du
 }
 
 /// A duration in the largest unit that divides it: what [`duration`] reads as the same one.
-pub(super) fn duration_text(duration: Duration) -> String {
+pub(crate) fn duration_text(duration: Duration) -> String {
     const UNITS_NS: [(u128, &str); 6] = [
         (86_400_000_000_000, "d"),
         (3_600_000_000_000, "h"),
@@ -125,13 +125,13 @@ pub(super) fn user(text: &str) -> Option<String> {
 }
 
 /// One of the values that the command line offers.
-pub(super) fn choice<T: ValueEnum>(text: &str) -> Result<T, String> {
+pub(crate) fn choice<T: ValueEnum>(text: &str) -> Result<T, String> {
     let names = || T::value_variants().iter().map(choice_text).collect::<Vec<_>>().join(", ");
     T::from_str(text, false).map_err(|_| format!("must be one of {}", names()))
 }
 
 /// Its name.
-pub(super) fn choice_text<T: ValueEnum>(choice: &T) -> String {
+pub(crate) fn choice_text<T: ValueEnum>(choice: &T) -> String {
     choice.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
