@@ -112,7 +112,12 @@ pub(super) fn some_path(path: PathBuf) -> Option<PathBuf> {
 
 /// The base URL of an Alertmanager.
 pub(crate) fn alertmanager_url(text: &str) -> Result<String, String> {
-    let allowed = || "must be http:// or https:// with a host, as in http://localhost:9093".to_owned();
+    base_url(text, "http://localhost:9093")
+}
+
+/// A URL that paths are appended to.
+pub(crate) fn base_url(text: &str, example: &str) -> Result<String, String> {
+    let allowed = || format!("must be http:// or https:// with a host, as in {example}");
     let url: Uri = text.parse().map_err(|_| allowed())?;
     let has_scheme = matches!(url.scheme_str(), Some("http" | "https"));
     let has_host = url.host().is_some_and(|host| !host.is_empty());
