@@ -139,6 +139,9 @@ pub struct ServeOptions {
     /// Path of the metrics [default: /metrics]
     #[arg(long = "web.telemetry-path", value_name = "PATH", value_parser = value::telemetry_path)]
     pub telemetry_path: Option<String>,
+    /// Unix socket to listen on besides, for `thread-probe top`; "" is none [default: /run/thread-probe/thread-probe.sock]
+    #[arg(long = "web.socket", value_name = "PATH", value_parser = value::socket)]
+    pub socket: Option<PathBuf>,
     /// Base URL of an Alertmanager to send alerts to, as in http://localhost:9093; may be given more than once
     #[arg(long = "alertmanager.url", value_name = "URL", value_parser = value::alertmanager_url)]
     pub alertmanager_urls: Option<Vec<String>>,

@@ -2,7 +2,7 @@
 //!
 //! Data flows one way: [`bpf`] hands out raw records ([`sample`]), the [`ledger`] adds them up by process and
 //! [`grouping`], the [`model`] turns one sample of it into what people read, with the [`limits`] in reach; [`alerts`]
-//! judge it, and the views draw it: [`metrics`], [`server`], [`ps`]. What can be chosen is in [`config`].
+//! judge it, and the views draw it: [`metrics`], [`server`], [`ps`], [`top`]. What can be chosen is in [`config`].
 //! ARCHITECTURE.md is the map.
 
 pub mod alerts;
@@ -11,6 +11,7 @@ pub mod cgroups;
 pub mod cli;
 pub mod config;
 pub mod grouping;
+mod http_client;
 mod human;
 pub mod ledger;
 pub mod limits;
@@ -26,6 +27,7 @@ pub mod server;
 #[cfg(test)]
 mod testing;
 pub mod top;
+mod wait;
 
 use std::{io::Write as _, process::ExitCode};
 

@@ -3,11 +3,12 @@
 //! All are there before the first request; nothing creates a thread or process afterwards, so at the host's limit the
 //! daemon goes on.
 
-use std::{os::fd::OwnedFd, sync::Arc, thread};
+use std::{os::fd::OwnedFd, path::Path, sync::Arc, thread};
 
 use anyhow::{Context as _, Result, anyhow};
 use tokio::{
     io::{Interest, unix::AsyncFd},
+    net::{TcpListener, UnixListener},
     runtime,
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, oneshot, watch},
@@ -39,6 +40,7 @@ pub fn serve(options: &ServeOptions) -> Result<()> {
     let signals = runtime.block_on(async { Signals::new() })?;
     // Before the probe: a port in use is said at once, and a low port needs a privilege that is dropped later.
     let listeners = runtime.block_on(server::bind(&config.web.listen_addresses))?;
+    let (socket, _socket_file) = runtime.block_on(server::bind_socket(&config.web))?.unzip();
     let (mut sampler, mut first) = Sampler::start_and_drop_privileges(&config)?;
     let slow_links = sampler.take_slow_links();
     let mut alerting = Alerting::new(config.alerts.clone());
@@ -64,7 +66,7 @@ pub fn serve(options: &ServeOptions) -> Result<()> {
             running.send_replace(reloaded);
         }
     };
-    let outcome = runtime.block_on(serve_until_signal(listeners, state, failure, signals, reload));
+    let outcome = runtime.block_on(serve_until_signal((listeners, socket), state, failure, signals, reload));
     // The sampler hears of it at once, or when the scan it is in is done, and detaches the programs.
     drop(stop);
     drop(slow_links);
@@ -104,7 +106,7 @@ impl Signals {
 }
 
 async fn serve_until_signal(
-    listeners: Vec<tokio::net::TcpListener>,
+    (listeners, socket): (Vec<TcpListener>, Option<UnixListener>),
     state: server::State,
     failure: oneshot::Receiver<Result<()>>,
     mut signals: Signals,
@@ -113,7 +115,10 @@ async fn serve_until_signal(
     for listener in &listeners {
         tracing::info!(address = %listener.local_addr()?, "listening");
     }
-    let serving = server::run(listeners, state);
+    if let Some(path) = socket.as_ref().and_then(|socket| socket.local_addr().ok()?.as_pathname().map(Path::to_owned)) {
+        tracing::info!(path = %path.display(), "listening");
+    }
+    let serving = server::run(listeners, socket, state);
     tokio::pin!(serving, failure);
     loop {
         tokio::select! {

@@ -1,14 +1,19 @@
-//! HTTP: `/metrics`, `/healthz`, `/api/v1/snapshot`, `/api/v1/alerts` and a landing page, from the last sample.
+//! HTTP, over TCP and a Unix socket: `/metrics`, `/healthz`, `/api/v1/snapshot`, `/api/v1/alerts` and a landing page, from the last sample.
 //!
 //! What a client can make the daemon hold is bounded: a head of 16 kB, 64 connections an address of at most a minute each,
 //! of which the oldest goes when another comes. Bodies are rendered once a sample and shared, but for those with the
 //! threads of a process, of which there are two at a time.
 
+mod socket;
+
 use std::{
     collections::VecDeque,
     fmt::Write as _,
+    future::poll_fn,
+    io,
     net::SocketAddr,
     sync::{Arc, OnceLock},
+    task::{self, Poll},
     time::{Duration, Instant},
 };
 
@@ -25,11 +30,13 @@ use hyper::server::conn::http1;
 use hyper_util::{rt::TokioIo, rt::TokioTimer, service::TowerToHyperService};
 use serde::{Deserialize, Serialize};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, UnixListener},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
     task::AbortHandle,
 };
 
+pub use self::socket::{SocketFile, bind_socket};
 use crate::{
     alerts::view::AlertView,
     config::Running,
@@ -159,11 +166,16 @@ pub async fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>> {
 }
 
 /// Serves for ever.
-pub async fn run(listeners: Vec<TcpListener>, state: State) {
+pub async fn run(listeners: Vec<TcpListener>, socket: Option<UnixListener>, state: State) {
     let router = router(state);
     let mut accepting = tokio::task::JoinSet::new();
     for listener in listeners {
-        accepting.spawn(accept(listener, router.clone()));
+        let next = move |context: &mut task::Context<'_>| listener.poll_accept(context).map_ok(|(stream, _)| stream);
+        accepting.spawn(accept(next, router.clone()));
+    }
+    if let Some(listener) = socket {
+        let next = move |context: &mut task::Context<'_>| listener.poll_accept(context).map_ok(|(stream, _)| stream);
+        accepting.spawn(accept(next, router.clone()));
     }
     accepting.join_all().await;
 }
@@ -179,11 +191,17 @@ pub fn router(state: State) -> Router {
         .with_state(state)
 }
 
-async fn accept(listener: TcpListener, router: Router) {
+/// What a connection is made of.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for S {}
+
+/// Serves what a listener hands out.
+async fn accept<S: Stream>(mut next: impl FnMut(&mut task::Context<'_>) -> Poll<io::Result<S>> + Send, router: Router) {
     let mut connections: VecDeque<AbortHandle> = VecDeque::new();
     loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let stream = match poll_fn(&mut next).await {
+            Ok(stream) => stream,
             Err(error) => {
                 // Out of descriptors: those of other clients come back.
                 tracing::warn!(%error, "accepting a connection failed");
@@ -201,7 +219,7 @@ async fn accept(listener: TcpListener, router: Router) {
     }
 }
 
-async fn serve_connection(stream: TcpStream, router: Router) {
+async fn serve_connection(stream: impl Stream, router: Router) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)

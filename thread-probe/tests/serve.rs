@@ -5,6 +5,7 @@ use std::{
     fs,
     io::{self, Read as _, Write as _},
     net::{TcpListener, TcpStream},
+    os::unix::net::UnixStream,
     process::{Command, Output, Stdio},
     time::{Duration, Instant},
 };
@@ -50,6 +51,7 @@ fn a_usage_error_is_said_and_ends_with_2() -> Result<()> {
         &["serve", "--max-groups", "0"],
         &["serve", "--alertmanager.url", "localhost:9093"],
         &["ps", "--ebpf-log=maybe"],
+        &["serve", "--web.socket", "relative"],
         &["config", "check"],
         &["ps", "--sort", "beauty"],
         &["ps", "--top", "-1"],
@@ -70,6 +72,35 @@ fn an_address_in_use_is_one_clear_line_and_ends_with_1() -> Result<()> {
     ensure!(output.status.code() == Some(1), "it ended with {}", output.status);
     let line = stderr_of(&output);
     ensure!(line.lines().count() == 1 && line.contains(&address) && line.contains("in use"), "it said {line:?}");
+    Ok(())
+}
+
+#[test]
+fn a_chosen_socket_that_can_not_be_had_is_one_clear_line_and_ends_with_1() -> Result<()> {
+    let file = tempfile::NamedTempFile::new()?;
+    let path = file.path().display().to_string();
+    let output = run(&["serve", "--web.listen-address", "127.0.0.1:0", "--web.socket", &path])?;
+    let line = stderr_of(&output);
+    ensure!(output.status.code() == Some(1) && line.lines().count() == 1, "{}: {line}", output.status);
+    ensure!(line.contains(&path) && line.contains("is no socket") && line.contains("--web.socket"), "{line}");
+    Ok(())
+}
+
+#[test]
+fn the_daemon_answers_on_its_socket_and_takes_it_away_at_its_end() -> Result<()> {
+    if skipped("the_daemon_answers_on_its_socket_and_takes_it_away_at_its_end") {
+        return Ok(());
+    }
+    let mut daemon = Daemon::start(&[])?;
+    let mut stream = UnixStream::connect(daemon.socket())?;
+    write!(stream, "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    ensure!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    daemon.wait_for_log(&["listening", &daemon.socket().display().to_string()])?;
+    daemon.signal(Signal::SIGTERM)?;
+    daemon.child.wait()?;
+    ensure!(!daemon.socket().exists(), "it left its socket");
     Ok(())
 }
 

@@ -27,7 +27,16 @@ struct Daemon(Child);
 impl Daemon {
     fn start(interval: &str) -> Result<Self> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_thread-probe"));
-        command.args(["serve", "--interval", interval, "--web.listen-address", ADDRESS, "--log-level", "warn"]);
+        command.args([
+            "serve",
+            "--interval",
+            interval,
+            "--web.listen-address",
+            ADDRESS,
+            "--web.socket=",
+            "--log-level",
+            "warn",
+        ]);
         let daemon = Self(command.stdin(Stdio::null()).spawn()?);
         let started = Instant::now();
         while get("/healthz").is_err() {
@@ -115,6 +124,7 @@ fn scrapes() -> Result<()> {
         "pid",
         "--web.listen-address",
         ADDRESS,
+        "--web.socket=",
         "--log-level",
         "warn",
     ]);

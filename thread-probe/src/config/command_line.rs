@@ -39,6 +39,9 @@ impl ServeOptions {
         replace(&mut config.interval, self.interval.as_ref());
         replace(&mut config.web.listen_addresses, self.listen_addresses.as_ref());
         replace(&mut config.web.telemetry_path, self.telemetry_path.as_ref());
+        if let Some(path) = &self.socket {
+            config.web.socket = value::some_path(path.clone());
+        }
         replace(&mut config.alerts.alertmanager_urls, self.alertmanager_urls.as_ref());
         Ok(config)
     }

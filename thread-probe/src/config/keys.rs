@@ -1,6 +1,6 @@
 //! Every key of the file, but for the rules' (see [`super::rules`]): where it is, how it is read, how it is written.
 
-use std::{fmt::Write as _, net::SocketAddr};
+use std::{fmt::Write as _, net::SocketAddr, path::Path};
 
 use toml::Value;
 
@@ -74,6 +74,13 @@ pub(super) const KEYS: &[Key] = &[
         "web.telemetry_path",
         |config, given| put(&mut config.web.telemetry_path, given::text(given, "a string", value::telemetry_path)),
         |config| config.web.telemetry_path.clone().into(),
+    ),
+    fixed(
+        "web.socket",
+        |config, given| {
+            put(&mut config.web.socket, given::text(given, "a string", value::socket).map(value::some_path))
+        },
+        |config| config.web.socket.as_deref().map(Path::to_string_lossy).unwrap_or_default().into_owned().into(),
     ),
     fixed(
         "probe.user",

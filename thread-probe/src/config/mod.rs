@@ -13,6 +13,7 @@ pub(crate) mod value;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -57,6 +58,18 @@ pub struct WebConfig {
     pub listen_addresses: Vec<SocketAddr>,
     /// Path of the metrics.
     pub telemetry_path: String,
+    /// The Unix socket that it listens on besides.
+    pub socket: Option<PathBuf>,
+}
+
+/// Where a daemon's Unix socket is unless something else is configured, and where others look for it.
+pub const DEFAULT_SOCKET: &str = "/run/thread-probe/thread-probe.sock";
+
+impl WebConfig {
+    /// Whether the socket is where nobody asked for it: it may be done without.
+    pub fn has_default_socket(&self) -> bool {
+        self.socket.as_deref() == Some(Path::new(DEFAULT_SOCKET))
+    }
 }
 
 /// How the programs are loaded.
@@ -101,6 +114,7 @@ impl Default for WebConfig {
         Self {
             listen_addresses: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 10420))],
             telemetry_path: "/metrics".to_owned(),
+            socket: Some(DEFAULT_SOCKET.into()),
         }
     }
 }

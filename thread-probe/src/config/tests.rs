@@ -21,6 +21,7 @@ retention = "7d"
 [web]
 listen_addresses = [":1", "[::1]:2", "localhost:3"]
 telemetry_path = "/probe"
+socket = ""
 [probe]
 user = "nobody"
 clone_probe = "off"
@@ -253,13 +254,14 @@ fn what_is_no_file_is_refused_by_name() -> std::io::Result<()> {
 }
 
 /// The option of `serve` for a key.
-const OPTIONS: [(&str, &str); 11] = [
+const OPTIONS: [(&str, &str); 12] = [
     ("interval", "interval"),
     ("groups.by", "group-by"),
     ("groups.max", "max-groups"),
     ("groups.retention", "group-retention"),
     ("web.listen_addresses", "web.listen-address"),
     ("web.telemetry_path", "web.telemetry-path"),
+    ("web.socket", "web.socket"),
     ("probe.user", "user"),
     ("probe.clone_probe", "clone-probe"),
     ("probe.ebpf_log", "ebpf-log"),
@@ -296,7 +298,7 @@ fn the_command_line_wins_over_the_file_and_the_file_over_the_defaults() -> std::
     std::fs::write(&path, FULL)?;
     let file = path.display().to_string();
     let all = "--interval 1s --group-by pid --max-groups 3 --group-retention 1h --web.listen-address :4 \
-               --web.telemetry-path /t --user 1 --clone-probe fexit --ebpf-log=false --alertmanager.url http://c \
+               --web.telemetry-path /t --web.socket /s --user 1 --clone-probe fexit --ebpf-log=false --alertmanager.url http://c \
                --alertmanager.url http://d";
     let configured = |flags: &str| match clap::Parser::try_parse_from(
         ["thread-probe", "serve", "--config", &file].into_iter().chain(flags.split_whitespace()),

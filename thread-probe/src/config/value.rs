@@ -1,6 +1,6 @@
 //! What a value may be, whether it comes from the command line or the file.
 
-use std::{net::SocketAddr, ops::RangeInclusive, time::Duration};
+use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use axum::http::Uri;
 use clap::ValueEnum;
@@ -92,9 +92,32 @@ pub(crate) fn telemetry_path(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// Bytes that the path of a Unix socket may have: `sun_path` less its end.
+const MAX_SOCKET_BYTES: usize = 107;
+
+/// The path of a Unix socket, or empty.
+pub(crate) fn socket(text: &str) -> Result<PathBuf, String> {
+    let is_path = text.starts_with('/') && text.len() <= MAX_SOCKET_BYTES && !text.contains(char::is_control);
+    if text.is_empty() || is_path {
+        Ok(text.into())
+    } else {
+        Err("must begin with / and have at most 107 bytes".to_owned())
+    }
+}
+
+/// A path; an empty one is none.
+pub(super) fn some_path(path: PathBuf) -> Option<PathBuf> {
+    Some(path).filter(|path| !path.as_os_str().is_empty())
+}
+
 /// The base URL of an Alertmanager.
 pub(crate) fn alertmanager_url(text: &str) -> Result<String, String> {
-    let allowed = || "must be http:// or https:// with a host, as in http://localhost:9093".to_owned();
+    base_url(text, "http://localhost:9093")
+}
+
+/// A URL that paths are appended to.
+pub(crate) fn base_url(text: &str, example: &str) -> Result<String, String> {
+    let allowed = || format!("must be http:// or https:// with a host, as in {example}");
     let url: Uri = text.parse().map_err(|_| allowed())?;
     let has_scheme = matches!(url.scheme_str(), Some("http" | "https"));
     let has_host = url.host().is_some_and(|host| !host.is_empty());
@@ -163,6 +186,18 @@ mod tests {
         assert!(telemetry_path("metrics").is_err());
         assert!(telemetry_path("/a{b}").is_err());
         assert_eq!(telemetry_path("/probe/metrics"), Ok("/probe/metrics".to_owned()));
+    }
+
+    #[test]
+    fn a_socket_is_an_absolute_path_that_the_kernel_takes_or_none() {
+        let longest = format!("/{}", "a".repeat(106));
+        for good in ["", "/a", "/run/a b.sock", &longest] {
+            assert_eq!(socket(good), Ok(good.into()));
+        }
+        for bad in ["a", "./a", "/a\0b", &format!("{longest}a")] {
+            assert!(socket(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!((some_path("".into()), some_path("/a".into())), (None, Some("/a".into())));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::{
     fs,
     io::{self, Read as _, Write as _},
     net::{TcpListener, TcpStream},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -17,6 +18,9 @@ use nix::{
 use serde_json::Value;
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_thread-probe");
+
+/// The name of its socket in its folder.
+const SOCKET: &str = "probe.sock";
 
 /// True, and said, where there is no root.
 pub fn skipped(test: &str) -> bool {
@@ -33,6 +37,8 @@ pub struct Daemon {
     pub child: Child,
     pub port: u16,
     pub log: tempfile::NamedTempFile,
+    /// Where its socket is, unless the arguments say where.
+    pub folder: tempfile::TempDir,
 }
 
 impl Daemon {
@@ -40,20 +46,28 @@ impl Daemon {
         Self::start_configured(&[&["--interval", "200ms"], args].concat())
     }
 
-    /// With no option but these and the port.
+    /// With no option but these, the port and a socket.
     pub fn start_configured(args: &[&str]) -> Result<Self> {
         let port = free_port()?;
         let log = tempfile::NamedTempFile::new()?;
         let mut command = Command::new(PROGRAM);
         command.args(["serve", "--web.listen-address", &format!("127.0.0.1:{port}")]);
+        let folder = tempfile::tempdir()?;
+        if !args.contains(&"--web.socket") {
+            command.arg("--web.socket").arg(folder.path().join(SOCKET));
+        }
         let child = command.args(args).stdin(Stdio::null()).stderr(log.reopen()?).spawn()?;
-        let daemon = Self { child, port, log };
+        let daemon = Self { child, port, log, folder };
         let started = Instant::now();
         while daemon.get("/healthz").is_err() {
             ensure!(started.elapsed() < Duration::from_secs(20), "the daemon does not answer");
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(daemon)
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join(SOCKET)
     }
 
     pub fn connect(&self) -> Result<TcpStream> {
