@@ -41,6 +41,7 @@ pub fn run(cli: &Cli) -> ExitCode {
     start_log(cli);
     let result = match &cli.command {
         Command::Serve(options) => serve::serve(options),
+        Command::Top(options) => top::top(options),
         Command::Ps(options) => ps::ps(options),
         Command::Limits(options) => limits_view::limits(options),
         Command::Config(command) => config::command::run(command),

@@ -34,9 +34,19 @@ pub(crate) fn duration_text(duration: Duration) -> String {
     divides.map_or_else(|| format!("{ns}ns"), |(unit_ns, unit)| format!("{}{unit}", ns / unit_ns))
 }
 
+/// The times there may be between samples.
+const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
+
 /// The time between samples.
 pub(crate) fn interval(text: &str) -> Result<Duration, String> {
-    duration(text, Duration::from_millis(100)..=Duration::from_secs(3600))
+    duration(text, INTERVALS)
+}
+
+/// The same, where a number alone is seconds.
+pub(crate) fn interval_or_seconds(text: &str) -> Result<Duration, String> {
+    let Ok(seconds) = text.parse::<f64>() else { return interval(text) };
+    let duration = Duration::try_from_secs_f64(seconds).ok().filter(|duration| INTERVALS.contains(duration));
+    duration.ok_or_else(|| "must be from 0.1 to 3600 seconds".to_owned())
 }
 
 /// How long a group without a live process is kept.
@@ -171,6 +181,16 @@ mod tests {
         assert_eq!(interval("1ms"), Err("must be from 100ms to 1h".to_owned()));
         assert_eq!(retention("366d"), Err("must be from 1s to 365d".to_owned()));
         assert!(interval("soon").is_err_and(|error| error.contains("as in 500ms")));
+    }
+
+    #[test]
+    fn an_interval_may_be_a_number_of_seconds() {
+        for (text, ms) in [("1", 1000), ("0.5", 500), ("1s", 1000), ("500ms", 500), (".1", 100), ("3600", 3_600_000)] {
+            assert_eq!(interval_or_seconds(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        for text in ["0", "0.09", "-1", "inf", "nan", "3601", "1ms", "", "soon"] {
+            assert!(interval_or_seconds(text).is_err(), "{text}");
+        }
     }
 
     #[test]

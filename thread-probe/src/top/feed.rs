@@ -122,11 +122,23 @@ impl Feed {
     /// # Errors
     /// A URL that is none; without one, what the host or this process lacks and why there is no daemon to ask.
     pub fn start(url: Option<&str>, config: &Config, request: Request) -> Result<Self> {
+        Self::start_with(url, config, request, own::FIRST_RATES)
+    }
+
+    /// The same, for who can wait: the first rates are of a whole interval, too.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn start_evenly(url: Option<&str>, config: &Config, request: Request) -> Result<Self> {
+        Self::start_with(url, config, request, Duration::MAX)
+    }
+
+    fn start_with(url: Option<&str>, config: &Config, request: Request, first_rates: Duration) -> Result<Self> {
         if let Some(url) = url {
             let source = Source::parse(url).map_err(|said| anyhow!("--url: {said}"))?;
             return Self::of_daemon(source, request);
         }
-        match own::start(config) {
+        match own::start(config, first_rates) {
             Ok((own, slow_links)) => Self::of_own(own, slow_links, request),
             Err(error) if error.is::<LoadError>() => {
                 let path = config.web.socket.clone().unwrap_or_else(|| DEFAULT_SOCKET.into());

@@ -16,8 +16,8 @@ use crate::{
     sampler::Sampler,
 };
 
-/// When the second sample is taken at the latest: the first has no rates.
-const FIRST_RATES: Duration = Duration::from_millis(500);
+/// When who watches is to see rates at the latest: the first sample has none.
+pub(super) const FIRST_RATES: Duration = Duration::from_millis(500);
 
 /// The probe, with its last sample.
 pub(super) struct Own {
@@ -25,19 +25,21 @@ pub(super) struct Own {
     alerting: Alerting,
     model: Model,
     taken: Instant,
+    /// When the second sample is taken at the latest.
+    first_rates: Duration,
 }
 
 /// Loads the programs, takes the first sample and drops privileges. Returns with it what another thread may drop.
 ///
 /// # Errors
 /// What the host or this process lacks.
-pub(super) fn start(config: &Config) -> Result<(Own, SlowToDetach)> {
+pub(super) fn start(config: &Config, first_rates: Duration) -> Result<(Own, SlowToDetach)> {
     let (mut sampler, mut model) = Sampler::start_and_drop_privileges(config)?;
     let slow_links = sampler.take_slow_links();
     // The daemon tells Alertmanagers: a look at the host tells nobody else.
     let mut alerting = Alerting::new(AlertsConfig { alertmanager_urls: Vec::new(), ..config.alerts.clone() });
     alerting.judge(&mut model);
-    Ok((Own { sampler, alerting, model, taken: Instant::now() }, slow_links))
+    Ok((Own { sampler, alerting, model, taken: Instant::now(), first_rates }, slow_links))
 }
 
 impl Own {
@@ -77,7 +79,7 @@ impl Own {
 
     fn time_left(&self, interval: Duration) -> Duration {
         let has_rates = self.model.interval_seconds.is_some();
-        let due = if has_rates { interval } else { interval.min(FIRST_RATES) };
+        let due = if has_rates { interval } else { interval.min(self.first_rates) };
         due.saturating_sub(self.taken.elapsed())
     }
 }
