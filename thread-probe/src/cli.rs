@@ -4,7 +4,14 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{config::value, grouping::GroupBy};
+use crate::{
+    config::value,
+    grouping::GroupBy,
+    top::{
+        choice::{self, ColumnsChoice, SortChoice},
+        filter::Filter,
+    },
+};
 
 /// What every thread on a Linux host costs: context switches, run-queue latency, kernel memory. Exact, from eBPF.
 #[derive(Debug, Parser)]
@@ -26,6 +33,8 @@ pub struct Cli {
 pub enum Command {
     /// Sample all the time and export the samples over HTTP: Prometheus metrics and JSON
     Serve(ServeOptions),
+    /// Watch the processes and their threads; or with --batch print them, sample by sample
+    Top(TopOptions),
     /// Take two samples and print the processes, or the threads of one
     Ps(PsOptions),
     /// Print every limit on threads with its use, the most endangered first; without root those of the host
@@ -40,7 +49,7 @@ impl Command {
     pub fn default_log_level(&self) -> LogLevel {
         match self {
             Self::Serve(_) => LogLevel::Info,
-            Self::Ps(_) | Self::Limits(_) | Self::Config(_) => LogLevel::Warn,
+            Self::Top(_) | Self::Ps(_) | Self::Limits(_) | Self::Config(_) => LogLevel::Warn,
         }
     }
 }
@@ -150,15 +159,55 @@ pub struct ServeOptions {
     pub probe: ProbeOptions,
 }
 
+/// Options of `top`.
+#[derive(Clone, Debug, Args)]
+pub struct TopOptions {
+    /// The daemon to ask, as in http://127.0.0.1:10420 or unix:/PATH; without it a probe of its own or, where that may
+    /// not be loaded, the daemon's socket
+    #[arg(long, value_name = "URL", value_parser = choice::url)]
+    pub url: Option<String>,
+    /// Time between samples; a number alone is seconds [default: 1s, in the interactive view as it was last]
+    #[arg(short = 'd', long, value_name = "DURATION", value_parser = value::interval_or_seconds)]
+    pub interval: Option<Duration>,
+    /// Print samples; so it does where standard output is no terminal
+    #[arg(short, long)]
+    pub batch: bool,
+    /// End after N samples
+    #[arg(short = 'n', long, value_name = "N", requires = "batch", value_parser = clap::value_parser!(u64).range(1..))]
+    pub samples: Option<u64>,
+    /// How to print: JSON is a line a sample
+    #[arg(long, value_enum, default_value_t, requires = "batch")]
+    pub format: Format,
+    /// Print only the first N of each sample
+    #[arg(long, value_name = "N", requires = "batch")]
+    pub top: Option<usize>,
+    /// What comes first: the id or heading of a column, or switches, latency, threads, cpu, stack; :asc or :desc turns it
+    /// [default: switches, in the interactive view as it was last]
+    #[arg(long, value_name = "COLUMN[:asc|:desc]", value_parser = SortChoice::parse)]
+    pub sort: Option<SortChoice>,
+    /// Only processes that match, as in 'user:www threads>100 !re:^kworker'; README has the language
+    #[arg(long, value_name = "TEXT", value_parser = Filter::parse, conflicts_with = "pid")]
+    pub filter: Option<Filter>,
+    /// The columns of the table, by id or heading
+    #[arg(long, value_name = "COLUMN,...", value_parser = ColumnsChoice::parse)]
+    pub columns: Option<ColumnsChoice>,
+    /// The threads of this process
+    #[arg(long, value_name = "PID")]
+    pub pid: Option<u32>,
+    /// The probe's.
+    #[command(flatten)]
+    pub probe: ProbeOptions,
+}
+
 /// Options of `ps`.
 #[derive(Clone, Debug, Args)]
 pub struct PsOptions {
     /// Time between the two samples; that in the file is the daemon's
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = value::interval)]
     pub interval: Duration,
-    /// What comes first
-    #[arg(long, value_enum, default_value_t)]
-    pub sort: Sort,
+    /// What comes first: the id or heading of a column, or switches, latency, threads, cpu, stack; :asc or :desc turns it
+    #[arg(long, value_name = "COLUMN[:asc|:desc]", default_value = "switches", value_parser = SortChoice::parse)]
+    pub sort: SortChoice,
     /// Print only the first N
     #[arg(long, value_name = "N")]
     pub top: Option<usize>,
@@ -217,22 +266,6 @@ pub enum ConfigCommand {
         #[arg(long = "config", value_name = "FILE")]
         config_file: Option<PathBuf>,
     },
-}
-
-/// What comes first in a table; the largest.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Sort {
-    /// Context switches per second
-    #[default]
-    Switches,
-    /// Time waited for a CPU
-    Latency,
-    /// Number of threads
-    Threads,
-    /// Time on a CPU
-    Cpu,
-    /// Kernel-stack memory, or of a thread its kernel-stack depth
-    Stack,
 }
 
 /// How to print.

@@ -2,7 +2,7 @@
 //!
 //! Data flows one way: [`bpf`] hands out raw records ([`sample`]), the [`ledger`] adds them up by process and
 //! [`grouping`], the [`model`] turns one sample of it into what people read, with the [`limits`] in reach; [`alerts`]
-//! judge it, and the views draw it: [`metrics`], [`server`], [`ps`]. What can be chosen is in [`config`].
+//! judge it, and the views draw it: [`metrics`], [`server`], [`ps`], [`top`]. What can be chosen is in [`config`].
 //! ARCHITECTURE.md is the map.
 
 pub mod alerts;
@@ -11,6 +11,7 @@ pub mod cgroups;
 pub mod cli;
 pub mod config;
 pub mod grouping;
+mod http_client;
 mod human;
 pub mod ledger;
 pub mod limits;
@@ -26,6 +27,7 @@ pub mod server;
 #[cfg(test)]
 mod testing;
 pub mod top;
+mod wait;
 
 use std::{io::Write as _, process::ExitCode};
 
@@ -39,6 +41,7 @@ pub fn run(cli: &Cli) -> ExitCode {
     start_log(cli);
     let result = match &cli.command {
         Command::Serve(options) => serve::serve(options),
+        Command::Top(options) => top::top(options),
         Command::Ps(options) => ps::ps(options),
         Command::Limits(options) => limits_view::limits(options),
         Command::Config(command) => config::command::run(command),

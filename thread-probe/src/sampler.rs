@@ -2,15 +2,14 @@
 
 use std::{
     io,
-    os::fd::{AsFd as _, OwnedFd},
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context as _, Result};
 use nix::{
-    errno::Errno,
-    poll::{PollFd, PollFlags, PollTimeout, poll},
+    poll::{PollFd, PollFlags},
     time::{ClockId, clock_gettime},
 };
 use thread_probe_ebpf::record::HostLimits;
@@ -24,6 +23,7 @@ use crate::{
     model::{self, ConfigStatus, Model, OneProcess, SampleFacts, System},
     own_cost::OwnCostMeter,
     sample::ThreadCost,
+    wait::until_ready,
 };
 
 /// The probe with its ledger.
@@ -163,19 +163,28 @@ impl Sampler {
     /// # Errors
     /// Waiting for the ring failed.
     pub fn wait(&mut self, time: Duration) -> Result<()> {
+        self.wait_or_woken(time, None).map(drop)
+    }
+
+    /// The same, but no longer than until `wake` is readable or its other end is closed; says whether it was.
+    ///
+    /// # Errors
+    /// Waiting for the ring failed.
+    pub fn wait_or_woken(&mut self, time: Duration, wake: Option<BorrowedFd<'_>>) -> Result<bool> {
         let ring = self.ring_fd().context("duplicating the ring buffer's descriptor failed")?;
         let until = Instant::now() + time;
-        while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
-            // Rounded up, lest the last millisecond be spent polling.
-            let timeout = i32::try_from(left.as_millis() + 1).unwrap_or(i32::MAX);
-            let mut ready = [PollFd::new(ring.as_fd(), PollFlags::POLLIN)];
-            match poll(&mut ready, PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX)) {
-                Ok(0) | Err(Errno::EINTR) => {}
-                Ok(_) => self.drain(),
-                Err(error) => return Err(error).context("waiting for the ring buffer failed"),
+        let fds = [Some(ring.as_fd()), wake].into_iter().flatten();
+        let mut ready: Vec<PollFd<'_>> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        while until_ready(&mut ready, until).context("waiting for the ring buffer failed")? {
+            let mut is_ready = ready.iter().map(|fd| fd.any().unwrap_or(false));
+            if is_ready.next() == Some(true) {
+                self.drain();
+            }
+            if is_ready.next() == Some(true) {
+                return Ok(true);
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// A descriptor that becomes readable when [`Self::drain`] is due before the next sample.

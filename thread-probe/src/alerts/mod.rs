@@ -50,13 +50,20 @@ impl Alerting {
 
     /// Evaluates the rules on a sample that was just taken, puts the alerts in it, logs what changed and tells it.
     pub fn apply(&mut self, model: &mut Model) {
-        let now = Now { instant: Instant::now(), time: SystemTime::now() };
-        let changed = self.engine.evaluate(&self.config.rules, model, now);
+        let changed = self.judge(model);
         changed.iter().for_each(log_transition);
-        model.alerts = self.engine.alerts();
-        model.alerts_suppressed = self.engine.suppressed();
         self.notifier.update(&model.alerts, changed.iter().any(|alert| alert.state != State::Pending));
         model.notifications = self.notifier.counts();
+    }
+
+    /// Evaluates the rules on a sample that was just taken and puts the alerts in it; tells nobody. Returns those that
+    /// changed.
+    pub fn judge(&mut self, model: &mut Model) -> Vec<AlertView> {
+        let now = Now { instant: Instant::now(), time: SystemTime::now() };
+        let changed = self.engine.evaluate(&self.config.rules, model, now);
+        model.alerts = self.engine.alerts();
+        model.alerts_suppressed = self.engine.suppressed();
+        changed
     }
 }
 

@@ -21,6 +21,7 @@ use super::{
     config::AlertsConfig,
     view::{AlertView, State},
 };
+use crate::http_client::without_userinfo;
 
 /// When what is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,14 +181,6 @@ impl Shared {
         let (mail, _) = waited.unwrap_or_else(PoisonError::into_inner);
         (!mail.closed).then(|| mail.clone())
     }
-}
-
-/// `http://user:secret@host/path` is told as `http://host/path`.
-fn without_userinfo(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let host = authority.rsplit('@').next().unwrap_or(authority);
-    format!("{scheme}://{host}{path}")
 }
 
 fn run(shared: &Shared, timing: Timing) {

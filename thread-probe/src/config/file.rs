@@ -60,7 +60,7 @@ pub struct Mistake {
 }
 
 impl Mistake {
-    fn new(content: &[u8], at: usize, message: &str) -> Self {
+    pub(crate) fn new(content: &[u8], at: usize, message: &str) -> Self {
         let before = &content[..at.min(content.len())];
         let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
         Self {
@@ -76,6 +76,11 @@ impl Mistake {
 /// # Errors
 /// It can't be read, or what is in it is wrong.
 pub fn read(path: &Path) -> Result<Config, FileError> {
+    parse(&content(path)?).map_err(|mistake| FileError::Content { path: path.to_owned(), mistake })
+}
+
+/// What is in a file, if it is one that may be a configuration.
+pub(crate) fn content(path: &Path) -> Result<Vec<u8>, FileError> {
     let failed = |error| FileError::Read { path: path.to_owned(), error };
     // Opening a pipe would wait for its other end.
     let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path).map_err(failed)?;
@@ -87,7 +92,7 @@ pub fn read(path: &Path) -> Result<Config, FileError> {
     if content.len() as u64 > MAX_BYTES {
         return Err(FileError::TooLarge(path.to_owned()));
     }
-    parse(&content).map_err(|mistake| FileError::Content { path: path.to_owned(), mistake })
+    Ok(content)
 }
 
 /// The configuration in the content of a file.

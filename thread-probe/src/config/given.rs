@@ -10,24 +10,24 @@ use toml::{
 use super::value;
 
 /// A key of the file, with its place.
-pub(super) type Name<'a> = Spanned<DeString<'a>>;
+pub(crate) type Name<'a> = Spanned<DeString<'a>>;
 /// Its value, with its place.
-pub(super) type Given<'a> = Spanned<DeValue<'a>>;
+pub(crate) type Given<'a> = Spanned<DeValue<'a>>;
 
 /// What is wrong, and where: bytes of the file.
 #[derive(Debug)]
-pub(super) struct Fault {
-    pub(super) message: String,
-    pub(super) span: Range<usize>,
+pub(crate) struct Fault {
+    pub(crate) message: String,
+    pub(crate) span: Range<usize>,
 }
 
 impl Fault {
-    pub(super) fn new(message: impl Into<String>, span: Range<usize>) -> Self {
+    pub(crate) fn new(message: impl Into<String>, span: Range<usize>) -> Self {
         Self { message: message.into(), span }
     }
 
     /// The fault of the value of a key.
-    pub(super) fn of(self, path: &str) -> Self {
+    pub(crate) fn of(self, path: &str) -> Self {
         Self { message: format!("{path}: {}", self.message), span: self.span }
     }
 }
@@ -50,29 +50,29 @@ fn wrong_type(given: &Given<'_>, wanted: &str) -> Fault {
 }
 
 /// A string, read by `parse`; `wanted` says what it is when it is no string.
-pub(super) fn text<T>(given: &Given<'_>, wanted: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, Fault> {
+pub(crate) fn text<T>(given: &Given<'_>, wanted: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, Fault> {
     let text = given.get_ref().as_str().ok_or_else(|| wrong_type(given, wanted))?;
     parse(text).map_err(|message| Fault::new(message, given.span()))
 }
 
 /// A duration.
-pub(super) fn duration<T>(given: &Given<'_>, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, Fault> {
+pub(crate) fn duration<T>(given: &Given<'_>, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, Fault> {
     text(given, "a duration in quotes, as in \"500ms\", \"5s\" or \"10m\"", parse)
 }
 
 /// A list of strings, each read by `parse`.
-pub(super) fn list<T>(given: &Given<'_>, parse: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, Fault> {
+pub(crate) fn list<T>(given: &Given<'_>, parse: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, Fault> {
     let items = given.get_ref().as_array().ok_or_else(|| wrong_type(given, "a list of strings, as in [\"...\"]"))?;
     items.iter().map(|item| text(item, "a string", &parse)).collect()
 }
 
 /// True or false.
-pub(super) fn boolean(given: &Given<'_>) -> Result<bool, Fault> {
+pub(crate) fn boolean(given: &Given<'_>) -> Result<bool, Fault> {
     given.get_ref().as_bool().ok_or_else(|| wrong_type(given, "true or false"))
 }
 
 /// A whole number, read by `parse`.
-pub(super) fn integer<T>(given: &Given<'_>, parse: impl Fn(i64) -> Result<T, String>) -> Result<T, Fault> {
+pub(crate) fn integer<T>(given: &Given<'_>, parse: impl Fn(i64) -> Result<T, String>) -> Result<T, Fault> {
     let DeValue::Integer(integer) = given.get_ref() else {
         return Err(wrong_type(given, "a whole number"));
     };
@@ -85,7 +85,7 @@ fn to_i64(integer: &DeInteger<'_>) -> Option<i64> {
 }
 
 /// A number from 0 to `max`; `wanted` says so.
-pub(super) fn number(given: &Given<'_>, max: f64, wanted: &str) -> Result<f64, Fault> {
+pub(crate) fn number(given: &Given<'_>, max: f64, wanted: &str) -> Result<f64, Fault> {
     let number = match given.get_ref() {
         DeValue::Integer(integer) => to_i64(integer).map(|integer| integer as f64),
         DeValue::Float(float) => float.as_str().parse().ok(),
@@ -97,12 +97,12 @@ pub(super) fn number(given: &Given<'_>, max: f64, wanted: &str) -> Result<f64, F
 }
 
 /// A table; `wanted` says of what.
-pub(super) fn table<'a, 'i>(given: &'a Given<'i>, wanted: &str) -> Result<&'a DeTable<'i>, Fault> {
+pub(crate) fn table<'a, 'i>(given: &'a Given<'i>, wanted: &str) -> Result<&'a DeTable<'i>, Fault> {
     given.get_ref().as_table().ok_or_else(|| wrong_type(given, wanted))
 }
 
 /// The labels of alerts.
-pub(super) fn labels(given: &Given<'_>) -> Result<BTreeMap<String, String>, Fault> {
+pub(crate) fn labels(given: &Given<'_>) -> Result<BTreeMap<String, String>, Fault> {
     let mut labels = BTreeMap::new();
     for (name, label) in in_order(table(given, "a table of labels, as in { datacenter = \"a\" }")?) {
         let wrong = |message| Fault::new(format!("{message}: {:?}", name.get_ref()), name.span());
@@ -113,14 +113,14 @@ pub(super) fn labels(given: &Given<'_>) -> Result<BTreeMap<String, String>, Faul
 }
 
 /// The keys of a table in the order of the file, so that the first mistake is the one that is told.
-pub(super) fn in_order<'a, 'i>(table: &'a DeTable<'i>) -> Vec<(&'a Name<'i>, &'a Given<'i>)> {
+pub(crate) fn in_order<'a, 'i>(table: &'a DeTable<'i>) -> Vec<(&'a Name<'i>, &'a Given<'i>)> {
     let mut entries: Vec<_> = table.iter().collect();
     entries.sort_by_key(|(name, _)| name.span().start);
     entries
 }
 
 /// The fault of a key that there is not.
-pub(super) fn unknown_key(name: &Name<'_>, section: &str, known: impl Iterator<Item = &'static str>) -> Fault {
+pub(crate) fn unknown_key(name: &Name<'_>, section: &str, known: impl Iterator<Item = &'static str>) -> Fault {
     let place = if section.is_empty() { String::new() } else { format!(" in [{section}]") };
     let known = known.collect::<Vec<_>>().join(", ");
     Fault::new(format!("unknown key {:?}{place}: expected one of {known}", name.get_ref()), name.span())

@@ -4,8 +4,8 @@
 
 pub mod command;
 mod command_line;
-mod file;
-mod given;
+pub(crate) mod file;
+pub(crate) mod given;
 mod keys;
 mod reload;
 mod rules;

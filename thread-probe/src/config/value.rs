@@ -17,7 +17,7 @@ pub(super) fn duration(text: &str, range: RangeInclusive<Duration>) -> Result<Du
 }
 
 /// A duration in the largest unit that divides it: what [`duration`] reads as the same one.
-pub(super) fn duration_text(duration: Duration) -> String {
+pub(crate) fn duration_text(duration: Duration) -> String {
     const UNITS_NS: [(u128, &str); 6] = [
         (86_400_000_000_000, "d"),
         (3_600_000_000_000, "h"),
@@ -34,9 +34,19 @@ pub(super) fn duration_text(duration: Duration) -> String {
     divides.map_or_else(|| format!("{ns}ns"), |(unit_ns, unit)| format!("{}{unit}", ns / unit_ns))
 }
 
+/// The times there may be between samples.
+const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
+
 /// The time between samples.
 pub(crate) fn interval(text: &str) -> Result<Duration, String> {
-    duration(text, Duration::from_millis(100)..=Duration::from_secs(3600))
+    duration(text, INTERVALS)
+}
+
+/// The same, where a number alone is seconds.
+pub(crate) fn interval_or_seconds(text: &str) -> Result<Duration, String> {
+    let Ok(seconds) = text.parse::<f64>() else { return interval(text) };
+    let duration = Duration::try_from_secs_f64(seconds).ok().filter(|duration| INTERVALS.contains(duration));
+    duration.ok_or_else(|| "must be from 0.1 to 3600 seconds".to_owned())
 }
 
 /// How long a group without a live process is kept.
@@ -112,7 +122,12 @@ pub(super) fn some_path(path: PathBuf) -> Option<PathBuf> {
 
 /// The base URL of an Alertmanager.
 pub(crate) fn alertmanager_url(text: &str) -> Result<String, String> {
-    let allowed = || "must be http:// or https:// with a host, as in http://localhost:9093".to_owned();
+    base_url(text, "http://localhost:9093")
+}
+
+/// A URL that paths are appended to.
+pub(crate) fn base_url(text: &str, example: &str) -> Result<String, String> {
+    let allowed = || format!("must be http:// or https:// with a host, as in {example}");
     let url: Uri = text.parse().map_err(|_| allowed())?;
     let has_scheme = matches!(url.scheme_str(), Some("http" | "https"));
     let has_host = url.host().is_some_and(|host| !host.is_empty());
@@ -143,13 +158,13 @@ pub(super) fn user(text: &str) -> Option<String> {
 }
 
 /// One of the values that the command line offers.
-pub(super) fn choice<T: ValueEnum>(text: &str) -> Result<T, String> {
+pub(crate) fn choice<T: ValueEnum>(text: &str) -> Result<T, String> {
     let names = || T::value_variants().iter().map(choice_text).collect::<Vec<_>>().join(", ");
     T::from_str(text, false).map_err(|_| format!("must be one of {}", names()))
 }
 
 /// Its name.
-pub(super) fn choice_text<T: ValueEnum>(choice: &T) -> String {
+pub(crate) fn choice_text<T: ValueEnum>(choice: &T) -> String {
     choice.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
@@ -166,6 +181,16 @@ mod tests {
         assert_eq!(interval("1ms"), Err("must be from 100ms to 1h".to_owned()));
         assert_eq!(retention("366d"), Err("must be from 1s to 365d".to_owned()));
         assert!(interval("soon").is_err_and(|error| error.contains("as in 500ms")));
+    }
+
+    #[test]
+    fn an_interval_may_be_a_number_of_seconds() {
+        for (text, ms) in [("1", 1000), ("0.5", 500), ("1s", 1000), ("500ms", 500), (".1", 100), ("3600", 3_600_000)] {
+            assert_eq!(interval_or_seconds(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        for text in ["0", "0.09", "-1", "inf", "nan", "3601", "1ms", "", "soon"] {
+            assert!(interval_or_seconds(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ const PATTERN_BYTES: usize = 1 << 18;
 /// A filter; that by default lets everything through.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
+    text: String,
     terms: Vec<Term>,
 }
 
@@ -46,7 +47,12 @@ impl Filter {
     /// What is wrong with it and what is allowed, in one line.
     pub fn parse(text: &str) -> Result<Self, String> {
         let terms = text.split_whitespace().map(Term::parse).collect::<Result<_, _>>()?;
-        Ok(Self { terms })
+        Ok(Self { text: text.to_owned(), terms })
+    }
+
+    /// The text it was read from.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// Whether it lets a process through.

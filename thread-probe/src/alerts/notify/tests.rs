@@ -308,14 +308,3 @@ fn an_alert_never_ends_before_it_starts() -> serde_json::Result<()> {
     }
     Ok(())
 }
-
-#[test]
-fn user_and_password_are_not_told() {
-    for (url, told) in [
-        ("http://a:9093", "http://a:9093"),
-        ("https://me:s@cret@a/b@c", "https://a/b@c"),
-        ("http://me@[::1]:9093/x", "http://[::1]:9093/x"),
-    ] {
-        assert_eq!(without_userinfo(url), told);
-    }
-}

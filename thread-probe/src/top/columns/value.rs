@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, cmp::Ordering};
 
+use clap::ValueEnum;
+
 use crate::{human, limits::LimitUse};
 
 /// A value in base units: CSV has it as it is, a table as people read it.
@@ -109,11 +111,13 @@ pub enum SortKey {
 }
 
 /// Which way a column is sorted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Direction {
     /// The smallest, or the first of the alphabet, on top.
+    #[value(alias = "asc")]
     Ascending,
     /// The largest on top.
+    #[value(alias = "desc")]
     Descending,
 }
 

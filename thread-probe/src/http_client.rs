@@ -1,0 +1,126 @@
+//! An HTTP client that blocks its thread and makes no other one; over TCP, TLS or a Unix socket.
+
+mod unix;
+
+use std::{io::Read as _, path::Path, time::Duration};
+
+use ureq::{
+    Agent, Body, Error,
+    config::Config,
+    tls::{Certificate, RootCerts, TlsConfig},
+    unversioned::resolver::DefaultResolver,
+};
+
+use self::unix::UnixConnector;
+use crate::human::plain;
+
+/// How much of a refusal is told.
+const MAX_REASON_BYTES: u64 = 300;
+
+/// A client of `url`, which may carry user and password. `timeout` is for each part of a request: to connect, to send,
+/// to receive.
+pub(crate) fn agent(url: &str, timeout: Duration) -> Agent {
+    let is_https = url.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"));
+    let tls = is_https.then(tls_of_the_host);
+    config(tls.unwrap_or_default(), timeout).new_agent()
+}
+
+/// A client of whom listens on a Unix socket. The host in the URL must be an address: it is not looked at.
+pub(crate) fn agent_of_socket(path: &Path, timeout: Duration) -> Agent {
+    let config = config(TlsConfig::default(), timeout);
+    Agent::with_parts(config, UnixConnector::new(path), DefaultResolver::default())
+}
+
+/// A timeout of the whole, of a call or of the name's resolution would make it resolve names on a thread of their own,
+/// and so would a proxy from the environment; there may be no other thread at the host's limit. The resolver has its
+/// own timeouts, those of resolv.conf.
+fn config(tls: TlsConfig, timeout: Duration) -> Config {
+    Agent::config_builder()
+        .tls_config(tls)
+        .proxy(None)
+        .timeout_connect(Some(timeout))
+        .timeout_send_request(Some(timeout))
+        .timeout_send_body(Some(timeout))
+        .timeout_recv_response(Some(timeout))
+        .timeout_recv_body(Some(timeout))
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .user_agent(concat!("thread-probe/", env!("CARGO_PKG_VERSION")))
+        .build()
+}
+
+/// The authorities that the host trusts, as those of a company are.
+fn tls_of_the_host() -> TlsConfig {
+    let found = rustls_native_certs::load_native_certs();
+    for error in &found.errors {
+        tracing::warn!(%error, "a certificate of the host's authorities can't be read");
+    }
+    let roots: RootCerts = found.certs.iter().map(|der| Certificate::from_der(der).to_owned()).into();
+    TlsConfig::builder().root_certs(roots).build()
+}
+
+/// Why a request failed, in words and without the URL.
+pub(crate) fn reason(error: Error) -> String {
+    match error {
+        Error::Io(error) => error.to_string(),
+        Error::Timeout(phase) => format!("no answer in time ({phase})"),
+        Error::HostNotFound => "no address for this host".to_owned(),
+        Error::BodyExceedsLimit(bytes) => format!("the answer has more than {bytes} bytes"),
+        // It would quote the URL, with its password.
+        Error::BadUri(_) | Error::Http(_) => "the URL is not valid".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// What an answer that is no success says.
+pub(crate) fn refusal(response: &mut ureq::http::Response<Body>) -> String {
+    let mut said = Vec::new();
+    // What it had said until then will do.
+    let _ = response.body_mut().as_reader().take(MAX_REASON_BYTES).read_to_end(&mut said);
+    let status = response.status().as_u16();
+    format!("HTTP status {status}: {}", plain(&String::from_utf8_lossy(&said)).trim())
+}
+
+/// Without user and password, to be shown: `http://user:secret@host/path` is told as `http://host/path`.
+pub(crate) fn without_userinfo(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = authority.rsplit('@').next().unwrap_or(authority);
+    format!("{scheme}://{host}{path}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_setting_makes_the_client_start_a_thread() {
+        let config = config(TlsConfig::default(), Duration::from_secs(5));
+        let timeouts = config.timeouts();
+        assert_eq!((timeouts.global, timeouts.per_call, timeouts.resolve), (None, None, None));
+        assert!(config.proxy().is_none());
+    }
+
+    #[test]
+    fn the_authorities_of_the_host_are_loaded_for_https() {
+        let there = std::path::Path::new("/etc/ssl/certs/ca-certificates.crt").exists();
+        let tls = tls_of_the_host();
+        let certificates = match tls.root_certs() {
+            RootCerts::Specific(certificates) => certificates.len(),
+            _ => 0,
+        };
+        assert_eq!(certificates > 0, there);
+    }
+
+    #[test]
+    fn user_and_password_are_not_told() {
+        for (url, told) in [
+            ("http://a:9093", "http://a:9093"),
+            ("https://me:s@cret@a/b@c", "https://a/b@c"),
+            ("http://me@[::1]:9093/x", "http://[::1]:9093/x"),
+        ] {
+            assert_eq!(without_userinfo(url), told);
+        }
+    }
+}
