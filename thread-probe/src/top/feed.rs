@@ -1,41 +1,29 @@
-//! Where samples come from: a thread that hands them on and is told what is asked for.
-//!
-//! It has a probe of its own ([`own`]), or asks a daemon over HTTP or over its Unix socket ([`daemon`]).
+//! Where samples come from: a probe of its own ([`own`]), or a daemon over HTTP or over its Unix socket ([`daemon`]).
 
 mod daemon;
 mod own;
+mod thread;
 
 use std::{
-    io::{PipeReader, PipeWriter, Read as _, Write as _, pipe},
-    os::{
-        fd::{AsFd as _, BorrowedFd},
-        unix::net::UnixStream,
-    },
+    os::{fd::BorrowedFd, unix::net::UnixStream},
     path::PathBuf,
-    sync::{
-        Arc, Mutex, PoisonError,
-        mpsc::{self, SyncSender, TrySendError},
-    },
-    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use nix::poll::{PollFd, PollFlags};
 
-use self::{daemon::Client, own::Own};
+use self::{own::Own, thread::Daemon};
 use crate::{
-    bpf::{LoadError, SlowToDetach},
+    bpf::LoadError,
     config::{Config, DEFAULT_SOCKET, value},
     http_client::without_userinfo,
     model::{Model, OneProcess},
     wait::until_ready,
 };
 
-/// Samples that may wait to be taken.
-const PENDING: usize = 4;
-
 /// A sample.
+#[derive(Clone, Debug)]
 pub struct Sample {
     /// All of the host.
     pub model: Model,
@@ -103,16 +91,21 @@ impl Source {
     }
 }
 
-/// Samples, as they come. Dropped, it detaches the programs.
+/// Samples, as they come: whoever waits for other things, too, waits for [`Self::fd`] until [`Self::due_in`], and then takes
+/// its [`Self::turn`]. Dropped, it detaches the programs.
 pub struct Feed {
     source: Source,
-    updates: mpsc::Receiver<Update>,
-    request: Arc<Mutex<Request>>,
-    /// Wakes the thread; closed, it ends it.
-    wake: Option<PipeWriter>,
-    /// Of a probe of its own: what is to be waited for, and what is dropped meanwhile. A thread that asks a daemon may
-    /// wait for it, and ends by itself.
-    own: Option<(JoinHandle<()>, SlowToDetach)>,
+    request: Request,
+    kind: Kind,
+}
+
+enum Kind {
+    /// Samples on the thread that takes turns: a host that refuses new threads can be looked at without one.
+    Own(Box<Own>),
+    /// Another thread waits for the daemon.
+    Daemon(Daemon),
+    /// There are no more samples.
+    Ended,
 }
 
 impl Feed {
@@ -138,8 +131,8 @@ impl Feed {
             let source = Source::parse(url).map_err(|said| anyhow!("--url: {said}"))?;
             return Self::of_daemon(source, request);
         }
-        match own::start(config, first_rates) {
-            Ok((own, slow_links)) => Self::of_own(own, slow_links, request),
+        match Own::start(config, first_rates) {
+            Ok(own) => Ok(Self { source: Source::Own, request, kind: Kind::Own(Box::new(own)) }),
             Err(error) if error.is::<LoadError>() => {
                 let path = config.web.socket.clone().unwrap_or_else(|| DEFAULT_SOCKET.into());
                 if let Err(refusal) = UnixStream::connect(&path) {
@@ -151,116 +144,74 @@ impl Feed {
         }
     }
 
+    fn of_daemon(source: Source, request: Request) -> Result<Self> {
+        let daemon = Daemon::start(&source, request)?;
+        Ok(Self { source, request, kind: Kind::Daemon(daemon) })
+    }
+
     /// Where the samples come from.
     pub fn source(&self) -> &Source {
         &self.source
     }
 
-    /// The samples. After [`Update::Lost`] of its own probe there are no more.
-    pub fn updates(&self) -> &mpsc::Receiver<Update> {
-        &self.updates
-    }
-
     /// Asks for something else: another process is answered at once, another interval counts from the last sample.
-    pub fn request(&self, request: Request) {
-        *self.request.lock().unwrap_or_else(PoisonError::into_inner) = request;
-        if let Some(mut wake) = self.wake.as_ref() {
-            // A thread that has ended has said why.
-            let _ = wake.write(&[0]);
+    pub fn request(&mut self, request: Request) {
+        match &mut self.kind {
+            Kind::Own(own) if request.pid != self.request.pid => own.hurry(),
+            Kind::Own(_) | Kind::Ended => {}
+            Kind::Daemon(daemon) => daemon.request(request),
+        }
+        self.request = request;
+    }
+
+    /// Readable when there is something to do before it is due.
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        match &self.kind {
+            Kind::Own(own) => Some(own.fd()),
+            Kind::Daemon(daemon) => Some(daemon.fd()),
+            Kind::Ended => None,
         }
     }
 
-    fn of_own(own: Own, slow_links: SlowToDetach, request: Request) -> Result<Self> {
-        let (mut feed, thread) = Self::spawn(Source::Own, request, move |orders, updates| own.run(orders, &updates))?;
-        feed.own = Some((thread, slow_links));
-        Ok(feed)
-    }
-
-    fn of_daemon(source: Source, request: Request) -> Result<Self> {
-        let client = Client::new(&source);
-        let (feed, _) = Self::spawn(source, request, move |orders, updates| daemon::run(&client, orders, &updates))?;
-        Ok(feed)
-    }
-
-    fn spawn(
-        source: Source,
-        request: Request,
-        run: impl FnOnce(Orders, SyncSender<Update>) + Send + 'static,
-    ) -> Result<(Self, JoinHandle<()>)> {
-        let request = Arc::new(Mutex::new(request));
-        let (reader, writer) = pipe().context("making a pipe failed")?;
-        let orders = Orders { request: Arc::clone(&request), wake: reader };
-        let (sender, updates) = mpsc::sync_channel(PENDING);
-        let thread = thread::Builder::new().name("feed".to_owned()).spawn(move || run(orders, sender));
-        let thread = thread.context("starting the thread that samples failed")?;
-        Ok((Self { source, updates, request, wake: Some(writer), own: None }, thread))
-    }
-}
-
-impl Drop for Feed {
-    fn drop(&mut self) {
-        self.wake = None;
-        // It may wait to say that it failed.
-        while self.updates.try_recv().is_ok() {}
-        if let Some((thread, slow_links)) = self.own.take() {
-            drop(slow_links);
-            // A panic was told by the hook.
-            let _ = thread.join();
-        }
-    }
-}
-
-/// What the thread is told.
-struct Orders {
-    request: Arc<Mutex<Request>>,
-    wake: PipeReader,
-}
-
-/// What ended a wait.
-#[derive(Debug, PartialEq, Eq)]
-enum Event {
-    /// Time is up.
-    Due,
-    /// Something else is asked for.
-    Asked(Request),
-    /// Nobody asks any more.
-    Closed,
-}
-
-impl Orders {
-    fn request(&self) -> Request {
-        *self.request.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Readable when there is something to [`Self::take`].
-    fn wake(&self) -> BorrowedFd<'_> {
-        self.wake.as_fd()
-    }
-
-    /// What there is to be read from `wake`, once it is ready.
-    fn take(&mut self) -> Event {
-        match self.wake.read(&mut [0; 64]) {
-            Ok(1..) => Event::Asked(self.request()),
-            Ok(0) | Err(_) => Event::Closed,
+    /// When to take a turn even if nothing is readable.
+    pub fn due_in(&self) -> Option<Duration> {
+        match &self.kind {
+            Kind::Own(own) => Some(own.due_in(self.request.interval)),
+            Kind::Daemon(_) | Kind::Ended => None,
         }
     }
 
-    fn wait(&mut self, time: Duration) -> Event {
-        let mut ready = [PollFd::new(self.wake(), PollFlags::POLLIN)];
-        match until_ready(&mut ready, Instant::now() + time) {
-            Ok(false) => Event::Due,
-            Ok(true) => self.take(),
-            Err(_) => Event::Closed,
-        }
+    /// Does what is to be done by now. Returns what is new, if anything is. Does not wait, but for a sample to be taken.
+    pub fn turn(&mut self) -> Option<Update> {
+        let update = match &mut self.kind {
+            Kind::Own(own) => own.turn(self.request).map_err(|error| format!("{error:#}")),
+            Kind::Daemon(daemon) => daemon.turn(),
+            Kind::Ended => Ok(None),
+        };
+        // Neither can go on: a scan can't be repeated, and a thread ends by a panic only.
+        update.unwrap_or_else(|reason| {
+            self.kind = Kind::Ended;
+            Some(Update::Lost(reason))
+        })
     }
-}
 
-/// Hands on an update. A sample that nobody takes in time is left out, as another follows. False when nobody will.
-fn hand_on(updates: &SyncSender<Update>, update: Update) -> bool {
-    match updates.try_send(update) {
-        Ok(()) | Err(TrySendError::Full(Update::Sample(_))) => true,
-        Err(TrySendError::Full(lost)) => updates.send(lost).is_ok(),
-        Err(TrySendError::Disconnected(_)) => false,
+    /// The next update, or `None` if none comes by then.
+    ///
+    /// # Errors
+    /// Waiting failed.
+    pub fn next(&mut self, until: Instant) -> Result<Option<Update>> {
+        loop {
+            if let Some(update) = self.turn() {
+                return Ok(Some(update));
+            }
+            let now = Instant::now();
+            if now >= until {
+                return Ok(None);
+            }
+            let until = self.due_in().and_then(|due| now.checked_add(due)).map_or(until, |due| due.min(until));
+            let mut ready: Vec<_> = self.fd().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).into_iter().collect();
+            until_ready(&mut ready, until).context("waiting for a sample failed")?;
+        }
     }
 }
 

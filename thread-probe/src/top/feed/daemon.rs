@@ -1,14 +1,14 @@
 //! Samples of a daemon, over HTTP or its Unix socket.
 
-use std::{
-    sync::mpsc::SyncSender,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, de::DeserializeOwned};
 use ureq::Agent;
 
-use super::{Event, Orders, Request, Sample, Source, Update, hand_on};
+use super::{
+    Request, Sample, Source, Update,
+    thread::{Event, Orders, Outbox},
+};
 use crate::{
     http_client::{agent, agent_of_socket, reason, refusal},
     human::plain,
@@ -96,7 +96,7 @@ fn misunderstood(body: &[u8], error: &serde_json::Error) -> String {
 }
 
 /// Hands on what the daemon has, until nobody takes it.
-pub(super) fn run(client: &Client, mut orders: Orders, updates: &SyncSender<Update>) {
+pub(super) fn run(client: &Client, mut orders: Orders, mut outbox: Outbox) {
     let mut told = Told::default();
     let mut request = orders.request();
     loop {
@@ -106,7 +106,7 @@ pub(super) fn run(client: &Client, mut orders: Orders, updates: &SyncSender<Upda
             Update::Lost(reason) => Update::Lost(format!("{}: {reason}", client.name)),
             sample @ Update::Sample(_) => sample,
         });
-        if update.is_some_and(|update| !hand_on(updates, update)) {
+        if update.is_some_and(|update| !outbox.hand_on(update)) {
             return;
         }
         match orders.wait(wait) {

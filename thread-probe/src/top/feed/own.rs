@@ -1,16 +1,16 @@
 //! Samples of a probe of its own.
 
 use std::{
-    sync::mpsc::SyncSender,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    thread,
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
-use super::{Event, Orders, Request, Sample, Update, hand_on};
+use super::{Request, Sample, Update};
 use crate::{
     alerts::{Alerting, config::AlertsConfig},
-    bpf::SlowToDetach,
     config::Config,
     model::Model,
     sampler::Sampler,
@@ -18,68 +18,81 @@ use crate::{
 
 /// When who watches is to see rates at the latest: the first sample has none.
 pub(super) const FIRST_RATES: Duration = Duration::from_millis(500);
+/// Rates over a shorter time say little.
+const SHORTEST: Duration = Duration::from_millis(100);
 
-/// The probe, with its last sample.
+/// The probe.
 pub(super) struct Own {
     sampler: Sampler,
+    ring: OwnedFd,
     alerting: Alerting,
-    model: Model,
+    /// Until it is handed on.
+    first: Option<Model>,
     taken: Instant,
-    /// When the second sample is taken at the latest.
-    first_rates: Duration,
-}
-
-/// Loads the programs, takes the first sample and drops privileges. Returns with it what another thread may drop.
-///
-/// # Errors
-/// What the host or this process lacks.
-pub(super) fn start(config: &Config, first_rates: Duration) -> Result<(Own, SlowToDetach)> {
-    let (mut sampler, mut model) = Sampler::start_and_drop_privileges(config)?;
-    let slow_links = sampler.take_slow_links();
-    // The daemon tells Alertmanagers: a look at the host tells nobody else.
-    let mut alerting = Alerting::new(AlertsConfig { alertmanager_urls: Vec::new(), ..config.alerts.clone() });
-    alerting.judge(&mut model);
-    Ok((Own { sampler, alerting, model, taken: Instant::now(), first_rates }, slow_links))
+    /// How long after that the next sample is taken at the latest.
+    at_most: Duration,
 }
 
 impl Own {
-    /// Hands on samples until nobody takes them or one fails, which can't be repeated: then it says why.
-    pub(super) fn run(mut self, orders: Orders, updates: &SyncSender<Update>) {
-        if let Err(error) = self.hand_on_samples(orders, updates) {
-            hand_on(updates, Update::Lost(format!("{error:#}")));
+    /// Loads the programs, takes the first sample and drops privileges.
+    ///
+    /// # Errors
+    /// What the host or this process lacks.
+    pub(super) fn start(config: &Config, first_rates: Duration) -> Result<Self> {
+        let (sampler, mut model) = Sampler::start_and_drop_privileges(config)?;
+        let ring = sampler.ring_fd().context("duplicating the ring buffer's descriptor failed")?;
+        // The daemon tells Alertmanagers: a look at the host tells nobody else.
+        let mut alerting = Alerting::new(AlertsConfig { alertmanager_urls: Vec::new(), ..config.alerts.clone() });
+        alerting.judge(&mut model);
+        Ok(Self { sampler, ring, alerting, first: Some(model), taken: Instant::now(), at_most: first_rates })
+    }
+
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.ring.as_fd()
+    }
+
+    pub(super) fn due_in(&self, interval: Duration) -> Duration {
+        if self.first.is_some() {
+            return Duration::ZERO;
         }
+        interval.min(self.at_most).saturating_sub(self.taken.elapsed())
     }
 
-    fn hand_on_samples(&mut self, mut orders: Orders, updates: &SyncSender<Update>) -> Result<()> {
-        let mut request = orders.request();
-        while hand_on(updates, self.answer(request.pid)) && self.next(&mut orders, &mut request)? {}
-        Ok(())
+    /// The next sample is wanted soon.
+    pub(super) fn hurry(&mut self) {
+        self.at_most = SHORTEST;
     }
 
-    fn answer(&self, pid: Option<u32>) -> Update {
-        let one = pid.map(|pid| self.sampler.one_process(pid)).filter(|one| !one.threads.is_empty());
-        Update::Sample(Box::new(Sample { model: self.model.clone(), one }))
-    }
-
-    /// Waits until there is something to hand on: the next sample, or the last one with another process. False when
-    /// nobody asks any more.
-    fn next(&mut self, orders: &mut Orders, request: &mut Request) -> Result<bool> {
-        while self.sampler.wait_or_woken(self.time_left(request.interval), Some(orders.wake()))? {
-            let Event::Asked(asked) = orders.take() else { return Ok(false) };
-            let before = std::mem::replace(request, asked);
-            if before.pid != asked.pid {
-                return Ok(true);
-            }
+    /// The sample that is due, if one is.
+    ///
+    /// # Errors
+    /// The scan failed: it can't be repeated.
+    pub(super) fn turn(&mut self, request: Request) -> Result<Option<Update>> {
+        self.sampler.drain();
+        if !self.due_in(request.interval).is_zero() {
+            return Ok(None);
         }
+        let model = match self.first.take() {
+            Some(first) => first,
+            None => self.sample()?,
+        };
+        let one = request.pid.map(|pid| self.sampler.one_process(pid)).filter(|one| !one.threads.is_empty());
+        Ok(Some(Update::Sample(Box::new(Sample { model, one }))))
+    }
+
+    fn sample(&mut self) -> Result<Model> {
         self.taken = Instant::now();
-        self.model = self.sampler.sample()?;
-        self.alerting.judge(&mut self.model);
-        Ok(true)
+        self.at_most = Duration::MAX;
+        let mut model = self.sampler.sample()?;
+        self.alerting.judge(&mut model);
+        Ok(model)
     }
+}
 
-    fn time_left(&self, interval: Duration) -> Duration {
-        let has_rates = self.model.interval_seconds.is_some();
-        let due = if has_rates { interval } else { interval.min(self.first_rates) };
-        due.saturating_sub(self.taken.elapsed())
+impl Drop for Own {
+    /// Detaches in half the time where there is a thread to be had.
+    fn drop(&mut self) {
+        let slow_links = self.sampler.take_slow_links();
+        let _ = thread::Builder::new().spawn(move || drop(slow_links));
     }
 }
