@@ -2,6 +2,7 @@
 mod daemon;
 
 use std::{
+    fs,
     io::{BufRead as _, BufReader, Read as _},
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
@@ -104,8 +105,13 @@ fn a_closed_pipe_ends_it_though_the_next_sample_is_far_away() -> Result<()> {
     let (mut child, out) = started(&["top", "--batch", "--interval", "1h", "--format", "json", "--url", &url])?;
     let closed = Instant::now();
     drop(out);
+    while child.try_wait()?.is_none() && closed.elapsed() < Duration::from_secs(10) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // Not there any more, if all is well.
+    let _ = child.kill();
     let status = child.wait()?;
-    ensure!(status.code() == Some(0) && closed.elapsed() < Duration::from_secs(5), "{status}, {:?}", closed.elapsed());
+    ensure!(status.code() == Some(0), "{status} after {:?}", closed.elapsed());
     let mut said = String::new();
     child.stderr.take().context("its errors")?.read_to_string(&mut said)?;
     ensure!(said.is_empty(), "{said}");
@@ -145,5 +151,21 @@ fn a_process_that_is_not_there_or_ends_is_said() -> Result<()> {
     let output = child.wait_with_output()?;
     ensure!(output.status.code() == Some(1), "it ended with {}", output.status);
     ensure!(stderr_of(&output) == format!("thread-probe: process {pid} has ended\n"), "{}", stderr_of(&output));
+    Ok(())
+}
+
+/// With `UPDATE_README=1` it writes the table instead.
+#[test]
+fn the_readmes_table_of_columns_is_the_codes() -> Result<()> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
+    let (begin, end) = ("<!-- columns -->\n", "<!-- /columns -->");
+    let readme = fs::read_to_string(path)?;
+    let (before, rest) = readme.split_once(begin).context("the table's begin")?;
+    let (table, after) = rest.split_once(end).context("the table's end")?;
+    let current = thread_probe::top::columns::markdown();
+    if std::env::var_os("UPDATE_README").is_some() {
+        return Ok(fs::write(path, format!("{before}{begin}{current}{end}{after}"))?);
+    }
+    ensure!(table == current, "README's table of columns is not the code's: run this test with UPDATE_README=1");
     Ok(())
 }
