@@ -2,12 +2,14 @@
 //! processes and one for threads; every view, `--sort`, filters and CSV go by them.
 
 mod alias;
+mod markdown;
 mod process;
 mod thread;
 mod value;
 
 pub use self::{
     alias::find_short,
+    markdown::markdown,
     process::process_columns,
     thread::thread_columns,
     value::{Direction, SortKey, Value},
