@@ -191,6 +191,9 @@ pub struct TopOptions {
     /// The columns of the table, by id or heading
     #[arg(long, value_name = "COLUMN,...", value_parser = ColumnsChoice::parse)]
     pub columns: Option<ColumnsChoice>,
+    /// How processes are nested in the interactive view [default: as they were last]
+    #[arg(long, value_enum, conflicts_with = "batch")]
+    pub tree: Option<Tree>,
     /// The threads of this process
     #[arg(long, value_name = "PID")]
     pub pid: Option<u32>,

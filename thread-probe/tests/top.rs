@@ -1,185 +1,240 @@
-//! Batch output as its users run it. What needs root says so.
+//! `thread-probe top` as its users see it: in a real terminal, with real workloads.
+
 mod daemon;
+mod terminal;
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Read as _},
-    process::{Child, Command, Output, Stdio},
+    io::{self, Write as _, pipe},
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::Value;
+use daemon::{Daemon, PROGRAM};
+use nix::{
+    sched::{CpuSet, sched_setaffinity},
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use terminal::Terminal;
 
-use crate::daemon::{Daemon, PROGRAM, skipped};
-
-const QUICK: [&str; 4] = ["top", "--batch", "--interval", "200ms"];
-
-fn run(args: &[&str]) -> Result<Output> {
-    Ok(Command::new(PROGRAM).args(args).stdin(Stdio::null()).output()?)
+/// True, and said, where there is no root or no tmux.
+fn skipped(test: &str) -> bool {
+    let skip = daemon::skipped(test) || !Terminal::exists();
+    if skip {
+        let _ = writeln!(io::stderr(), "*** SKIPPED: {test}: it needs root and tmux");
+    }
+    skip
 }
 
-fn stderr_of(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
+/// Runs `body` while two threads of this process, on one CPU and under this name, pass a byte to and fro.
+fn while_churning<T>(name: &str, body: impl FnOnce() -> Result<T>) -> Result<T> {
+    fs::write("/proc/self/comm", name)?;
+    let stop = AtomicBool::new(false);
+    let ((mut to_first, mut to_second), mut cpus) = ((pipe()?, pipe()?), CpuSet::new());
+    cpus.set(0)?;
+    let play = |from: &mut dyn io::Read, to: &mut dyn io::Write| {
+        let _ = sched_setaffinity(Pid::from_raw(0), &cpus);
+        let mut byte = [0];
+        while from.read_exact(&mut byte).is_ok() && to.write_all(&byte).is_ok() && !stop.load(Ordering::Relaxed) {}
+        // The other must not wait for ever.
+        let _ = to.write_all(&byte);
+    };
+    std::thread::scope(|scope| {
+        to_first.1.write_all(&[0])?;
+        scope.spawn(|| play(&mut to_first.0, &mut to_second.1));
+        let mut own_end = to_first.1.try_clone()?;
+        scope.spawn(move || play(&mut to_second.0, &mut own_end));
+        let outcome = body();
+        stop.store(true, Ordering::Relaxed);
+        outcome
+    })
 }
 
-fn lines_of_json(output: &Output) -> Result<Vec<Value>> {
-    ensure!(output.status.success(), "it ended with {}: {}", output.status, stderr_of(output));
-    output.stdout.split_inclusive(|byte| *byte == b'\n').map(|line| Ok(serde_json::from_slice(line)?)).collect()
+fn top(arguments: &str) -> String {
+    format!("{PROGRAM} top {arguments}")
 }
 
-fn processes(sample: &Value) -> Result<&Vec<Value>> {
-    sample["processes"].as_array().context("processes")
+/// The name in the first row of the table: that below the line with the headings.
+fn first_row(screen: &str) -> Option<&str> {
+    screen.lines().skip_while(|line| !(line.contains("PID") && line.contains("COMM"))).nth(1)
 }
 
 #[test]
-fn what_can_not_be_meant_is_a_usage_error() -> Result<()> {
-    let said = [
-        (&["--sort", "beauty"][..], "expected one of pid, user"),
-        (&["--sort", "cpu:up"], "ascending, descending"),
-        (&["--filter", "threads>many"], "threads is compared with a number"),
-        (&["--filter", "re:("], "no regular expression"),
-        (&["--columns", "pid,beauty"], "no column \"beauty\""),
-        (&["--interval", "1ms"], "from 100ms to 1h"),
-        (&["--samples", "0"], "0 is not in 1.."),
-        (&["--url", "localhost"], "unix:/PATH"),
-        (&["--filter", "a", "--pid", "1"], "cannot be used with"),
+fn the_process_that_switches_most_is_the_top_row_within_3_seconds() -> Result<()> {
+    if skipped("the_process_that_switches_most_is_the_top_row_within_3_seconds") {
+        return Ok(());
+    }
+    let terminal = Terminal::start(120, 40, &[])?;
+    while_churning("tp-top-churner", || {
+        let started = Instant::now();
+        terminal.enter(&top(""))?;
+        terminal.wait_until("tp-top-churner in the first row", |screen| {
+            first_row(screen).is_some_and(|row| row.contains("tp-top-churner"))
+        })?;
+        let took = started.elapsed();
+        ensure!(took < Duration::from_secs(3), "it took {took:?}");
+        // Its threads are one key away.
+        terminal.press("Enter")?;
+        terminal.wait_for("TID")?;
+        Ok(())
+    })
+}
+
+#[test]
+fn the_terminal_is_given_back_at_the_end_at_sigterm_and_while_it_is_stopped() -> Result<()> {
+    if skipped("the_terminal_is_given_back_at_the_end_at_sigterm_and_while_it_is_stopped") {
+        return Ok(());
+    }
+    let terminal = Terminal::start(100, 30, &[])?;
+    let modes = |name: &str| -> Result<String> {
+        terminal.enter(&format!("clear; stty -a > {name}; echo saved {name}"))?;
+        terminal.wait_for(&format!("saved {name}\n"))?;
+        Ok(fs::read_to_string(terminal.folder().join(name))?)
+    };
+    let before = modes("before")?;
+    let ends: [(&str, &dyn Fn(i32) -> Result<()>); 3] = [
+        ("q", &|_| terminal.press("q")),
+        ("SIGTERM", &|pid| Ok(kill(Pid::from_raw(pid), Signal::SIGTERM)?)),
+        ("Ctrl-C", &|_| terminal.press("C-c")),
     ];
-    for (args, part) in said {
-        let output = run(&[&["top", "--batch"], args].concat())?;
-        let line = stderr_of(&output);
-        ensure!(output.status.code() == Some(2), "{args:?} ended with {}", output.status);
-        ensure!(line.contains(part) && line.lines().count() == 1, "{args:?}: {line}");
-    }
-    for args in [&["--samples", "1"][..], &["--format", "csv"], &["--top", "1"]] {
-        let output = run(&[&["top"], args].concat())?;
-        ensure!(output.status.code() == Some(2) && stderr_of(&output).contains("--batch"), "{}", stderr_of(&output));
+    for (name, end) in ends {
+        terminal.enter(&format!("{} & echo $! > pid; fg", top("")))?;
+        terminal.wait_for("COMM")?;
+        let pid: i32 = fs::read_to_string(terminal.folder().join("pid"))?.trim().parse()?;
+        ensure!(terminal.is_alternate()?, "the view is on the alternate screen");
+        // Stopped, by itself or by somebody else, and brought back.
+        for stop in
+            [&(|| terminal.press("C-z")) as &dyn Fn() -> Result<()>, &|| Ok(kill(Pid::from_raw(pid), Signal::SIGTSTP)?)]
+        {
+            stop()?;
+            terminal.wait_for("Stopped")?;
+            ensure!(!terminal.is_alternate()?, "{name}: the view is still there while it is stopped");
+            ensure!(modes("stopped")? == before, "the modes of the terminal are not the shell's while it is stopped");
+            terminal.enter("fg")?;
+            terminal.wait_for("COMM")?;
+        }
+        end(pid)?;
+        terminal.wait_until("the prompt", |screen| screen.trim_end().ends_with("ready>"))?;
+        ensure!(!terminal.is_alternate()?, "after {name} the view is still there");
+        ensure!(modes("after")? == before, "after {name} the modes of the terminal are others");
     }
     Ok(())
 }
 
 #[test]
-fn without_a_daemon_at_the_url_it_says_so_and_ends_with_1() -> Result<()> {
-    let output = run(&["top", "--batch", "--url", "http://127.0.0.1:1"])?;
-    let line = stderr_of(&output);
-    ensure!(output.status.code() == Some(1) && line.lines().count() == 1 && line.contains("127.0.0.1:1"), "{line}");
-    Ok(())
-}
-
-#[test]
-fn each_sample_is_a_line_of_json_filtered_sorted_and_of_a_whole_interval() -> Result<()> {
-    if skipped("each_sample_is_a_line_of_json_filtered_sorted_and_of_a_whole_interval") {
+fn a_daemon_that_dies_is_shown_and_one_that_comes_back_is_seen() -> Result<()> {
+    if skipped("a_daemon_that_dies_is_shown_and_one_that_comes_back_is_seen") {
         return Ok(());
     }
-    let args = [
-        "top",
-        "--batch",
-        "-d",
-        "0.6",
-        "-n",
-        "2",
-        "--format",
-        "json",
-        "--sort",
-        "pid:desc",
-        "--filter",
-        "pid<100000 !re:^kworker",
-        "--top",
-        "3",
-    ];
-    let started = Instant::now();
-    let samples = lines_of_json(&run(&args)?)?;
-    ensure!(samples.len() == 2, "{} samples", samples.len());
-    ensure!(started.elapsed() > Duration::from_millis(1200), "two intervals took {:?}", started.elapsed());
-    for sample in &samples {
-        let pids: Vec<u64> = processes(sample)?.iter().filter_map(|process| process["pid"].as_u64()).collect();
-        ensure!(pids.len() == 3 && pids.is_sorted_by(|a, b| a > b), "{pids:?}");
-        let interval = sample["interval_seconds"].as_f64().context("a sample without rates")?;
-        ensure!((0.59..5.0).contains(&interval), "{interval}");
-    }
+    let mut daemon = Daemon::start(&[])?;
+    let terminal = Terminal::start(100, 30, &[])?;
+    terminal.enter(&top(&format!("--url http://127.0.0.1:{}", daemon.port)))?;
+    terminal.wait_for("COMM")?;
+    daemon.signal(Signal::SIGTERM)?;
+    daemon.child.wait()?;
+    let screen = terminal.wait_for("LOST")?;
+    ensure!(screen.contains("COMM"), "what was seen last is gone:\n{screen}");
+    let address = format!("127.0.0.1:{}", daemon.port);
+    let again = std::process::Command::new(PROGRAM)
+        .args(["serve", "--interval", "200ms", "--web.socket", "", "--web.listen-address", &address])
+        .stderr(daemon.log.reopen()?)
+        .spawn()?;
+    let _again = Killed(again);
+    terminal.wait_until("no LOST", |screen| !screen.contains("LOST"))?;
     Ok(())
 }
 
-/// Batch output of which the first line was read.
-fn started(args: &[&str]) -> Result<(Child, BufReader<std::process::ChildStdout>)> {
-    let mut child = Command::new(PROGRAM).args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    let mut out = BufReader::new(child.stdout.take().context("its output")?);
-    ensure!(out.read_line(&mut String::new())? > 0, "{}", stderr_of(&child.wait_with_output()?));
-    Ok((child, out))
+/// A process that does not outlive this.
+struct Killed(std::process::Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 #[test]
-fn a_closed_pipe_ends_it_though_the_next_sample_is_far_away() -> Result<()> {
-    if skipped("a_closed_pipe_ends_it_though_the_next_sample_is_far_away") {
+fn it_fills_the_terminal_whatever_its_size() -> Result<()> {
+    if skipped("it_fills_the_terminal_whatever_its_size") {
         return Ok(());
     }
-    let daemon = Daemon::start(&[])?;
-    let url = format!("unix:{}", daemon.socket().display());
-    daemon.second_snapshot(daemon.child.id())?;
-    let (mut child, out) = started(&["top", "--batch", "--interval", "1h", "--format", "json", "--url", &url])?;
-    let closed = Instant::now();
-    drop(out);
-    while child.try_wait()?.is_none() && closed.elapsed() < Duration::from_secs(10) {
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    // Not there any more, if all is well.
-    let _ = child.kill();
-    let status = child.wait()?;
-    ensure!(status.code() == Some(0), "{status} after {:?}", closed.elapsed());
-    let mut said = String::new();
-    child.stderr.take().context("its errors")?.read_to_string(&mut said)?;
-    ensure!(said.is_empty(), "{said}");
+    let terminal = Terminal::start(80, 24, &[])?;
+    terminal.enter(&top(""))?;
+    let footer =
+        |rows: usize| move |screen: &str| screen.lines().nth(rows - 1).is_some_and(|line| line.contains("Quit"));
+    terminal.wait_until("the keys in the last of 24 lines", footer(24))?;
+    terminal.resize(200, 60)?;
+    let screen = terminal.wait_until("the keys in the last of 60 lines", footer(60))?;
+    ensure!(screen.contains("KSTACK"), "200 columns have room for all:\n{screen}");
+    terminal.resize(20, 5)?;
+    terminal.wait_until("that it is too small", |screen| !screen.contains("COMM"))?;
+    terminal.resize(80, 24)?;
+    terminal.wait_until("the keys in the last of 24 lines", footer(24))?;
     Ok(())
 }
 
 #[test]
-fn the_newest_sample_of_a_daemon_is_printed_at_once() -> Result<()> {
-    if skipped("the_newest_sample_of_a_daemon_is_printed_at_once") {
+fn without_colour_none_is_set_and_without_utf_8_all_is_ascii() -> Result<()> {
+    if skipped("without_colour_none_is_set_and_without_utf_8_all_is_ascii") {
         return Ok(());
     }
-    let daemon = Daemon::start(&[])?;
-    daemon.second_snapshot(daemon.child.id())?;
-    let (url, pid) = (format!("http://127.0.0.1:{}", daemon.port), daemon.child.id().to_string());
-    let args = ["top", "--batch", "-d", "60", "-n", "1", "--format", "csv", "--url", &url, "--pid", &pid];
-    let output = run(&args)?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    ensure!(text.starts_with("time_unix_seconds,tid,state,") && text.contains(&format!(",{pid},")), "{text}");
+    let coloured = |screen: &str| {
+        // SGR 30 to 49 and 90 to 107: as ESC [ 31 m, or after other attributes.
+        screen.split("\x1b[").skip(1).filter_map(|rest| rest.split_once('m')).any(|(attributes, _)| {
+            attributes
+                .split(';')
+                .filter_map(|number| number.parse().ok())
+                .any(|n: u32| matches!(n, 30..=38 | 40..=48 | 90..=107))
+        })
+    };
+    for (environment, is_coloured) in [("NO_COLOR=1", false), ("NO_COLOR=", true)] {
+        let terminal = Terminal::start(100, 30, &[environment, "LC_ALL=C"])?;
+        terminal.enter(&top(""))?;
+        terminal.wait_for("COMM")?;
+        ensure!(coloured(&terminal.screen_with_colours()?) == is_coloured, "with {environment}");
+        let screen = terminal.screen()?;
+        ensure!(screen.is_ascii(), "not ASCII:\n{screen}");
+    }
     Ok(())
 }
 
 #[test]
-fn a_process_that_is_not_there_or_ends_is_said() -> Result<()> {
-    if skipped("a_process_that_is_not_there_or_ends_is_said") {
+fn what_is_chosen_is_kept_and_what_is_seen_exported() -> Result<()> {
+    if skipped("what_is_chosen_is_kept_and_what_is_seen_exported") {
         return Ok(());
     }
-    let unknown = run(&[&QUICK[..], &["--pid", "4194304"]].concat())?;
-    ensure!(unknown.status.code() == Some(1), "it ended with {}", unknown.status);
-    ensure!(stderr_of(&unknown).contains("no process 4194304"), "{}", stderr_of(&unknown));
-    let mut sleeper = Command::new("sleep").arg("60").spawn()?;
-    let pid = sleeper.id().to_string();
-    let (child, mut out) = started(&[&QUICK[..], &["--pid", &pid]].concat())?;
-    sleeper.kill()?;
-    sleeper.wait()?;
-    // Until it ends: it must not be stopped by a closed pipe.
-    out.read_to_end(&mut Vec::new())?;
-    let output = child.wait_with_output()?;
-    ensure!(output.status.code() == Some(1), "it ended with {}", output.status);
-    ensure!(stderr_of(&output) == format!("thread-probe: process {pid} has ended\n"), "{}", stderr_of(&output));
-    Ok(())
-}
-
-/// With `UPDATE_README=1` it writes the table instead.
-#[test]
-fn the_readmes_table_of_columns_is_the_codes() -> Result<()> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
-    let (begin, end) = ("<!-- columns -->\n", "<!-- /columns -->");
-    let readme = fs::read_to_string(path)?;
-    let (before, rest) = readme.split_once(begin).context("the table's begin")?;
-    let (table, after) = rest.split_once(end).context("the table's end")?;
-    let current = thread_probe::top::columns::markdown();
-    if std::env::var_os("UPDATE_README").is_some() {
-        return Ok(fs::write(path, format!("{before}{begin}{current}{end}{after}"))?);
-    }
-    ensure!(table == current, "README's table of columns is not the code's: run this test with UPDATE_README=1");
+    let terminal = Terminal::start(100, 30, &[])?;
+    terminal.enter(&top(""))?;
+    terminal.wait_for("COMM")?;
+    // The first column to the left of none: sorted by pid, the first process on top.
+    terminal.press("<")?;
+    terminal.press("e")?;
+    terminal.wait_for("wrote thread-probe-processes-")?;
+    terminal.press("q")?;
+    terminal.wait_for("ready>")?;
+    let mut files = fs::read_dir(terminal.folder())?.filter_map(|entry| Some(entry.ok()?.path()));
+    let exported = files.find(|path| path.extension().is_some_and(|ending| ending == "json")).context("a file")?;
+    let exported: serde_json::Value = serde_json::from_slice(&fs::read(exported)?)?;
+    let pids: Vec<u64> = exported["processes"]
+        .as_array()
+        .context("processes")?
+        .iter()
+        .filter_map(|process| process["pid"].as_u64())
+        .collect();
+    ensure!(pids.len() > 2 && pids.is_sorted(), "{pids:?}");
+    let state = terminal.folder().join(".local/state/thread-probe/top.toml");
+    let kept = fs::read_to_string(&state)?;
+    ensure!(kept.contains("pid"), "{kept}");
+    // A file that is wrong is said to be, and left as it is.
+    fs::write(&state, "process_sort = 7\n")?;
+    terminal.enter(&format!("clear; {}", top("")))?;
+    terminal.wait_for("top.toml:1")?;
+    terminal.press("<")?;
+    terminal.press("q")?;
+    terminal.wait_until("the prompt", |screen| screen.trim_end().ends_with("ready>"))?;
+    ensure!(fs::read_to_string(&state)? == "process_sort = 7\n");
     Ok(())
 }

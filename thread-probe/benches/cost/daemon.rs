@@ -50,19 +50,6 @@ impl Daemon {
         Ok(resident_kb_of(&self.0.id().to_string())? as f64 / 1024.0)
     }
 
-    /// Seconds of CPU it used so far.
-    fn cpu_seconds(&self) -> Result<f64> {
-        let schedstats = fs::read_dir(format!("/proc/{}/task", self.0.id()))?
-            .flatten()
-            .map(|task| fs::read_to_string(task.path().join("schedstat")));
-        let mut total = 0;
-        for schedstat in schedstats {
-            let schedstat = schedstat?;
-            total += schedstat.split_whitespace().next().context("schedstat")?.parse::<u64>()?;
-        }
-        Ok(total as f64 / 1e9)
-    }
-
     /// Ends it, and says how long that took.
     fn stop(mut self) -> Result<f64> {
         let started = Instant::now();
@@ -78,6 +65,19 @@ impl Drop for Daemon {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Seconds of CPU that a process used so far.
+pub fn cpu_seconds_of(pid: u32) -> Result<f64> {
+    let schedstats = fs::read_dir(format!("/proc/{pid}/task"))?
+        .flatten()
+        .map(|task| fs::read_to_string(task.path().join("schedstat")));
+    let mut total = 0;
+    for schedstat in schedstats {
+        let schedstat = schedstat?;
+        total += schedstat.split_whitespace().next().context("schedstat")?.parse::<u64>()?;
+    }
+    Ok(total as f64 / 1e9)
 }
 
 fn get(path: &str) -> Result<String> {
@@ -101,9 +101,9 @@ pub fn measure() -> Result<()> {
 fn at_rest() -> Result<()> {
     let daemon = Daemon::start("5s")?;
     std::thread::sleep(Duration::from_secs(6));
-    let (before, started) = (daemon.cpu_seconds()?, Instant::now());
+    let (before, started) = (cpu_seconds_of(daemon.0.id())?, Instant::now());
     std::thread::sleep(AT_REST);
-    let share = (daemon.cpu_seconds()? - before) / started.elapsed().as_secs_f64();
+    let share = (cpu_seconds_of(daemon.0.id())? - before) / started.elapsed().as_secs_f64();
     println!("| CPU at rest, default interval | {:.3} % of a core |", share * 100.0);
     println!("| RSS at rest | {:.1} MB |", daemon.resident_mb()?);
     println!("| SIGTERM to exit | {:.2} s |", daemon.stop()?);
@@ -161,10 +161,10 @@ fn churn() -> Result<()> {
     let daemon = Daemon::start("5s")?;
     let first = get("/metrics")?;
     let load = Load::start(&["churn", &CHURN_PER_SECOND.to_string()])?;
-    let (cpu, started) = (daemon.cpu_seconds()?, Instant::now());
+    let (cpu, started) = (cpu_seconds_of(daemon.0.id())?, Instant::now());
     std::thread::sleep(CHURN);
     let seconds = started.elapsed().as_secs_f64();
-    let share = (daemon.cpu_seconds()? - cpu) / seconds;
+    let share = (cpu_seconds_of(daemon.0.id())? - cpu) / seconds;
     drop(load);
     std::thread::sleep(Duration::from_secs(6));
     let last = get("/metrics")?;

@@ -9,6 +9,7 @@ mod load;
 mod scan;
 mod switches;
 mod sysctl;
+mod top;
 
 use anyhow::{Result, ensure};
 
@@ -21,11 +22,12 @@ fn main() -> Result<()> {
     }
     ensure!(nix::unistd::geteuid().is_root(), "measuring eBPF needs root: run `cargo xtask bench`");
     println!("Linux {}, {} CPUs\n", nix::sys::utsname::uname()?.release().to_string_lossy(), cpus()?);
-    let parts: [(&str, Measure); 4] = [
+    let parts: [(&str, Measure); 5] = [
         ("switches", switches::measure),
         ("scan", scan::measure),
         ("limits", limits::measure),
         ("daemon", daemon::measure),
+        ("top", top::measure),
     ];
     for (name, measure) in parts {
         // All of them, or those that are named.

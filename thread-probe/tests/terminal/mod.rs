@@ -1,0 +1,110 @@
+//! A real terminal: tmux, with a shell in it.
+
+use std::{
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+/// How long something may take to be on the screen on a machine that does other things, too.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A tmux server with one shell, killed with this.
+pub struct Terminal {
+    folder: tempfile::TempDir,
+}
+
+impl Terminal {
+    /// Whether there is a tmux.
+    pub fn exists() -> bool {
+        Command::new("tmux").arg("-V").output().is_ok_and(|output| output.status.success())
+    }
+
+    /// Starts a shell, in a folder of its own that is its home, too.
+    pub fn start(columns: u16, rows: u16, environment: &[&str]) -> Result<Self> {
+        let terminal = Self { folder: tempfile::tempdir()? };
+        let home = terminal.folder().display().to_string();
+        let size = [columns, rows].map(|number| number.to_string());
+        let mut command = vec!["-f", "/dev/null", "new-session", "-d", "-x", &size[0], "-y", &size[1], "-c", &home];
+        let home = format!("HOME={home}");
+        let usual = [&home, "LC_ALL=C.UTF-8", "XDG_STATE_HOME=", "NO_COLOR=", "PS1=ready> "];
+        for variable in usual.iter().chain(environment) {
+            command.extend(["-e", variable]);
+        }
+        command.extend(["--", "bash", "--norc", "--noprofile", "-i"]);
+        terminal.tmux(&command)?;
+        terminal.wait_for("ready>")?;
+        Ok(terminal)
+    }
+
+    /// Where the shell is.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Types a line.
+    pub fn enter(&self, line: &str) -> Result<()> {
+        self.tmux(&["send-keys", "-l", "--", line])?;
+        self.press("Enter")
+    }
+
+    /// Presses a key that tmux has a name for.
+    pub fn press(&self, key: &str) -> Result<()> {
+        self.tmux(&["send-keys", "--", key]).map(drop)
+    }
+
+    /// Changes its size.
+    pub fn resize(&self, columns: u16, rows: u16) -> Result<()> {
+        self.tmux(&["resize-window", "-x", &columns.to_string(), "-y", &rows.to_string()]).map(drop)
+    }
+
+    /// What is on the screen, as text.
+    pub fn screen(&self) -> Result<String> {
+        self.tmux(&["capture-pane", "-p"])
+    }
+
+    /// The same with the sequences that set colours.
+    pub fn screen_with_colours(&self) -> Result<String> {
+        self.tmux(&["capture-pane", "-e", "-p"])
+    }
+
+    /// Whether a program has the alternate screen.
+    pub fn is_alternate(&self) -> Result<bool> {
+        Ok(self.tmux(&["display-message", "-p", "#{alternate_on}"])?.trim() == "1")
+    }
+
+    /// Waits until this is on the screen.
+    pub fn wait_for(&self, text: &str) -> Result<String> {
+        self.wait_until(text, |screen| screen.contains(text))
+    }
+
+    /// Waits until the screen is as it should be. Returns it.
+    pub fn wait_until(&self, what: &str, is_there: impl Fn(&str) -> bool) -> Result<String> {
+        let started = Instant::now();
+        loop {
+            let screen = self.screen()?;
+            if is_there(&screen) {
+                return Ok(screen);
+            }
+            ensure!(started.elapsed() < PATIENCE, "not on the screen after {PATIENCE:?}: {what}\n{screen}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn tmux(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = Command::new("tmux");
+        command.arg("-u").arg("-S").arg(self.folder.path().join("tmux")).args(arguments).env_remove("TMUX");
+        let output = command.output().context("starting tmux")?;
+        ensure!(output.status.success(), "tmux {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.tmux(&["kill-server"]);
+    }
+}
