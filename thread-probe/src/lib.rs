@@ -13,6 +13,7 @@ pub mod config;
 pub mod grouping;
 mod human;
 pub mod ledger;
+mod limit_text;
 pub mod limits;
 pub mod limits_view;
 pub mod metrics;

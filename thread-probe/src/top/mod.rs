@@ -4,4 +4,5 @@ pub mod app;
 pub mod columns;
 pub mod feed;
 pub mod filter;
+pub mod render;
 pub mod settings;

@@ -73,7 +73,7 @@ fn a_filter_holds_while_it_is_typed_and_a_wrong_one_changes_nothing() {
     assert_eq!(pids(&app), [3]);
     press(&mut app, " nosuchcolumn>");
     assert!(matches!(app.overlay(), Overlay::Filter(LineEdit { error: Some(_), .. })));
-    assert_eq!(pids(&app), [], "what was typed before is a name, and no process has it");
+    assert_eq!(pids(&app), Vec::<u32>::new(), "what was typed before is a name, and no process has it");
     press(&mut app, "\n");
     assert!(matches!(app.overlay(), Overlay::Filter(_)), "Enter does not accept what is wrong");
     app.on_key(Key::Ctrl('w'));
