@@ -10,6 +10,7 @@ use crate::{
     top::{
         choice::{self, ColumnsChoice, SortChoice},
         filter::Filter,
+        settings::Tree,
     },
 };
 

@@ -1,6 +1,6 @@
 //! Numbers and names as people read them.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 /// A count with thousands separators: `4,915`.
 pub(crate) fn count(number: u64) -> String {
@@ -57,6 +57,15 @@ pub(crate) fn seconds(seconds: f64) -> String {
         s if s < 1e-3 => format!("{:.1}us", s * 1e6),
         s if s < 1.0 => format!("{:.1}ms", s * 1e3),
         s => format!("{s:.1}s"),
+    }
+}
+
+/// Time between samples, as it is chosen: `1s`, `250ms`.
+pub(crate) fn interval(interval: Duration) -> String {
+    if interval.subsec_millis() == 0 {
+        format!("{}s", interval.as_secs())
+    } else {
+        format!("{}ms", interval.as_millis())
     }
 }
 

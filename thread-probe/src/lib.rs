@@ -14,6 +14,7 @@ pub mod grouping;
 mod http_client;
 mod human;
 pub mod ledger;
+mod limit_text;
 pub mod limits;
 pub mod limits_view;
 pub mod log;

@@ -14,7 +14,8 @@ use crate::{
     cli::{LimitsFormat, LimitsOptions},
     config::Config,
     human,
-    limits::{LimitUse, Limits, LimitsReport, Scope, Unit, Unreadable},
+    limit_text::{Bars, Level, amount, full_in},
+    limits::{LimitUse, Limits, LimitsReport, Scope, Unreadable},
     model::Model,
     sample::ThreadCost,
     sampler::Sampler,
@@ -23,13 +24,9 @@ use crate::{
 /// How many limits are printed without `--all`, besides those of the host.
 const TOP: usize = 20;
 /// Characters of a bar.
-const BAR_CHARS: f64 = 20.0;
+const BAR_CHARS: u16 = 20;
 /// How often the use is looked at while its growth is measured.
 const SAMPLES: u32 = 10;
-/// From where on a limit is shown as a warning, and as critical: those of the built-in rule.
-const WARNING_RATIO: f64 = 0.8;
-const CRITICAL_RATIO: f64 = 0.9;
-
 /// What is printed; as JSON just so.
 #[derive(Serialize)]
 struct Printed {
@@ -135,86 +132,33 @@ fn table(limits: &[LimitUse]) -> Table {
 
 fn row(limit: &LimitUse, bars: Bars) -> [Cell; 9] {
     let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
-    let amount = |amount| match limit.unit {
-        Unit::Bytes => human::bytes(amount),
-        Unit::Threads | Unit::Mappings => human::count(amount),
-    };
-    let color = color(limit.used_ratio);
-    let full_in = match limit.exhaustion_seconds {
-        _ if limit.used >= limit.max => "full".to_owned(),
-        Some(seconds) => human::duration(seconds),
-        None => "-".to_owned(),
-    };
+    let color = color(Level::of_use(limit.used_ratio));
+    let bar = format!("{:<1$}", bars.bar(limit.used_ratio, BAR_CHARS), usize::from(BAR_CHARS));
     [
         Cell::new(limit.limit.label()),
         Cell::new(human::plain(&limit.name)),
-        right(amount(limit.used)),
-        right(amount(limit.max)),
+        right(amount(limit.unit, limit.used)),
+        right(amount(limit.unit, limit.max)),
         right(format!("{:.1}", limit.used_ratio * 100.0)).fg(color),
-        Cell::new(bars.bar(limit.used_ratio)).fg(color),
+        Cell::new(bar).fg(color),
         right(human::count(limit.headroom_threads)),
-        right(full_in),
+        right(full_in(limit).unwrap_or_else(|| "-".to_owned())),
         Cell::new(human::plain(&limit.set_by)),
     ]
 }
 
-fn color(ratio: f64) -> Color {
-    match ratio {
-        ratio if ratio >= CRITICAL_RATIO => Color::Red,
-        ratio if ratio >= WARNING_RATIO => Color::Yellow,
-        _ => Color::Green,
-    }
-}
-
-/// How bars are drawn.
-#[derive(Clone, Copy)]
-enum Bars {
-    /// In eighths of a character.
-    Blocks,
-    /// Where the locale has no more.
-    Ascii,
-}
-
-impl Bars {
-    fn bar(self, ratio: f64) -> String {
-        let chars = ratio.clamp(0.0, 1.0) * BAR_CHARS;
-        let bar = match self {
-            Self::Blocks => {
-                let eighths = (chars * 8.0).round() as usize;
-                let rest = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'][eighths % 8];
-                format!("{}{rest}", "█".repeat(eighths / 8))
-            }
-            Self::Ascii => "#".repeat(chars.round() as usize),
-        };
-        format!("{:<1$}", bar.trim_end(), BAR_CHARS as usize)
+fn color(level: Level) -> Color {
+    match level {
+        Level::Critical => Color::Red,
+        Level::Warning => Color::Yellow,
+        Level::Normal => Color::Green,
     }
 }
 
 /// As setlocale(3) would choose it.
-fn is_utf8() -> bool {
+pub(crate) fn is_utf8() -> bool {
     let set = |name: &&str| env::var(name).is_ok_and(|value| !value.is_empty());
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find(set).and_then(|name| env::var(name).ok());
     let locale = locale.unwrap_or_default().to_lowercase();
     locale.contains("utf-8") || locale.contains("utf8")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bar_is_as_long_as_the_use_and_never_longer_than_its_column() {
-        assert_eq!(Bars::Blocks.bar(0.5).trim_end(), "█".repeat(10));
-        assert_eq!(Bars::Blocks.bar(0.50625).trim_end(), "█".repeat(10) + "▏");
-        assert_eq!(Bars::Blocks.bar(7.0), "█".repeat(20));
-        assert_eq!(Bars::Ascii.bar(0.25).trim_end(), "#####");
-        assert_eq!(Bars::Ascii.bar(0.0).len(), 20);
-    }
-
-    #[test]
-    fn a_limit_turns_yellow_and_red_where_the_built_in_alert_fires() {
-        let rule = crate::alerts::config::Rules::default().limit_use;
-        assert_eq!((rule.warning, rule.critical), (Some(WARNING_RATIO), Some(CRITICAL_RATIO)));
-        assert_eq!([0.79, 0.8, 0.9].map(color), [Color::Green, Color::Yellow, Color::Red]);
-    }
 }

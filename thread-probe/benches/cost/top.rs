@@ -33,13 +33,28 @@ const FRAMES: usize = 50;
 pub fn measure() -> Result<()> {
     let _pids = Sysctl::set("kernel/pid_max", "4194304")?;
     let _load = Load::start(&["sleepers", PROCESSES, THREADS])?;
-    println!("| top at {PROCESSES} processes with {THREADS} threads, 200x60 | state: sort, trees, history | frame |\n|---|---|---|");
+    println!(
+        "| top at {PROCESSES} processes with {THREADS} threads, 200x60 | state: sort, trees, history | frame |\n|---|---|---|"
+    );
     frames()?;
     println!("\n| the whole tool at 1 s | CPU | RSS |\n|---|---|---|");
     let own = env!("CARGO_BIN_EXE_thread-probe");
     watch("thread-probe top", &[own, "top", "-d", "1"])?;
     watch("thread-probe top, tree by cgroup", &[own, "top", "-d", "1", "--tree", "cgroup"])?;
-    let daemon = Killed(Command::new(own).args(["serve", "--interval", "1s", "--web.listen-address", ADDRESS, "--web.socket=", "--log-level", "warn"]).spawn()?);
+    let daemon = Killed(
+        Command::new(own)
+            .args([
+                "serve",
+                "--interval",
+                "1s",
+                "--web.listen-address",
+                ADDRESS,
+                "--web.socket=",
+                "--log-level",
+                "warn",
+            ])
+            .spawn()?,
+    );
     watch("thread-probe top of a daemon", &[own, "top", "-d", "1", "--url", &format!("http://{ADDRESS}")])?;
     drop(daemon);
     watch("htop", &["htop", "-d", "10"])?;

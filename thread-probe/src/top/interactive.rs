@@ -5,12 +5,13 @@ use std::{
     fs::OpenOptions,
     io::Write as _,
     path::PathBuf,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use anyhow::{Context as _, Result};
 use nix::{
-    poll::{PollFd, PollFlags},
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::signal::Signal,
 };
 
@@ -21,7 +22,6 @@ use super::{
     signals::{Signals, stop},
     terminal::Screen,
 };
-use crate::wait::until_ready;
 
 /// Shows the view until the user, or a signal, ends it. Returns its state.
 ///
@@ -57,10 +57,19 @@ struct Woken {
 fn wait(screen: &Screen, feed: &Feed, signals: &Signals) -> Result<Woken> {
     /// A new size may come between two waits: it is seen this late at most.
     const LONGEST: Duration = Duration::from_secs(1);
-    let until = Instant::now() + feed.due_in().map_or(LONGEST, |due| due.min(LONGEST));
-    let mut ready = [signals.fd(), screen.input(), feed.fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
-    until_ready(&mut ready, until).context("waiting for keys and samples failed")?;
-    Ok(Woken { by_signal: ready[0].any() == Some(true) })
+    let time = feed.due_in().map_or(LONGEST, |due| due.min(LONGEST));
+    // Rounded up, lest the last millisecond be spent polling.
+    let timeout = u16::try_from(time.as_millis() + 1).map(PollTimeout::from).unwrap_or(PollTimeout::MAX);
+    let fds = [Some(signals.fd()), Some(screen.input()), feed.fd()].into_iter().flatten();
+    let mut ready: Vec<_> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+    match poll(&mut ready, timeout) {
+        // By the signal of a new size.
+        Err(Errno::EINTR) => Ok(Woken { by_signal: false }),
+        outcome => {
+            outcome.context("waiting for keys and samples failed")?;
+            Ok(Woken { by_signal: ready[0].any() == Some(true) })
+        }
+    }
 }
 
 /// Whether to go on.

@@ -6,12 +6,22 @@ pub mod choice;
 pub mod columns;
 pub mod feed;
 pub mod filter;
+mod interactive;
+pub mod render;
 pub mod settings;
+mod signals;
+mod terminal;
 
 use std::io::{self, IsTerminal as _};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result};
 
+use self::{
+    app::App,
+    feed::{Feed, Request},
+    settings::Settings,
+    signals::Signals,
+};
 use crate::cli::TopOptions;
 
 /// Shows samples until its user has seen enough; or prints them, with `--batch` and where nobody looks.
@@ -25,6 +35,47 @@ pub fn top(options: &TopOptions) -> Result<()> {
     interactive(options)
 }
 
-fn interactive(_options: &TopOptions) -> Result<()> {
-    bail!("there is no interactive view yet: use --batch")
+fn interactive(options: &TopOptions) -> Result<()> {
+    let config = options.probe.configure()?;
+    // Before the feed may have a thread.
+    let signals = Signals::block().context("blocking signals failed")?;
+    let (kept, state_file, warning) = settings::load();
+    let settings = chosen(kept, options);
+    let request = Request { pid: options.pid, interval: settings.interval };
+    let feed = Feed::start(options.url.as_deref(), &config, request)?;
+    let mut app = App::new(settings.clone(), feed.source().label());
+    if let Some(filter) = &options.filter {
+        app = app.with_filter(filter.clone());
+    }
+    if let Some(pid) = options.pid {
+        app = app.with_process(pid);
+    }
+    if let Some(warning) = warning {
+        app.say(warning);
+    }
+    let app = interactive::run(app, feed, &signals, &terminal::theme())?;
+    // What the command line chose is for once.
+    match state_file {
+        Some(mut file) if *app.settings() != settings => {
+            file.save(app.settings()).context("keeping the settings failed")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What was chosen last, and on top of that what the command line chooses.
+fn chosen(kept: Settings, options: &TopOptions) -> Settings {
+    let (sort, columns) = (options.sort, options.columns.clone());
+    let or_kept = |chosen: Vec<&'static str>, kept| if chosen.is_empty() { kept } else { chosen };
+    let (process_columns, thread_columns) =
+        columns.map(|columns| (columns.process, columns.thread)).unwrap_or_default();
+    Settings {
+        interval: options.interval.unwrap_or(kept.interval),
+        process_sort: sort.and_then(|sort| sort.process).unwrap_or(kept.process_sort),
+        thread_sort: sort.and_then(|sort| sort.thread).unwrap_or(kept.thread_sort),
+        process_columns: or_kept(process_columns, kept.process_columns),
+        thread_columns: or_kept(thread_columns, kept.thread_columns),
+        tree: options.tree.unwrap_or(kept.tree),
+        only_changed: kept.only_changed,
+    }
 }

@@ -18,8 +18,8 @@ use ratatui::{
     },
 };
 
-use super::app::Key;
-use crate::log;
+use super::{app::Key, render::Theme};
+use crate::{limits_view::is_utf8, log};
 
 /// The terminal in raw mode, with the view on its alternate screen. It is given back when this is dropped, and before
 /// the message of a panic. What is logged meanwhile is printed then.
@@ -122,10 +122,12 @@ fn key(pressed: KeyEvent) -> Option<Key> {
     })
 }
 
-/// Whether the user wants no colour (no-color.org), or the terminal has none.
-pub fn is_monochrome() -> bool {
-    let is_set = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    is_set || env::var_os("TERM").is_none_or(|term| term == "dumb" || term == "vt100" || term == "linux-m")
+/// What the terminal and its user allow: no colour with NO_COLOR (no-color.org), and only ASCII where the locale has no more.
+pub fn theme() -> Theme {
+    let is_unwanted = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let terminal = env::var("TERM").unwrap_or_default();
+    let is_monochrome = ["", "dumb", "vt100", "vt220"].contains(&&*terminal) || terminal.ends_with("-m");
+    Theme::new(!is_unwanted && !is_monochrome, is_utf8())
 }
 
 #[cfg(test)]

@@ -76,7 +76,7 @@ impl App {
             Key::Char('2') => return self.show(View::Limits),
             Key::Char('3') => return self.show(View::Alerts),
             Key::Char('?') | Key::F(1) => self.overlay = Overlay::Help { scroll: 0 },
-            Key::Char('/') => self.overlay = Overlay::Filter(LineEdit::new(&self.filter_text)),
+            Key::Char('/') => self.overlay = Overlay::Filter(LineEdit::new(self.filter.text())),
             Key::Char('c') => self.open_menu(),
             Key::Char(' ') => self.toggle_pause(),
             Key::Char('[') => self.step_seconds(-60.0),
@@ -155,8 +155,8 @@ impl App {
 
     fn back(&mut self) -> Action {
         match self.view {
-            View::Processes if !self.filter_text.is_empty() => {
-                self.set_filter("", Filter::default());
+            View::Processes if !self.filter.is_empty() => {
+                self.set_filter(Filter::default());
                 Action::None
             }
             View::Processes => Action::None,
@@ -244,8 +244,7 @@ impl App {
         self.refresh();
     }
 
-    fn set_filter(&mut self, text: &str, filter: Filter) {
-        self.filter_text = text.trim().to_owned();
+    fn set_filter(&mut self, filter: Filter) {
         self.filter = filter;
         self.refresh();
     }
@@ -368,7 +367,7 @@ impl App {
         match Filter::parse(&line.text) {
             Ok(filter) => {
                 line.error = None;
-                self.set_filter(&line.text, filter);
+                self.set_filter(filter);
                 if key == Key::Enter {
                     return Action::None;
                 }

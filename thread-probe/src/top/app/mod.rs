@@ -120,7 +120,6 @@ pub struct App {
     /// Where Esc leads from the view of one process.
     overlay: Overlay,
     filter: Filter,
-    filter_text: String,
     history: History,
     trend: Trend,
     /// The number of the sample that is shown while paused.
@@ -147,8 +146,8 @@ impl App {
     }
 
     /// The same with a filter.
-    pub fn with_filter(self, text: &str, filter: Filter) -> Self {
-        Self { filter_text: text.to_owned(), filter, ..self }
+    pub fn with_filter(self, filter: Filter) -> Self {
+        Self { filter, ..self }
     }
 
     /// The same, with the threads of a process first.
@@ -267,7 +266,7 @@ impl App {
 
     /// The filter in force, as it was typed; empty for none.
     pub fn filter_text(&self) -> &str {
-        &self.filter_text
+        self.filter.text()
     }
 
     /// Why there are no new samples, if there are none.

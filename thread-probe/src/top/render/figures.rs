@@ -1,0 +1,139 @@
+//! The host's figures, each above its course over the last minutes; and what the probe costs.
+
+use ratatui::{
+    layout::Rect,
+    style::Style,
+    text::{Line, Span},
+    widgets::{RenderDirection, Sparkline, Widget as _},
+};
+
+use super::{
+    text::{Canvas, below},
+    theme::Theme,
+};
+use crate::{
+    human,
+    limit_text::Level,
+    model::{Model, Rates},
+    top::{
+        app::{App, Point},
+        columns::Value,
+    },
+};
+
+/// A figure of the host.
+struct Figure {
+    /// Its share of the width, of 80.
+    share: u16,
+    words: fn(&Model, bool) -> String,
+    point: fn(&Point) -> f64,
+    level: fn(&Rates) -> Level,
+}
+
+const FIGURES: [Figure; 5] = [
+    Figure {
+        share: 18,
+        words: |model, _| format!("switches/s {}", rate(model, |rates| rates.switches_per_second)),
+        point: |point| point.switches_per_second,
+        level: |_| Level::Normal,
+    },
+    Figure { share: 25, words: waits, point: |point| point.wait_p99_seconds, level: |_| Level::Normal },
+    Figure {
+        share: 15,
+        words: |model, _| format!("threads {}", human::count(model.host.threads.total)),
+        point: |point| point.threads,
+        level: |_| Level::Normal,
+    },
+    Figure {
+        share: 13,
+        words: |model, _| {
+            let created = rate(model, |rates| rates.threads_created_per_second + rates.processes_created_per_second);
+            format!("clones/s {created}")
+        },
+        point: |point| point.clones_per_second,
+        level: |_| Level::Normal,
+    },
+    Figure {
+        share: 9,
+        words: |model, is_wide| {
+            let failed = rate(model, |rates| rates.clone_failures_per_second);
+            format!("{} {failed}", if is_wide { "failed clones/s" } else { "fail/s" })
+        },
+        point: |point| point.clone_failures_per_second,
+        level: |rates| if rates.clone_failures_per_second > 0.0 { Level::Critical } else { Level::Normal },
+    },
+];
+
+/// From this width on there is room for words.
+const WIDE: u16 = 120;
+
+/// One row of figures and, if there is room, their courses.
+pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App, model: &Model) {
+    let mut x = 0;
+    for figure in &FIGURES {
+        let width = u32::from(figure.share) * u32::from(area.width) / 80;
+        let width = u16::try_from(width).unwrap_or(u16::MAX).min(area.width - x);
+        let place = Rect { x: area.x + x, width: width.saturating_sub(1), ..area };
+        x += width;
+        let level = model.host.rates.as_ref().map_or(Level::Normal, figure.level);
+        let words = format!("{}{}", canvas.theme.mark(level), (figure.words)(model, area.width >= WIDE));
+        canvas.line(place, 0, &Line::styled(words, canvas.theme.level(level)));
+        let style = if level == Level::Normal { canvas.theme.course() } else { canvas.theme.level(level) };
+        let values = app.trend().last(usize::from(place.width), figure.point);
+        draw_course(canvas, below(place, 1), &values, style);
+    }
+}
+
+/// From zero up to the largest, the newest at the right.
+fn draw_course(canvas: &mut Canvas<'_>, area: Rect, values: &[f64], style: Style) {
+    const STEPS: f64 = 1000.0;
+    let largest = values.iter().copied().filter(|value| value.is_finite()).fold(0.0, f64::max);
+    // What is not zero is seen.
+    let bar = |value: &f64| if *value > 0.0 { (value / largest * STEPS).max(STEPS / 8.0) as u64 } else { 0 };
+    let data: Vec<u64> = values.iter().rev().map(bar).collect();
+    let sparkline =
+        Sparkline::default().data(data).max(STEPS as u64).direction(RenderDirection::RightToLeft).style(style);
+    sparkline.render(area, canvas.buffer);
+}
+
+fn rate(model: &Model, of: impl Fn(&Rates) -> f64) -> String {
+    Value::PerSecond(model.host.rates.as_ref().map(of)).human().into_owned()
+}
+
+fn waits(model: &Model, is_wide: bool) -> String {
+    let wait = |of: fn(&Rates) -> Option<f64>| {
+        let seconds = model.host.rates.as_ref().and_then(of);
+        seconds.map_or_else(|| "-".to_owned(), |seconds| human::duration(seconds).replace(' ', ""))
+    };
+    let (p50, p99) = (wait(|rates| rates.wait_p50_seconds), wait(|rates| rates.wait_p99_seconds));
+    if is_wide {
+        format!("wait for a CPU p50 {p50}, p99 {p99}, max {}", wait(|rates| rates.wait_max_seconds))
+    } else {
+        format!("wait p50 {p50} p99 {p99}")
+    }
+}
+
+/// What the probe itself takes, and what it lost.
+pub(super) fn own_cost(theme: &Theme, model: &Model, width: u16) -> Line<'static> {
+    let probe = &model.probe;
+    let cpu = probe.cpu_ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{:.1} %", ratio * 100.0));
+    let mut text = format!("own cost {cpu} CPU, ");
+    match probe.seconds_per_switch {
+        Some(seconds) => text.push_str(&format!("{:.0} ns per switch", seconds * 1e9)),
+        None if width >= 72 => text.push_str("- ns per switch (kernel.bpf_stats_enabled=0)"),
+        None => text.push_str("- ns per switch"),
+    }
+    let mut spans = vec![Span::styled(text, theme.dim())];
+    let lost: u64 = probe.lost.iter().map(|lost| lost.count).sum();
+    if lost > 0 {
+        let mut text = format!("{}lost {}", theme.mark(Level::Warning), human::count(lost));
+        if width >= 120 {
+            let reasons = probe.lost.iter().filter(|lost| lost.count > 0);
+            let reasons: Vec<_> =
+                reasons.map(|lost| format!("{} {}", human::plain(&lost.reason), human::count(lost.count))).collect();
+            text = format!("{text}: {}", reasons.join(", "));
+        }
+        spans.extend([Span::raw("  "), Span::styled(text, theme.level(Level::Warning))]);
+    }
+    Line::from(spans)
+}

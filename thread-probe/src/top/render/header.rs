@@ -1,0 +1,137 @@
+//! The top of the screen: which host, how it is, what the probe costs, and which views there are.
+
+use ratatui::{
+    layout::Rect,
+    text::{Line, Span},
+};
+
+use super::{
+    figures, gauges, tabs,
+    text::{Canvas, below, cut, name, top},
+};
+use crate::{
+    alerts::view::State,
+    human,
+    limit_text::Level,
+    top::app::{App, View},
+};
+
+/// Rows of a screen from which on the header is whole, and from which on it has what matters most.
+const HIGH: u16 = 20;
+const MIDDLE: u16 = 14;
+/// Rows from which on there is room for higher lines.
+const VERY_HIGH: u16 = 40;
+
+/// Draws it; the rows it takes.
+pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) -> u16 {
+    draw_title(canvas, area, app);
+    let Some(model) = app.model() else { return 2 };
+    // The threads of a process need the room more.
+    let is_short = area.height < HIGH || (app.view() == View::Process && area.height < VERY_HIGH - 10);
+    let rows = match area.height {
+        height if height < MIDDLE => 1,
+        _ if is_short => {
+            gauges::draw(canvas, top(below(area, 1), 1), app);
+            figures::draw(canvas, top(below(area, 2), 1), app, model);
+            3
+        }
+        height => {
+            gauges::draw(canvas, below(area, 1), app);
+            let rows = if height < VERY_HIGH { 2 } else { 4 };
+            figures::draw(canvas, top(below(area, 3), rows), app, model);
+            canvas.line(below(area, 3 + rows), 0, &figures::own_cost(canvas.theme, model, area.width));
+            4 + rows
+        }
+    };
+    tabs::draw(canvas, below(area, rows), app);
+    rows + 1
+}
+
+/// A part of the first line; those of the highest rank go first.
+struct Part {
+    rank: u8,
+    text: String,
+}
+
+fn draw_title(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
+    let state = Line::from(states(canvas, app, area.width));
+    let room = area.width.saturating_sub(state.width() as u16 + 2);
+    let mut parts = parts(app);
+    let taken = |parts: &[Part]| parts.iter().map(|part| super::text::width(&part.text) + 3).sum::<u16>();
+    while taken(&parts) > room + 3 {
+        let Some((index, _)) = parts.iter().enumerate().max_by_key(|(_, part)| part.rank) else { break };
+        if parts[index].rank == 0 {
+            break;
+        }
+        parts.remove(index);
+    }
+    let mut spans = Vec::new();
+    for part in parts {
+        if !spans.is_empty() {
+            spans.push(Span::styled(" · ", canvas.theme.dim()));
+        }
+        let style = if part.rank == 0 { canvas.theme.heading() } else { Default::default() };
+        spans.push(Span::styled(part.text, style));
+    }
+    canvas.sides(area, 0, &Line::from(spans), &state);
+}
+
+fn parts(app: &App) -> Vec<Part> {
+    let mut parts = Vec::new();
+    let mut add = |rank, text| parts.push(Part { rank, text });
+    let every = format!("every {}", human::interval(app.settings().interval));
+    let source = human::plain(app.source()).into_owned();
+    let Some(model) = app.model() else {
+        add(1, format!("thread-probe {}", env!("CARGO_PKG_VERSION")));
+        add(2, every);
+        return parts;
+    };
+    add(3, format!("thread-probe {}", human::plain(&model.version)));
+    add(0, cut(&human::plain(&model.host.system.name), 24).into_owned());
+    add(4, format!("Linux {}", human::plain(&model.host.system.kernel_release)));
+    add(
+        2,
+        match model.host.cpus {
+            1 => "1 CPU".to_owned(),
+            cpus => format!("{cpus} CPUs"),
+        },
+    );
+    add(1, format!("{} UTC", time_of_day(model.time_unix_seconds)));
+    add(2, every);
+    add(5, source);
+    parts
+}
+
+fn time_of_day(unix_seconds: f64) -> String {
+    let second = unix_seconds.max(0.0) as u64 % 86_400;
+    format!("{:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)
+}
+
+/// What must not be overlooked.
+fn states(canvas: &Canvas<'_>, app: &App, width: u16) -> Vec<Span<'static>> {
+    let theme = canvas.theme;
+    let mut spans = Vec::new();
+    let firing = app.alerts().iter().filter(|alert| alert.state == State::Firing).count();
+    if firing > 0 {
+        let words = if firing == 1 { "1 alert fires".to_owned() } else { format!("{firing} alerts fire") };
+        spans.push(Span::styled(format!("{}{words}", theme.mark(Level::Critical)), theme.level(Level::Critical)));
+    }
+    if let Some(seconds) = app.paused_seconds() {
+        let words =
+            if seconds < 0.5 { " PAUSED ".to_owned() } else { format!(" PAUSED, {} ago ", human::duration(seconds)) };
+        spans.push(Span::styled(words, theme.heading().patch(theme.cursor())));
+    }
+    if let Some(reason) = app.lost() {
+        let text = format!(" LOST: {} ", name(reason).content);
+        let text = cut(&text, width.saturating_sub(16)).into_owned();
+        spans.push(Span::styled(text, theme.level(Level::Critical).patch(theme.cursor())));
+    }
+    let mut separated = Vec::new();
+    for span in spans {
+        if !separated.is_empty() {
+            separated.push(Span::raw(" "));
+        }
+        separated.push(span);
+    }
+    separated
+}

@@ -1,0 +1,136 @@
+//! All processes: one dense table, or a tree of it.
+
+use std::{borrow::Cow, ops::Range};
+
+use ratatui::{layout::Rect, style::Style, text::Line};
+
+use super::{
+    table::{Instead, Layout, Wanted},
+    text::{Canvas, below, top},
+};
+use crate::{
+    human,
+    model::Process,
+    top::{
+        app::{App, Row, Subject},
+        columns::process_columns,
+        settings::Tree,
+    },
+};
+
+/// Columns of a name at least, in a table and in a tree.
+const MIN_NAME: u16 = 8;
+const MIN_TREE_NAME: u16 = 24;
+
+/// Draws the table.
+pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
+    let settings = app.settings();
+    let is_tree = settings.tree != Tree::None;
+    let mut ids = settings.process_columns.clone();
+    if is_tree && !ids.contains(&"comm") {
+        ids.insert(0, "comm");
+    }
+    let wanted = Wanted {
+        ids: &ids,
+        fixed: &["pid", "comm"],
+        scroll: app.column_scroll(),
+        sort: settings.process_sort,
+        min_flexible: if is_tree { MIN_TREE_NAME } else { MIN_NAME },
+    };
+    let layout = Layout::new(process_columns(), &wanted, area.width);
+    layout.draw_headings(canvas, top(area, 1));
+    draw_rows(canvas, below(area, 1), app, &layout);
+}
+
+fn draw_rows(canvas: &mut Canvas<'_>, area: Rect, app: &App, layout: &Layout<'_, Process>) {
+    let rows = app.rows();
+    if rows.is_empty() {
+        let why =
+            if app.filter_text().is_empty() { "No process did anything." } else { "No process matches the filter." };
+        return canvas.line(area, 0, &Line::styled(why, canvas.theme.dim()));
+    }
+    let processes = app.model().map_or(&[][..], |model| &model.processes);
+    let cursor = app.processes_cursor();
+    let window = cursor.window(rows.len(), usize::from(area.height));
+    let is_tree = app.settings().tree != Tree::None;
+    let levels = usize::from(layout.width_of("comm").saturating_sub(14) / 2);
+    let lines = if is_tree { lines(rows, &window, levels) } else { Vec::new() };
+    for (y, index) in window.enumerate() {
+        let row = &rows[index];
+        let Some(process) = row.process(processes) else { continue };
+        let instead = lines.get(y).map_or_else(Vec::new, |lines| in_tree(canvas, row, process, lines));
+        let y = y as u16;
+        layout.draw_row(canvas, top(below(area, y), 1), process, &instead);
+        if index == cursor.index() {
+            canvas.row_style(area, y, canvas.theme.cursor());
+        }
+    }
+}
+
+/// A cgroup has no pid and its last part as its name.
+fn in_tree(canvas: &Canvas<'_>, row: &Row, process: &Process, lines: &str) -> Vec<Instead<'static>> {
+    let fold = match (row.has_children, row.is_folded) {
+        (false, _) => "",
+        (true, true) => "▸",
+        (true, false) => "▾",
+    };
+    let (name, style) = match row.subject {
+        Subject::Process(_) => (&*process.comm, Style::new()),
+        Subject::Cgroup(_) => (process.comm.rsplit('/').next().unwrap_or_default(), canvas.theme.heading()),
+    };
+    // The root's path has no parts.
+    let name = if name.is_empty() { "/" } else { name };
+    let mut instead =
+        vec![Instead { id: "comm", text: Cow::Owned(format!("{lines}{fold}{}", human::plain(name))), style }];
+    if matches!(row.subject, Subject::Cgroup(_)) {
+        instead.push(Instead { id: "pid", text: Cow::Borrowed(""), style });
+    }
+    instead
+}
+
+/// For each row on the screen, the lines that lead to it from those it is nested in.
+fn lines(rows: &[Row], window: &Range<usize>, levels: usize) -> Vec<String> {
+    // Of each level, whether another one follows below. From the end up, as it is what follows that counts.
+    let mut follows: Vec<bool> = Vec::new();
+    let mut lines = Vec::new();
+    for (index, row) in rows.iter().enumerate().skip(window.start).rev() {
+        follows.resize(row.depth + 1, false);
+        if window.contains(&index) {
+            lines.push(line(&follows, levels));
+        }
+        follows[row.depth] = true;
+    }
+    lines.reverse();
+    lines
+}
+
+/// Of those nested too deep for their column, the innermost levels.
+fn line(follows: &[bool], levels: usize) -> String {
+    // The outermost ones have none.
+    let [_, above @ .., last] = follows else { return String::new() };
+    let hidden = above.len().saturating_sub(levels);
+    let mut line = String::new();
+    if hidden > 0 {
+        line.push('…');
+    }
+    above[hidden..].iter().for_each(|follows| line.push_str(if *follows { "│ " } else { "  " }));
+    line.push_str(if *last { "├─" } else { "└─" });
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(depth: usize) -> Row {
+        Row { subject: Subject::Process(0), depth, has_children: false, is_folded: false }
+    }
+
+    #[test]
+    fn lines_lead_from_a_row_to_those_nested_in_it_also_where_they_are_off_the_screen() {
+        let rows = [0, 1, 2, 2, 1, 2, 0].map(row);
+        assert_eq!(lines(&rows, &(0..7), 9), ["", "├─", "│ ├─", "│ └─", "└─", "  └─", ""]);
+        assert_eq!(lines(&rows, &(1..3), 9), ["├─", "│ ├─"]);
+        assert_eq!(lines(&[0, 1, 2, 3, 4].map(row), &(4..5), 1), ["…  └─"]);
+    }
+}

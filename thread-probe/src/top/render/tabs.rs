@@ -1,0 +1,73 @@
+//! The line of views, with what shapes the one that is shown at its right.
+
+use ratatui::{
+    layout::Rect,
+    text::{Line, Span},
+};
+
+use super::text::{Canvas, cut, name};
+use crate::{
+    human,
+    top::{
+        app::{App, View},
+        columns::{Column, Direction, find, process_columns, thread_columns},
+        settings::{Sort, Tree},
+    },
+};
+
+/// Draws the line.
+pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
+    let mut spans = Vec::new();
+    for (index, view) in View::TABS.into_iter().enumerate() {
+        let is_shown = app.view() == view;
+        let style = if is_shown { canvas.theme.heading().patch(canvas.theme.cursor()) } else { Default::default() };
+        let count = human::count(rows(app, view) as u64);
+        spans.push(Span::styled(format!(" {} {} {count} ", index + 1, view.title()), style));
+        if view == View::Processes && app.view() == View::Process {
+            spans.push(Span::styled(process(app), canvas.theme.heading().patch(canvas.theme.cursor())));
+        }
+    }
+    canvas.sides(area, 0, &Line::from(spans), &Line::from(shape(canvas, app, area.width / 2)));
+}
+
+fn rows(app: &App, view: View) -> usize {
+    match view {
+        View::Processes | View::Process => app.model().map_or(0, |model| model.processes.len()),
+        View::Limits => app.limits().len(),
+        View::Alerts => app.alerts().len(),
+    }
+}
+
+fn process(app: &App) -> String {
+    let comm = app.process().map(|process| human::plain(&process.comm)).unwrap_or_default();
+    format!(" {} {} ", app.pid().unwrap_or(0), cut(&comm, 16))
+}
+
+/// The filter, the order and the like.
+fn shape(canvas: &Canvas<'_>, app: &App, room: u16) -> Vec<Span<'static>> {
+    let settings = app.settings();
+    let mut spans = Vec::new();
+    if app.view() == View::Processes {
+        if !app.filter_text().is_empty() {
+            let filter = cut(&name(app.filter_text()).content, room.saturating_sub(20).max(8)).into_owned();
+            spans.push(Span::styled(format!("filter {filter}  "), canvas.theme.heading()));
+        }
+        if settings.only_changed {
+            spans.push(Span::raw("only changed  "));
+        }
+        match settings.tree {
+            Tree::None => {}
+            Tree::Cgroup => spans.push(Span::raw("by cgroup  ")),
+            Tree::Parent => spans.push(Span::raw("by parent  ")),
+        }
+        spans.push(sort(settings.process_sort, process_columns()));
+    } else if app.view() == View::Process {
+        spans.push(sort(settings.thread_sort, thread_columns()));
+    }
+    spans
+}
+
+fn sort<T>(sort: Sort, columns: &[Column<T>]) -> Span<'static> {
+    let title = find(columns, sort.column).map_or("", |column| column.title);
+    Span::raw(format!("{title} {}", if sort.direction == Direction::Ascending { '▲' } else { '▼' }))
+}
