@@ -89,7 +89,7 @@ fn the_terminal_is_given_back_at_the_end_at_sigterm_and_while_it_is_stopped() ->
     }
     let terminal = Terminal::start(100, 30, &[])?;
     let modes = |name: &str| -> Result<String> {
-        terminal.enter(&format!("clear; stty -a > {name}; echo saved {name}"))?;
+        terminal.enter(&format!("clear; stty -a > {name}; echo saved' '{name}"))?;
         terminal.wait_for(&format!("saved {name}\n"))?;
         Ok(fs::read_to_string(terminal.folder().join(name))?)
     };
@@ -116,7 +116,7 @@ fn the_terminal_is_given_back_at_the_end_at_sigterm_and_while_it_is_stopped() ->
             terminal.wait_for("COMM")?;
         }
         end(pid)?;
-        terminal.wait_until("the prompt", |screen| screen.trim_end().ends_with("ready>"))?;
+        terminal.wait_for_prompt()?;
         ensure!(!terminal.is_alternate()?, "after {name} the view is still there");
         ensure!(modes("after")? == before, "after {name} the modes of the terminal are others");
     }
@@ -214,7 +214,7 @@ fn what_is_chosen_is_kept_and_what_is_seen_exported() -> Result<()> {
     terminal.press("e")?;
     terminal.wait_for("wrote thread-probe-processes-")?;
     terminal.press("q")?;
-    terminal.wait_for("ready>")?;
+    terminal.wait_for_prompt()?;
     let mut files = fs::read_dir(terminal.folder())?.filter_map(|entry| Some(entry.ok()?.path()));
     let exported = files.find(|path| path.extension().is_some_and(|ending| ending == "json")).context("a file")?;
     let exported: serde_json::Value = serde_json::from_slice(&fs::read(exported)?)?;
@@ -234,7 +234,7 @@ fn what_is_chosen_is_kept_and_what_is_seen_exported() -> Result<()> {
     terminal.wait_for("top.toml:1")?;
     terminal.press("<")?;
     terminal.press("q")?;
-    terminal.wait_until("the prompt", |screen| screen.trim_end().ends_with("ready>"))?;
+    terminal.wait_for_prompt()?;
     ensure!(fs::read_to_string(&state)? == "process_sort = 7\n");
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -67,6 +67,9 @@ fn wait(screen: &Screen, feed: &Feed, signals: &Signals) -> Result<Woken> {
         Err(Errno::EINTR) => Ok(Woken { by_signal: false }),
         outcome => {
             outcome.context("waiting for keys and samples failed")?;
+            // To crossterm a terminal that is gone is one that has always something to read.
+            let is_gone = ready[1].revents().is_some_and(|events| events.contains(PollFlags::POLLHUP));
+            ensure!(!is_gone, "the terminal is gone");
             Ok(Woken { by_signal: ready[0].any() == Some(true) })
         }
     }

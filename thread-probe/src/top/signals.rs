@@ -14,15 +14,14 @@ use nix::sys::{
 pub struct Signals(SignalFd);
 
 impl Signals {
-    /// Blocks them. Threads that are created later inherit that, so it is called before there are any.
+    /// Blocks them. Threads that are created later inherit that, so it is called before there are any. SIGHUP is left as it
+    /// is: it says that the terminal is gone, so there is nothing to give back.
     ///
     /// # Errors
     /// No descriptor is free.
     pub fn block() -> io::Result<Self> {
         let wanted: SigSet =
-            [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGTSTP, Signal::SIGCONT]
-                .into_iter()
-                .collect();
+            [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTSTP, Signal::SIGCONT].into_iter().collect();
         wanted.thread_block()?;
         Ok(Self(SignalFd::with_flags(&wanted, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?))
     }

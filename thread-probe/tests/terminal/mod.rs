@@ -80,6 +80,11 @@ impl Terminal {
         self.wait_until(text, |screen| screen.contains(text))
     }
 
+    /// Waits until the shell is ready for the next line.
+    pub fn wait_for_prompt(&self) -> Result<String> {
+        self.wait_until("the prompt", |screen| screen.trim_end().ends_with("ready>"))
+    }
+
     /// Waits until the screen is as it should be. Returns it.
     pub fn wait_until(&self, what: &str, is_there: impl Fn(&str) -> bool) -> Result<String> {
         let started = Instant::now();

@@ -34,7 +34,7 @@ const fn identity() -> [Column<Process>; 6] {
             "Its group in metrics and alerts",
         )
         .hidden(),
-        ProcessColumn::new(("comm", "COMM", 10), 0, |p| Value::Text((&*p.comm).into()), "Name of the main thread"),
+        ProcessColumn::new(("comm", "COMM", 15), 0, |p| Value::Text((&*p.comm).into()), "Name of the main thread"),
         ProcessColumn::new(("threads", "THR", 6), 0, |p| Value::Count(p.threads.total), "Threads"),
         ProcessColumn::new(
             ("threads_created_per_second", "+THR/s", 6),

@@ -21,7 +21,7 @@ pub fn thread_columns() -> &'static [Column<Thread>] {
 const fn identity() -> [Column<Thread>; 3] {
     [
         Column::new(("tid", "TID", 7), 0, |t| Value::Id(t.tid), "Thread id"),
-        Column::new(("comm", "COMM", 10), 0, |t| Value::Text((&*t.comm).into()), "Its name"),
+        Column::new(("comm", "COMM", 15), 0, |t| Value::Text((&*t.comm).into()), "Its name"),
         Column::new(
             ("state", "STATE", 8),
             3,
