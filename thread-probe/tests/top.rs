@@ -56,6 +56,9 @@ fn top(arguments: &str) -> String {
     format!("{PROGRAM} top {arguments}")
 }
 
+/// A way to end it, given its pid.
+type End<'a> = (&'static str, &'a dyn Fn(i32) -> Result<()>);
+
 /// The name in the first row of the table: that below the line with the headings.
 fn first_row(screen: &str) -> Option<&str> {
     screen.lines().skip_while(|line| !(line.contains("PID") && line.contains("COMM"))).nth(1)
@@ -94,7 +97,7 @@ fn the_terminal_is_given_back_at_the_end_at_sigterm_and_while_it_is_stopped() ->
         Ok(fs::read_to_string(terminal.folder().join(name))?)
     };
     let before = modes("before")?;
-    let ends: [(&str, &dyn Fn(i32) -> Result<()>); 3] = [
+    let ends: [End<'_>; 3] = [
         ("q", &|_| terminal.press("q")),
         ("SIGTERM", &|pid| Ok(kill(Pid::from_raw(pid), Signal::SIGTERM)?)),
         ("Ctrl-C", &|_| terminal.press("C-c")),

@@ -1,9 +1,8 @@
 //! What the command line may choose, read.
 
 use super::{
-    columns::{Column, Direction, find_short, process_columns, thread_columns},
+    columns::{Column, Direction, Sort, find_short, process_columns, thread_columns},
     feed::Source,
-    settings::Sort,
 };
 use crate::{config::value, model::Process, model::Thread};
 

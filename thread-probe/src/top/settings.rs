@@ -8,7 +8,8 @@ use clap::ValueEnum;
 use toml::{Value, de::DeTable};
 
 pub use self::file::{StateFile, load};
-use super::columns::{Column, Direction, find, process_columns, thread_columns};
+pub use super::columns::Sort;
+use super::columns::{Column, find, process_columns, thread_columns};
 use crate::config::{
     file::Mistake,
     given::{self, Fault, Given, Name, in_order, unknown_key},
@@ -37,15 +38,6 @@ pub struct Settings {
     pub interval: Duration,
 }
 
-/// What a table is sorted by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sort {
-    /// Id of the column.
-    pub column: &'static str,
-    /// Which way.
-    pub direction: Direction,
-}
-
 /// How processes are drawn below one another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Tree {
@@ -56,12 +48,6 @@ pub enum Tree {
     Cgroup,
     /// Below their parents.
     Parent,
-}
-
-impl Default for Sort {
-    fn default() -> Self {
-        Self { column: "switches_per_second", direction: Direction::Descending }
-    }
 }
 
 impl Default for Settings {

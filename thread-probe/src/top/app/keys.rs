@@ -2,9 +2,9 @@
 
 use super::{Action, App, ColumnMenu, INTERVALS, Key, LineEdit, Overlay, RowKey, Subject, View};
 use crate::top::{
-    columns::{Column, find, process_columns, thread_columns},
+    columns::{Column, Sort, find, process_columns, thread_columns},
     filter::Filter,
-    settings::{Sort, Tree},
+    settings::Tree,
 };
 
 /// A line of the help.
@@ -364,7 +364,7 @@ impl App {
             Key::Ctrl('u') => line.clear(),
             _ => {}
         }
-        match Filter::parse(&line.text) {
+        match Filter::parse(line.text.trim()) {
             Ok(filter) => {
                 line.error = None;
                 self.set_filter(filter);

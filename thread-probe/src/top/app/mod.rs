@@ -31,7 +31,7 @@ use crate::{
     limits::{Limit, LimitUse, LimitsReport, Scope},
     model::{Model, OneProcess, Process, Thread},
     top::{
-        columns::{SortKey, find, thread_columns},
+        columns::thread_columns,
         feed::{Request, Sample},
         filter::Filter,
         settings::Settings,
@@ -199,12 +199,8 @@ impl App {
     }
 
     fn sorted_threads(&self, threads: &[Thread]) -> Vec<usize> {
-        let sort = self.settings.thread_sort;
-        let Some(column) = find(thread_columns(), sort.column) else { return (0..threads.len()).collect() };
-        let mut keyed: Vec<(SortKey, usize)> =
-            threads.iter().enumerate().map(|(index, thread)| ((column.value)(thread).sort_key(), index)).collect();
-        keyed.sort_by(|(a, _), (b, _)| a.compare(b, sort.direction));
-        keyed.into_iter().map(|(_, index)| index).collect()
+        let all = (0..threads.len()).collect();
+        self.settings.thread_sort.apply(thread_columns(), all, |column, index| column.sort_key(&threads[*index]))
     }
 
     fn row_keys(&self) -> Vec<RowKey> {

@@ -5,9 +5,9 @@ use rustc_hash::FxHashMap;
 use crate::{
     model::Process,
     top::{
-        columns::{SortKey, find, process_columns},
+        columns::{Sort, process_columns},
         filter::Filter,
-        settings::{Settings, Sort, Tree},
+        settings::{Settings, Tree},
     },
 };
 
@@ -85,16 +85,20 @@ pub fn rows(
 ) -> Vec<Row> {
     let is_shown = |process: &Process| filter.matches(process) && !(settings.only_changed && is_idle(process));
     let shown: Vec<usize> = (0..processes.len()).filter(|index| is_shown(&processes[*index])).collect();
-    let order = Order::new(settings.process_sort);
+    let sort = settings.process_sort;
     match settings.tree {
-        Tree::None => order.sorted(processes, &shown).into_iter().map(flat).collect(),
+        Tree::None => sort
+            .apply(process_columns(), shown, |column, index| column.sort_key(&processes[*index]))
+            .into_iter()
+            .map(flat)
+            .collect(),
         Tree::Parent => {
             let (roots, children) = by_parent(processes, &shown);
-            Nesting { processes, cgroups: &[], children, order, is_folded }.rows(roots)
+            Nesting { processes, cgroups: &[], children, sort, is_folded }.rows(roots)
         }
         Tree::Cgroup => {
             let CgroupTree { cgroups, roots, children } = CgroupTree::new(processes, &shown);
-            Nesting { processes, cgroups: &cgroups, children, order, is_folded }.rows(roots)
+            Nesting { processes, cgroups: &cgroups, children, sort, is_folded }.rows(roots)
         }
     }
 }
@@ -116,29 +120,6 @@ fn is_idle(process: &Process) -> bool {
         ];
         events.iter().all(|rate| *rate == 0.0)
     })
-}
-
-/// How processes are sorted.
-pub(super) struct Order {
-    sort: Sort,
-}
-
-impl Order {
-    pub(super) fn new(sort: Sort) -> Self {
-        Self { sort }
-    }
-
-    fn key(&self, process: &Process) -> SortKey {
-        find(process_columns(), self.sort.column).map_or(SortKey::None, |column| (column.value)(process).sort_key())
-    }
-
-    /// Equal ones stay in the order of their pids.
-    fn sorted(&self, processes: &[Process], shown: &[usize]) -> Vec<usize> {
-        let mut keyed: Vec<(SortKey, usize)> =
-            shown.iter().map(|index| (self.key(&processes[*index]), *index)).collect();
-        keyed.sort_by(|(a, _), (b, _)| a.compare(b, self.sort.direction));
-        keyed.into_iter().map(|(_, index)| index).collect()
-    }
 }
 
 type Children = FxHashMap<Node, Vec<Node>>;
@@ -169,7 +150,7 @@ struct Nesting<'a, F> {
     processes: &'a [Process],
     cgroups: &'a [Process],
     children: Children,
-    order: Order,
+    sort: Sort,
     is_folded: F,
 }
 
@@ -182,11 +163,7 @@ impl<F: Fn(&RowKey) -> bool> Nesting<'_, F> {
     }
 
     fn sorted(&self, nodes: Vec<Node>) -> Vec<Node> {
-        let mut keyed: Vec<(SortKey, Node)> =
-            nodes.into_iter().map(|node| (self.order.key(self.process(node)), node)).collect();
-        let tie = |node: &Node| self.process(*node).pid;
-        keyed.sort_by(|(a, x), (b, y)| a.compare(b, self.order.sort.direction).then_with(|| tie(x).cmp(&tie(y))));
-        keyed.into_iter().map(|(_, node)| node).collect()
+        self.sort.apply(process_columns(), nodes, |column, node| column.sort_key(self.process(*node)))
     }
 
     /// Depth first; not by recursion, as processes may be nested deeper than the stack.

@@ -12,9 +12,8 @@ use crate::{
     model::{Model, OneProcess, Process, Thread},
     server::SnapshotOfProcess,
     top::{
-        columns::{Column, find, process_columns, thread_columns},
+        columns::{Column, Sort, find, process_columns, thread_columns},
         feed::Sample,
-        settings::Sort,
     },
 };
 
@@ -180,11 +179,10 @@ fn select<T>(
     }
 }
 
-/// Sorts rows; those that are the same to it stay in their order.
-fn sort<T>(rows: &mut [T], columns: &[Column<T>], by: Option<Sort>) {
-    let Some(Sort { column, direction }) = by else { return };
-    let Some(column) = find(columns, column) else { return };
-    rows.sort_by(|a, b| (column.value)(a).sort_key().compare(&(column.value)(b).sort_key(), direction));
+fn sort<T>(rows: &mut Vec<T>, columns: &[Column<T>], by: Option<Sort>) {
+    if let Some(sort) = by {
+        *rows = sort.apply(columns, std::mem::take(rows), Column::sort_key);
+    }
 }
 
 fn cell<T>(column: &Column<T>, row: &T) -> Cell {

@@ -4,6 +4,7 @@
 mod alias;
 mod markdown;
 mod process;
+mod sort;
 mod thread;
 mod value;
 
@@ -11,6 +12,7 @@ pub use self::{
     alias::find_short,
     markdown::markdown,
     process::process_columns,
+    sort::Sort,
     thread::thread_columns,
     value::{Direction, SortKey, Value},
 };
@@ -48,6 +50,11 @@ impl<T> Column<T> {
     /// The same, for who asks for it.
     const fn hidden(self) -> Self {
         Self { is_default: false, ..self }
+    }
+
+    /// What a row is sorted by.
+    pub fn sort_key(&self, row: &T) -> SortKey {
+        (self.value)(row).sort_key()
     }
 
     /// The way it is sorted at first: names and times until something happens the smallest on top, all else the largest.

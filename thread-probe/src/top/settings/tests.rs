@@ -1,6 +1,7 @@
 use proptest::{prelude::*, sample::subsequence};
 
 use super::*;
+use crate::top::columns::Direction;
 
 fn error(content: &str) -> String {
     Settings::from_toml(content).map_or_else(|error| error, |settings| format!("{settings:?}"))
