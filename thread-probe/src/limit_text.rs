@@ -11,6 +11,9 @@ const CRITICAL_RATIO: f64 = 0.9;
 /// The same of the time until it is reached.
 const WARNING_SECONDS: f64 = 4.0 * 3600.0;
 const CRITICAL_SECONDS: f64 = 3600.0;
+/// The same of a wait for a CPU: what a person notices, and what a client gives up on.
+const WARNING_WAIT_SECONDS: f64 = 0.01;
+const CRITICAL_WAIT_SECONDS: f64 = 0.1;
 
 /// How bad something is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,6 +40,11 @@ impl Level {
     /// That of a limit of which this share is used.
     pub(crate) fn of_use(used_ratio: f64) -> Self {
         Self::of(used_ratio, WARNING_RATIO, CRITICAL_RATIO)
+    }
+
+    /// That of a wait for a CPU.
+    pub(crate) fn of_wait(seconds: f64) -> Self {
+        Self::of(seconds, WARNING_WAIT_SECONDS, CRITICAL_WAIT_SECONDS)
     }
 
     /// That of a limit that is reached in this time.

@@ -342,12 +342,14 @@ impl App {
 /// What is open in front of the view.
 impl App {
     fn on_help_key(&mut self, key: Key, scroll: u16) -> Action {
-        let last = HELP.len() as u16;
+        let last = self.help_end.get();
         let scroll = match key {
             Key::Down | Key::Char('j') => (scroll + 1).min(last),
-            Key::Up | Key::Char('k') => scroll.saturating_sub(1),
+            Key::Up | Key::Char('k') => scroll.min(last).saturating_sub(1),
             Key::PageDown => (scroll + 10).min(last),
-            Key::PageUp | Key::Home => 0,
+            Key::PageUp => scroll.min(last).saturating_sub(10),
+            Key::Home => 0,
+            Key::End => last,
             _ => return Action::None,
         };
         self.overlay = Overlay::Help { scroll };

@@ -12,7 +12,7 @@ mod line_edit;
 mod rows;
 mod trend;
 
-use std::{sync::Arc, time::Duration};
+use std::{cell::Cell, sync::Arc, time::Duration};
 
 use rustc_hash::FxHashSet;
 
@@ -117,8 +117,9 @@ pub struct App {
     settings: Settings,
     source: String,
     view: View,
-    /// Where Esc leads from the view of one process.
     overlay: Overlay,
+    /// How far the help can be scrolled: known to who draws.
+    help_end: Cell<u16>,
     filter: Filter,
     history: History,
     trend: Trend,
@@ -194,7 +195,8 @@ impl App {
         self.limits = all_limits(&sample.model);
         self.limits_cursor.follow(&self.limit_keys());
         self.alerts_cursor.follow(&self.alert_keys());
-        self.threads = sample.one.as_ref().map_or_else(Vec::new, |one| self.sorted_threads(&one.threads));
+        let one = self.pid.and_then(|pid| one_of(&sample, pid));
+        self.threads = one.map_or_else(Vec::new, |one| self.sorted_threads(&one.threads));
         self.threads_cursor.follow(&self.thread_keys());
     }
 
@@ -225,6 +227,12 @@ impl App {
     }
 }
 
+/// What a sample has of a process: one that was taken before it was asked for may have another's threads.
+fn one_of(sample: &Sample, pid: u32) -> Option<&OneProcess> {
+    // The first thread stays until the last one has ended.
+    sample.one.as_ref().filter(|one| one.threads.iter().any(|thread| thread.tid == pid))
+}
+
 /// Those that processes share and, of those that are a process's own, each that binds one or will.
 fn all_limits(model: &Model) -> Vec<LimitUse> {
     let mut limits = model.limits.shared.clone();
@@ -253,6 +261,11 @@ impl App {
     /// What is in front of it.
     pub fn overlay(&self) -> &Overlay {
         &self.overlay
+    }
+
+    /// The help can be scrolled so many lines down, as drawn last.
+    pub fn set_help_end(&self, lines: u16) {
+        self.help_end.set(lines);
     }
 
     /// Columns, order and the like.
@@ -321,7 +334,7 @@ impl App {
     /// More of it; `None` before the first sample with it, and once it has ended.
     pub fn one(&self) -> Option<&OneProcess> {
         self.process()?;
-        self.shown.as_ref()?.one.as_ref()
+        one_of(self.shown.as_ref()?, self.pid?)
     }
 
     /// Its threads, as they are sorted.

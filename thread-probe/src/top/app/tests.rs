@@ -52,14 +52,14 @@ fn enter_asks_for_the_threads_of_the_process_and_esc_for_none() {
     let interval = app.settings().interval;
     assert_eq!(press(&mut app, "\n"), [Action::Request(Request { pid: Some(2), interval })]);
     assert_eq!((app.view(), app.pid(), app.one().is_none()), (View::Process, Some(2), true));
-    let threads = [(21, 1.0), (22, 3.0)].map(|(tid, rate)| Thread {
+    let threads = [(2, 1.0), (22, 3.0)].map(|(tid, rate)| Thread {
         tid,
         rates: Some(Rates { switches_per_second: rate, ..Rates::default() }),
         ..Thread::default()
     });
     let one = Some(OneProcess { threads: threads.into(), ..OneProcess::default() });
     app.on_sample(Sample { one, ..sample(1, &[(2, 9.0)]) });
-    assert_eq!(app.threads().map(|thread| thread.tid).collect::<Vec<_>>(), [22, 21]);
+    assert_eq!(app.threads().map(|thread| thread.tid).collect::<Vec<_>>(), [22, 2]);
     app.on_sample(sample(2, &[(1, 9.0)]));
     assert!(app.process().is_none() && app.one().is_none(), "it has ended");
     assert_eq!(app.on_key(Key::Esc), Action::Request(Request { pid: None, interval }));

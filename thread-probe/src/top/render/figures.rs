@@ -65,7 +65,7 @@ const FIGURES: [Figure; 5] = [
 ];
 
 /// From this width on there is room for words.
-const WIDE: u16 = 120;
+const WIDE: u16 = 150;
 
 /// One row of figures and, if there is room, their courses.
 pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App, model: &Model) {

@@ -19,14 +19,14 @@ use crate::{
 /// Columns from which on a gauge says how much there is.
 const WIDE: u16 = 56;
 
-/// One row with the nearest limit, and one with those of the host.
-pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
+/// One row with the nearest limit, and one with those of the host. The rows it takes.
+pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) -> u16 {
     let mut gauges = app.gauges();
-    let Some(nearest) = gauges.next() else { return };
+    let Some(nearest) = gauges.next() else { return 0 };
     canvas.line(area, 0, &in_full(nearest, area.width, canvas.theme));
     let others: Vec<_> = gauges.take(4).collect();
     if others.is_empty() || area.height < 2 {
-        return;
+        return 1;
     }
     let columns = area.width / others.len() as u16;
     for (index, limit) in others.iter().enumerate() {
@@ -38,6 +38,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
         };
         canvas.line(place, 1, &line);
     }
+    2
 }
 
 /// `cgroup_pids /a.service  ████──  91 %  4,812 of 5,000, full in 22 min`

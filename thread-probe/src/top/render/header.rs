@@ -28,21 +28,21 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) -> u16 {
     let Some(model) = app.model() else { return 2 };
     // The threads of a process need the room more.
     let is_short = area.height < HIGH || (app.view() == View::Process && area.height < VERY_HIGH - 10);
-    let rows = match area.height {
-        height if height < MIDDLE => 1,
-        _ if is_short => {
-            gauges::draw(canvas, top(below(area, 1), 1), app);
-            figures::draw(canvas, top(below(area, 2), 1), app, model);
-            3
-        }
-        height => {
-            gauges::draw(canvas, below(area, 1), app);
-            let rows = if height < VERY_HIGH { 2 } else { 4 };
-            figures::draw(canvas, top(below(area, 3), rows), app, model);
-            canvas.line(below(area, 3 + rows), 0, &figures::own_cost(canvas.theme, model, area.width));
-            4 + rows
-        }
-    };
+    let mut rows = 1;
+    if area.height >= MIDDLE {
+        rows += gauges::draw(canvas, top(below(area, rows), if is_short { 1 } else { 2 }), app);
+        let courses = match area.height {
+            _ if is_short => 0,
+            height if height < VERY_HIGH => 1,
+            _ => 3,
+        };
+        figures::draw(canvas, top(below(area, rows), 1 + courses), app, model);
+        rows += 1 + courses;
+    }
+    if !is_short {
+        canvas.line(below(area, rows), 0, &figures::own_cost(canvas.theme, model, area.width));
+        rows += 1;
+    }
     tabs::draw(canvas, below(area, rows), app);
     rows + 1
 }

@@ -1,9 +1,15 @@
 //! Draws an [`App`]: from nothing else, so that the same state is always the same picture.
 
+mod alerts;
+mod details;
 mod figures;
 mod footer;
 mod gauges;
 mod header;
+mod histogram;
+mod limits;
+mod overlays;
+mod process;
 mod processes;
 mod table;
 mod tabs;
@@ -14,7 +20,8 @@ use ratatui::{Frame, layout::Rect, text::Line};
 
 use self::text::{Canvas, below, top};
 pub use self::theme::{ColorMode, Glyphs, Theme};
-use super::app::{App, View};
+use super::app::{App, Overlay, View};
+use crate::limit_text::Level;
 
 /// The smallest screen on which anything can be told.
 const MIN_WIDTH: u16 = 40;
@@ -34,22 +41,35 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: &Theme) {
 
 fn draw_screen(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
     let rows = header::draw(canvas, area, app);
-    let body = below(top(area, area.height - 1), rows);
+    let above_footer = top(area, area.height - 1);
+    let body = below(above_footer, rows);
     if app.model().is_none() {
         draw_waiting(canvas, body, app);
     } else {
         draw_view(canvas, body, app);
+    }
+    match app.overlay() {
+        Overlay::Help { scroll } => overlays::draw_help(canvas, below(above_footer, 1), app, *scroll),
+        Overlay::Columns(menu) => overlays::draw_menu(canvas, body, menu),
+        Overlay::Filter(_) | Overlay::None => {}
     }
     footer::draw(canvas, below(area, area.height - 1), app);
 }
 
 fn draw_waiting(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
     canvas.line(area, 0, &Line::from(vec!["Waiting for the first sample from ".into(), text::name(app.source())]));
+    if let Some(reason) = app.lost() {
+        let why = Line::from(vec!["The connection is lost: ".into(), text::name(reason)]);
+        canvas.line(area, 1, &why.style(canvas.theme.level(Level::Critical)));
+    }
 }
 
 fn draw_view(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
-    if app.view() == View::Processes {
-        processes::draw(canvas, area, app);
+    match app.view() {
+        View::Processes => processes::draw(canvas, area, app),
+        View::Process => process::draw(canvas, area, app),
+        View::Limits => limits::draw(canvas, area, app),
+        View::Alerts => alerts::draw(canvas, area, app),
     }
 }
 

@@ -45,8 +45,11 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
 fn draw_rows(canvas: &mut Canvas<'_>, area: Rect, app: &App, layout: &Layout<'_, Process>) {
     let rows = app.rows();
     if rows.is_empty() {
-        let why =
-            if app.filter_text().is_empty() { "No process did anything." } else { "No process matches the filter." };
+        let why = match (app.filter_text().is_empty(), app.settings().only_changed) {
+            (false, _) => "No process matches the filter. Esc drops it.",
+            (true, true) => "No process did anything. i shows all.",
+            (true, false) => "No processes.",
+        };
         return canvas.line(area, 0, &Line::styled(why, canvas.theme.dim()));
     }
     let processes = app.model().map_or(&[][..], |model| &model.processes);

@@ -13,9 +13,6 @@ use crate::{
     },
 };
 
-/// From where on a wait is shown as a warning, and as critical: what a person notices, and what a client gives up on.
-const WARNING_WAIT_SECONDS: f64 = 0.01;
-const CRITICAL_WAIT_SECONDS: f64 = 0.1;
 /// The column that takes the room that is left, and how much at most.
 const FLEXIBLE: &str = "comm";
 const MAX_FLEXIBLE: u16 = 40;
@@ -88,7 +85,12 @@ impl<'a, T: Default> Layout<'a, T> {
                 (true, true) => Cow::Owned(format!("{}{}", mark(self.sort), column.title)),
                 (true, false) => Cow::Owned(format!("{}{}", column.title, mark(self.sort))),
             };
-            put(canvas, area, (*left, *width), &Cell { text: &title, is_right, style });
+            put(
+                canvas,
+                area,
+                (*left, *width),
+                &Cell { text: &title, is_right, style, may_overlap: is_right && is_sorted },
+            );
         }
     }
 
@@ -97,7 +99,7 @@ impl<'a, T: Default> Layout<'a, T> {
         for Placed { column, left, width } in &self.columns {
             let place = (*left, *width);
             if let Some(Instead { text, style, .. }) = instead.iter().find(|instead| instead.id == column.id) {
-                put(canvas, area, place, &Cell { text, is_right: false, style: *style });
+                put(canvas, area, place, &Cell { text, is_right: false, style: *style, may_overlap: false });
                 continue;
             }
             let value = (column.value)(row);
@@ -107,7 +109,9 @@ impl<'a, T: Default> Layout<'a, T> {
             if level != Level::Normal {
                 text = Cow::Owned(format!("{}{text}", canvas.theme.mark(level)));
             }
-            put(canvas, area, place, &Cell { text: &text, is_right: value.is_right_aligned(), style });
+            let is_right = value.is_right_aligned();
+            let may_overlap = is_right && level != Level::Normal;
+            put(canvas, area, place, &Cell { text: &text, is_right, style, may_overlap });
         }
     }
 
@@ -126,6 +130,8 @@ pub(super) struct Instead<'a> {
 
 struct Cell<'a> {
     text: &'a str,
+    /// Whether a mark at its front may stand in the gap before it.
+    may_overlap: bool,
     is_right: bool,
     style: Style,
 }
@@ -146,9 +152,9 @@ fn mark(sort: Sort) -> char {
     if sort.direction == Direction::Ascending { '▲' } else { '▼' }
 }
 
-/// Numbers end where their column ends, and may use the gap before it.
+/// Numbers end where their column ends.
 fn put(canvas: &mut Canvas<'_>, area: Rect, (left, width): (u16, u16), cell: &Cell<'_>) {
-    let columns = if cell.is_right && left > 0 { width + 1 } else { width };
+    let columns = if cell.may_overlap && left > 0 { width + 1 } else { width };
     let text = cut(cell.text, columns);
     let start = if cell.is_right { (left + width).saturating_sub(super::text::width(&text)) } else { left };
     let room = area.width.saturating_sub(start);
@@ -163,7 +169,7 @@ fn is_nothing(text: &str) -> bool {
 fn level(id: &str, value: &Value<'_>) -> Level {
     match value {
         Value::Limit(Some(limit)) => Level::of_use(limit.used_ratio),
-        Value::Seconds(Some(seconds)) => Level::of(*seconds, WARNING_WAIT_SECONDS, CRITICAL_WAIT_SECONDS),
+        Value::Seconds(Some(seconds)) => Level::of_wait(*seconds),
         Value::Until(Some(seconds)) => Level::of_exhaustion(*seconds),
         Value::PerSecond(Some(rate)) if id == "clone_failures_per_second" && *rate > 0.0 => Level::Critical,
         _ => Level::Normal,

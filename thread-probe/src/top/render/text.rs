@@ -92,6 +92,53 @@ impl Canvas<'_> {
     }
 }
 
+/// Writes a row cell by cell, with a gap after each.
+pub(super) struct Pen<'a, 'b> {
+    canvas: &'a mut Canvas<'b>,
+    area: Rect,
+    taken: u16,
+}
+
+impl<'a, 'b> Pen<'a, 'b> {
+    /// In that row of an area.
+    pub(super) fn new(canvas: &'a mut Canvas<'b>, area: Rect, row: u16) -> Self {
+        Self { canvas, area: top(below(area, row), 1), taken: 0 }
+    }
+
+    /// A cell of this width with the text at its left.
+    pub(super) fn left(&mut self, width: u16, text: &str, style: Style) {
+        self.put(width, 0, text, style);
+    }
+
+    /// A cell of this width with the text at its right.
+    pub(super) fn right(&mut self, width: u16, text: &str, style: Style) {
+        self.put(width, width.saturating_sub(self::width(text)), text, style);
+    }
+
+    fn put(&mut self, width: u16, indent: u16, text: &str, style: Style) {
+        let room = self.area.width.saturating_sub(self.taken).min(width);
+        if self.area.height > 0 && room > indent {
+            let place = (self.area.x + self.taken + indent, self.area.y);
+            self.canvas.text(place, room - indent, &cut(text, room - indent), style);
+        }
+        // No cell, no gap.
+        self.taken = self.taken.saturating_add(if width == 0 { 0 } else { width + 1 });
+    }
+
+    /// A cell with spans, at its left.
+    pub(super) fn spans(&mut self, width: u16, spans: &[Span<'_>]) {
+        let mut indent = 0;
+        for span in spans {
+            let room = self.area.width.saturating_sub(self.taken + indent).min(width.saturating_sub(indent));
+            if self.area.height > 0 {
+                self.canvas.text((self.area.x + self.taken + indent, self.area.y), room, &span.content, span.style);
+            }
+            indent += self::width(&span.content);
+        }
+        self.taken = self.taken.saturating_add(if width == 0 { 0 } else { width + 1 });
+    }
+}
+
 /// What is left of an area without its first rows.
 pub(super) fn below(area: Rect, rows: u16) -> Rect {
     let rows = rows.min(area.height);
@@ -101,6 +148,13 @@ pub(super) fn below(area: Rect, rows: u16) -> Rect {
 /// The first rows of an area.
 pub(super) fn top(area: Rect, rows: u16) -> Rect {
     Rect { height: rows.min(area.height), ..area }
+}
+
+/// The left part of an area and what is right of it, with a gap.
+pub(super) fn split(area: Rect, columns: u16, gap: u16) -> (Rect, Rect) {
+    let left = columns.min(area.width);
+    let right = area.width.saturating_sub(left + gap);
+    (Rect { width: left, ..area }, Rect { x: area.right() - right, width: right, ..area })
 }
 
 #[cfg(test)]

@@ -29,6 +29,10 @@ fn named(mut limit: LimitUse, set_by: &str) -> LimitUse {
     limit
 }
 
+fn with_room(limit: LimitUse, headroom_threads: u64) -> LimitUse {
+    LimitUse { headroom_threads, ..limit }
+}
+
 fn growing(limit: LimitUse, exhaustion_seconds: f64) -> LimitUse {
     LimitUse { exhaustion_seconds: Some(exhaustion_seconds), growth_per_second: Some(1.0), ..limit }
 }
@@ -39,12 +43,15 @@ pub(super) fn limits() -> Vec<LimitUse> {
     vec![
         named(host(Limit::ThreadsMax, 7_312, 62_821), "kernel.threads-max"),
         named(host(Limit::PidMax, 7_312, 4_194_004), "kernel.pid_max"),
-        named(host(Limit::Memory, 13 << 30, 16 << 30), "the host's memory"),
+        named(with_room(host(Limit::Memory, 13 << 30, 16 << 30), 41_312), "the host's memory"),
         named(
             growing(cgroup(Limit::CgroupPids, "/system.slice/java.service", 4_484, 4_915), 22.0 * 60.0),
             "TasksMax of java.service",
         ),
-        named(cgroup(Limit::CgroupMemory, "/system.slice/db.service", 3_543_348_019, 4 << 30), "memory.max"),
+        named(
+            with_room(cgroup(Limit::CgroupMemory, "/system.slice/db.service", 3_543_348_019, 4 << 30), 1_204),
+            "memory.max",
+        ),
         named(
             growing(limit_use((Limit::Nproc, Scope::User), "alice", 812, 4_096), 40.0 * 3600.0),
             "RLIMIT_NPROC of user alice",

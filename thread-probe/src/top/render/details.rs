@@ -1,0 +1,106 @@
+//! Of one process: its limits, the clones that failed, how long its threads lived.
+
+use ratatui::{
+    layout::Rect,
+    style::Style,
+    text::{Line, Span},
+};
+
+use super::{
+    gauges::bar,
+    histogram,
+    text::{Canvas, Pen, below, cut_front},
+};
+use crate::{
+    human,
+    limit_text::{Level, amount, full_in},
+    limits::{Limit, LimitUse},
+    model::{OneProcess, Process},
+};
+
+/// Limits that are shown where there is little room.
+const FEW: usize = 3;
+const LABEL: u16 = 13;
+const USE: u16 = 6;
+const UNTIL: u16 = 8;
+
+/// Draws what there is room for.
+pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, process: &Process, one: &OneProcess) {
+    let most = if area.height > 20 { usize::MAX } else { FEW };
+    let limits = &one.applicable_limits[..one.applicable_limits.len().min(most)];
+    canvas.line(area, 0, &Line::styled("Limits, the nearest first", canvas.theme.heading()));
+    for (row, limit) in limits.iter().enumerate() {
+        draw_limit(canvas, area, row as u16 + 1, limit);
+    }
+    // A line between the parts, where there is room.
+    let gap = u16::from(area.height > 20);
+    let area = below(area, limits.len() as u16 + 1 + gap);
+    let rows = draw_failures(canvas, area, process);
+    let area = below(area, rows + gap);
+    if area.height >= 2 && !one.thread_lifetime_histogram.is_empty() {
+        histogram::draw_lifetimes(canvas, area, "Lifetimes of ended threads", &one.thread_lifetime_histogram);
+    }
+}
+
+fn draw_limit(canvas: &mut Canvas<'_>, area: Rect, row: u16, limit: &LimitUse) {
+    let theme = canvas.theme;
+    let level = Level::of_use(limit.used_ratio);
+    let figures = format!("{} of {}", amount(limit.unit, limit.used), amount(limit.unit, limit.max));
+    let columns = area.width.saturating_sub(LABEL + USE + UNTIL + 3);
+    let mut pen = Pen::new(canvas, area, row);
+    pen.left(LABEL, limit.limit.label(), Style::new());
+    pen.right(USE, &format!("{}{:.0}%", theme.mark(level), limit.used_ratio * 100.0), theme.level(level));
+    pen.right(UNTIL, full_in(limit).as_deref().unwrap_or(""), theme.level(level));
+    if columns >= super::text::width(&figures) {
+        pen.left(columns, &figures, Style::new());
+    } else {
+        pen.spans(columns, &bar(limit.used_ratio, columns, theme));
+    }
+}
+
+/// By errno, then by what refused them. The rows it takes.
+fn draw_failures(canvas: &mut Canvas<'_>, area: Rect, process: &Process) -> u16 {
+    let theme = canvas.theme;
+    let failures = &process.totals.clone_failures;
+    let total = failures.total();
+    if total == 0 {
+        canvas.line(area, 0, &Line::styled("No clone failed", theme.dim()));
+        return 1;
+    }
+    let by_errno = [
+        ("EAGAIN", failures.eagain),
+        ("ENOMEM", failures.enomem),
+        ("EPERM", failures.eperm),
+        ("EINVAL", failures.einval),
+        ("ENOSPC", failures.enospc),
+        ("other", failures.other),
+    ];
+    let title = format!("{}Failed clones {}  ", theme.mark(Level::Critical), human::count(total));
+    let title = vec![Span::styled(title, theme.level(Level::Critical)), Span::raw(counts(by_errno))];
+    canvas.line(area, 0, &Line::from(title));
+    let mut rows = 1;
+    for (limit, count) in process.totals.clone_failures_by_limit.by_limit() {
+        if count > 0 {
+            let line = format!("{} {}", limit.label(), human::count(count));
+            let room = area.width.saturating_sub(super::text::width(&line) + 4);
+            let by = refuser(process, limit)
+                .map_or_else(String::new, |path| format!(" of {}", cut_front(&human::plain(path), room)));
+            canvas.line(area, rows, &Line::raw(line + &by));
+            rows += 1;
+        }
+    }
+    rows
+}
+
+fn counts<const N: usize>(counts: [(&str, u64); N]) -> String {
+    let some = counts.into_iter().filter(|(_, count)| *count > 0);
+    some.map(|(name, count)| format!("{name} {}", human::count(count))).collect::<Vec<_>>().join(", ")
+}
+
+fn refuser(process: &Process, limit: Limit) -> Option<&str> {
+    match limit {
+        Limit::CgroupPids => process.clone_refused_by.cgroup_pids.as_deref(),
+        Limit::CgroupMemory => process.clone_refused_by.cgroup_memory.as_deref(),
+        _ => None,
+    }
+}

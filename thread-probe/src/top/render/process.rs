@@ -1,0 +1,128 @@
+//! One process: its threads, how long they wait for a CPU, its limits, and what became of its threads.
+
+use ratatui::{
+    layout::Rect,
+    style::Style,
+    text::{Line, Span},
+};
+
+use super::{
+    details, histogram,
+    table::{Layout, Wanted},
+    text::{Canvas, below, name, split, top},
+};
+use crate::{
+    human,
+    ledger::ThreadState,
+    limit_text::{Level, full_in},
+    model::{OneProcess, Process},
+    top::{app::App, columns::thread_columns},
+};
+
+/// From this width on the details are at the right of the threads.
+const WIDE: u16 = 120;
+/// Columns of the details there, at most.
+const MAX_DETAILS: u16 = 72;
+/// Threads are told apart by their names, which have 15 characters at most.
+const MIN_NAME: u16 = 15;
+
+/// Draws the view.
+pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
+    let pid = app.pid().unwrap_or(0);
+    let Some(process) = app.process() else {
+        return canvas.line(area, 0, &Line::raw(format!("Process {pid} has ended. Esc leads back to all processes.")));
+    };
+    draw_identity(canvas, area, process);
+    let area = below(area, 2);
+    match app.one() {
+        Some(one) if area.width >= WIDE => {
+            let (threads, details) = split(area, area.width - (area.width * 2 / 5).min(MAX_DETAILS), 2);
+            draw_threads(canvas, threads, app);
+            let waits = (details.height / 2).max(8);
+            let taken = draw_waits(canvas, top(details, waits), app, one);
+            details::draw(canvas, below(details, taken + 1), process, one);
+        }
+        Some(one) => {
+            let rows = area.height.div_ceil(2);
+            draw_threads(canvas, top(area, rows), app);
+            let (waits, details) = split(below(area, rows), area.width / 2, 2);
+            draw_waits(canvas, waits, app, one);
+            details::draw(canvas, details, process, one);
+        }
+        None if app.paused_seconds().is_some() => {
+            canvas.line(area, 0, &Line::raw("Its threads were not asked for in this sample."));
+        }
+        None => canvas.line(area, 0, &Line::raw("Waiting for its threads.")),
+    }
+}
+
+fn draw_identity(canvas: &mut Canvas<'_>, area: Rect, process: &Process) {
+    let theme = canvas.theme;
+    let mut spans =
+        vec![Span::styled(format!("{} ", process.pid), theme.heading()), name(&process.comm).style(theme.heading())];
+    let facts =
+        [("exe ", &*process.exe), ("user ", &*process.user), ("in ", process.cgroup.as_deref().unwrap_or_default())];
+    for (what, text) in facts.into_iter().filter(|(_, text)| !text.is_empty()) {
+        spans.extend([Span::styled(format!("  {what}"), theme.dim()), name(text)]);
+    }
+    canvas.line(area, 0, &Line::from(spans));
+    canvas.line(area, 1, &summary(canvas, process));
+}
+
+/// `91 % cgroup_pids, full in 22 min · 4,484 threads: 12 running, 4,472 sleeping · 92,469,134 switches`
+fn summary(canvas: &Canvas<'_>, process: &Process) -> Line<'static> {
+    let mut spans = Vec::new();
+    if let Some(limit) = process.headroom.as_ref().map(|headroom| &headroom.binding) {
+        let level = Level::of_use(limit.used_ratio);
+        let until = full_in(limit).map_or_else(String::new, |until| {
+            if until == "full" { ", full".to_owned() } else { format!(", full in {until}") }
+        });
+        let text =
+            format!("{}{} {}{until}", canvas.theme.mark(level), human::percent(limit.used_ratio), limit.limit.label());
+        spans.extend([Span::styled(text, canvas.theme.level(level)), Span::raw(" · ")]);
+    }
+    let by_state = ThreadState::ALL.iter().zip(process.threads.by_state()).filter(|(_, count)| *count > 0);
+    let states: Vec<_> = by_state.map(|(state, count)| format!("{} {}", human::count(count), state.label())).collect();
+    spans.push(Span::raw(format!("{} threads: {}", human::count(process.threads.total), states.join(", "))));
+    let switches = process.totals.voluntary_switches.saturating_add(process.totals.involuntary_switches);
+    spans.push(Span::raw(format!(" · {} switches", human::count(switches))));
+    Line::from(spans)
+}
+
+fn draw_threads(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
+    let settings = app.settings();
+    let wanted = Wanted {
+        ids: &settings.thread_columns,
+        fixed: &["tid", "comm"],
+        scroll: app.column_scroll(),
+        sort: settings.thread_sort,
+        min_flexible: MIN_NAME,
+    };
+    let layout = Layout::new(thread_columns(), &wanted, area.width);
+    layout.draw_headings(canvas, top(area, 1));
+    let area = below(area, 1);
+    let (threads, cursor) = (app.threads(), app.threads_cursor());
+    let window = cursor.window(threads.len(), usize::from(area.height));
+    let (first, count) = (window.start, window.len());
+    for (y, thread) in threads.skip(first).take(count).enumerate() {
+        layout.draw_row(canvas, top(below(area, y as u16), 1), thread, &[]);
+        if first + y == cursor.index() {
+            canvas.row_style(area, y as u16, canvas.theme.cursor());
+        }
+    }
+}
+
+/// Of all its threads or, once the cursor was moved, of the thread it is on.
+fn draw_waits(canvas: &mut Canvas<'_>, area: Rect, app: &App, one: &OneProcess) -> u16 {
+    let index = app.threads_cursor().index();
+    match app.threads().nth(index).filter(|_| index > 0) {
+        Some(thread) => {
+            let title = Line::from(vec![Span::raw(format!("Waits of thread {} ", thread.tid)), name(&thread.comm)]);
+            histogram::draw_waits(canvas, area, title, &thread.wait_histogram)
+        }
+        None => {
+            let title = Line::styled("Waits for a CPU, all threads", Style::new());
+            histogram::draw_waits(canvas, area, title, &one.process_wait_histogram)
+        }
+    }
+}
