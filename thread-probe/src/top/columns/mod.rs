@@ -97,7 +97,7 @@ const fn rate_columns<T: Rated>() -> [Column<T>; 9] {
         ),
         Column::new(
             ("involuntary_switches_per_second", "INVOL/s", 7),
-            2,
+            4,
             |row| per_second(row, |rates| rates.involuntary_switches_per_second),
             "Switches away because something else was to run",
         ),

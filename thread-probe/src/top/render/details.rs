@@ -81,11 +81,12 @@ fn draw_failures(canvas: &mut Canvas<'_>, area: Rect, process: &Process) -> u16 
     let mut rows = 1;
     for (limit, count) in process.totals.clone_failures_by_limit.by_limit() {
         if count > 0 {
-            let line = format!("{} {}", limit.label(), human::count(count));
+            let by = if limit == Limit::Unknown { "no known limit" } else { limit.label() };
+            let line = format!("{} by {by}", human::count(count));
             let room = area.width.saturating_sub(super::text::width(&line) + 4);
-            let by = refuser(process, limit)
+            let of = refuser(process, limit)
                 .map_or_else(String::new, |path| format!(" of {}", cut_front(&human::plain(path), room)));
-            canvas.line(area, rows, &Line::raw(line + &by));
+            canvas.line(area, rows, &Line::raw(line + &of));
             rows += 1;
         }
     }

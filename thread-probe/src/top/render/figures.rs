@@ -15,10 +15,7 @@ use crate::{
     human,
     limit_text::Level,
     model::{Model, Rates},
-    top::{
-        app::{App, Point},
-        columns::Value,
-    },
+    top::app::{App, Point},
 };
 
 /// A figure of the host.
@@ -32,7 +29,7 @@ struct Figure {
 
 const FIGURES: [Figure; 5] = [
     Figure {
-        share: 18,
+        share: 16,
         words: |model, _| format!("switches/s {}", rate(model, |rates| rates.switches_per_second)),
         point: |point| point.switches_per_second,
         level: |_| Level::Normal,
@@ -54,7 +51,7 @@ const FIGURES: [Figure; 5] = [
         level: |_| Level::Normal,
     },
     Figure {
-        share: 9,
+        share: 11,
         words: |model, is_wide| {
             let failed = rate(model, |rates| rates.clone_failures_per_second);
             format!("{} {failed}", if is_wide { "failed clones/s" } else { "fail/s" })
@@ -97,7 +94,18 @@ fn draw_course(canvas: &mut Canvas<'_>, area: Rect, values: &[f64], style: Style
 }
 
 fn rate(model: &Model, of: impl Fn(&Rates) -> f64) -> String {
-    Value::PerSecond(model.host.rates.as_ref().map(of)).human().into_owned()
+    model.host.rates.as_ref().map(of).map_or_else(|| "-".to_owned(), short)
+}
+
+/// In five characters at most, as long as it is no astronomical figure.
+fn short(number: f64) -> String {
+    match number {
+        number if number >= 1e6 => format!("{:.2}M", number / 1e6),
+        number if number >= 1e5 => format!("{:.0}k", number / 1e3),
+        number if number >= 1e4 => format!("{:.1}k", number / 1e3),
+        number if number > 0.0 && number < 1.0 => format!("{number:.1}"),
+        number => format!("{number:.0}"),
+    }
 }
 
 fn waits(model: &Model, is_wide: bool) -> String {

@@ -19,7 +19,8 @@ use crate::{
 };
 
 /// Columns of a name at least, in a table and in a tree.
-const MIN_NAME: u16 = 8;
+/// As long as a name can be: cut, workers look all the same.
+const MIN_NAME: u16 = 15;
 const MIN_TREE_NAME: u16 = 24;
 
 /// Draws the table.
@@ -56,7 +57,7 @@ fn draw_rows(canvas: &mut Canvas<'_>, area: Rect, app: &App, layout: &Layout<'_,
     let cursor = app.processes_cursor();
     let window = cursor.window(rows.len(), usize::from(area.height));
     let is_tree = app.settings().tree != Tree::None;
-    let levels = usize::from(layout.width_of("comm").saturating_sub(14) / 2);
+    let levels = usize::from(layout.width_of("comm").saturating_sub(16) / 2);
     let lines = if is_tree { lines(rows, &window, levels) } else { Vec::new() };
     for (y, index) in window.enumerate() {
         let row = &rows[index];
@@ -73,9 +74,10 @@ fn draw_rows(canvas: &mut Canvas<'_>, area: Rect, app: &App, layout: &Layout<'_,
 /// A cgroup has no pid and its last part as its name.
 fn in_tree(canvas: &Canvas<'_>, row: &Row, process: &Process, lines: &str) -> Vec<Instead<'static>> {
     let fold = match (row.has_children, row.is_folded) {
-        (false, _) => "",
-        (true, true) => "▸",
-        (true, false) => "▾",
+        (false, _) if lines.is_empty() => "",
+        (false, _) => " ",
+        (true, true) => "▸ ",
+        (true, false) => "▾ ",
     };
     let (name, style) = match row.subject {
         Subject::Process(_) => (&*process.comm, Style::new()),
