@@ -34,7 +34,12 @@ const FIGURES: [Figure; 5] = [
         point: |point| point.switches_per_second,
         level: |_| Level::Normal,
     },
-    Figure { share: 25, words: waits, point: |point| point.wait_p99_seconds, level: |_| Level::Normal },
+    Figure {
+        share: 25,
+        words: waits,
+        point: |point| point.wait_p99_seconds,
+        level: |rates| rates.wait_p99_seconds.map_or(Level::Normal, Level::of_wait),
+    },
     Figure {
         share: 15,
         words: |model, _| format!("threads {}", human::count(model.host.threads.total)),

@@ -87,8 +87,7 @@ fn draw_limit(canvas: &mut Canvas<'_>, area: Rect, row: u16, (widths, limit): (W
     let theme = canvas.theme;
     let level = Level::of_use(limit.used_ratio);
     let until = full_in(limit);
-    let soon = limit.exhaustion_seconds.map_or(Level::Normal, Level::of_exhaustion);
-    let soon = if limit.used >= limit.max { Level::Critical } else { soon };
+    let soon = Level::of_time_left(limit);
     let mut pen = Pen::new(canvas, area, row);
     let plain = Style::new();
     pen.left(LIMIT, limit.limit.label(), plain);

@@ -18,11 +18,6 @@ use crate::{
     },
 };
 
-/// Columns of a name at least, in a table and in a tree.
-/// As long as a name can be: cut, workers look all the same.
-const MIN_NAME: u16 = 15;
-const MIN_TREE_NAME: u16 = 24;
-
 /// Draws the table.
 pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
     let settings = app.settings();
@@ -36,7 +31,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
         fixed: &["pid", "comm"],
         scroll: app.column_scroll(),
         sort: settings.process_sort,
-        min_flexible: if is_tree { MIN_TREE_NAME } else { MIN_NAME },
+        is_tree,
     };
     let layout = Layout::new(process_columns(), &wanted, area.width);
     layout.draw_headings(canvas, top(area, 1));

@@ -161,6 +161,36 @@ fn the_row_of_the_cursor_and_the_sorted_column_are_reversed_and_what_does_nothin
     assert_eq!(at(&buffer, "▲PID").modifier, Modifier::BOLD | Modifier::REVERSED);
 }
 
+#[test]
+fn the_help_scrolls_to_its_end_and_back_at_once() {
+    let mut app = app(&fixtures::normal(), &[Key::Char('?')]);
+    let end = |app: &App| picture(&drawn(app, &COLOR, (80, 24))).contains("EXHAUSTED IN");
+    assert!(!end(&app));
+    app.on_key(Key::End);
+    app.on_key(Key::Down);
+    assert!(end(&app));
+    app.on_key(Key::Up);
+    app.on_key(Key::Up);
+    assert!(!end(&app), "not one line further than its end");
+}
+
+#[test]
+fn where_columns_do_not_fit_the_names_and_what_is_sorted_by_stay() {
+    let mut app = app(&fixtures::normal(), &[]);
+    let headings = |app: &App, width| {
+        let picture = picture(&drawn(app, &COLOR, (width, 24)));
+        picture.lines().nth(7).unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(headings(&app, 50), "PID COMM THR VOL/s WAIT p99");
+    // Choosing columns: the last one is what it is sorted by.
+    chars("cG").into_iter().for_each(|key| drop(app.on_key(key)));
+    chars(" \n").into_iter().for_each(|key| drop(app.on_key(key)));
+    assert_eq!(headings(&app, 50), "PID COMM THR VOL/s ▲ROOM");
+    app.on_key(Key::Right);
+    app.on_key(Key::Right);
+    assert_eq!(headings(&app, 50), "PID COMM +THR/s VOL/s ▲ROOM");
+}
+
 /// Every view and overlay of samples that are hard to draw.
 fn all_apps() -> Vec<App> {
     let keys = ["", "t", "tt", "/java\n\n", "2", "3", "?", "c", "/nosuch>1", " ", "3\n"];
