@@ -91,7 +91,7 @@ fn draw_course(canvas: &mut Canvas<'_>, area: Rect, values: &[f64], style: Style
     const STEPS: f64 = 1000.0;
     let largest = values.iter().copied().filter(|value| value.is_finite()).fold(0.0, f64::max);
     // What is not zero is seen.
-    let bar = |value: &f64| if *value > 0.0 { (value / largest * STEPS).max(STEPS / 8.0) as u64 } else { 0 };
+    let bar = |value: &f64| if *value > 0.0 { (value / largest * STEPS).clamp(STEPS / 8.0, STEPS) as u64 } else { 0 };
     let data: Vec<u64> = values.iter().rev().map(bar).collect();
     let sparkline =
         Sparkline::default().data(data).max(STEPS as u64).direction(RenderDirection::RightToLeft).style(style);
@@ -133,7 +133,10 @@ pub(super) fn own_cost(theme: &Theme, model: &Model, width: u16) -> Line<'static
     let mut text = format!("own cost {cpu} CPU, ");
     match probe.seconds_per_switch {
         Some(seconds) => text.push_str(&format!("{:.0} ns per switch", seconds * 1e9)),
-        None if width >= 72 => text.push_str("- ns per switch (kernel.bpf_stats_enabled=0)"),
+        // In the first sample it may just not be known yet.
+        None if width >= 72 && probe.cpu_ratio.is_some() => {
+            text.push_str("- ns per switch (kernel.bpf_stats_enabled=0)")
+        }
         None => text.push_str("- ns per switch"),
     }
     let mut spans = vec![Span::styled(text, theme.dim())];
