@@ -47,6 +47,14 @@ impl Level {
         Self::of(seconds, WARNING_WAIT_SECONDS, CRITICAL_WAIT_SECONDS)
     }
 
+    /// That of when a limit is reached.
+    pub(crate) fn of_time_left(limit: &LimitUse) -> Self {
+        match limit.exhaustion_seconds {
+            _ if limit.used >= limit.max => Self::Critical,
+            seconds => seconds.map_or(Self::Normal, Self::of_exhaustion),
+        }
+    }
+
     /// That of a limit that is reached in this time.
     pub(crate) fn of_exhaustion(seconds: f64) -> Self {
         Self::of(-seconds, -WARNING_SECONDS, -CRITICAL_SECONDS)

@@ -360,7 +360,9 @@ impl App {
 
     /// The limits of the header: the most endangered of all first, then the host's.
     pub fn gauges(&self) -> impl Iterator<Item = &LimitUse> {
-        let nearest = self.limits.iter().max_by(|a, b| a.used_ratio.total_cmp(&b.used_ratio));
+        // A limit of nothing, of which nothing is used, is no danger.
+        let known = self.limits.iter().filter(|limit| !limit.used_ratio.is_nan());
+        let nearest = known.max_by(|a, b| a.used_ratio.total_cmp(&b.used_ratio));
         let is_nearest = move |limit: &LimitUse| nearest.is_some_and(|nearest| std::ptr::eq(nearest, limit));
         let of_host = self.limits.iter().filter(|limit| limit.scope == Scope::Host);
         nearest.into_iter().chain(of_host.filter(move |limit| !is_nearest(limit)))

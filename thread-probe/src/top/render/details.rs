@@ -50,7 +50,7 @@ fn draw_limit(canvas: &mut Canvas<'_>, area: Rect, row: u16, limit: &LimitUse) {
     let mut pen = Pen::new(canvas, area, row);
     pen.left(LABEL, limit.limit.label(), Style::new());
     pen.right(USE, &format!("{}{:.0}%", theme.mark(level), limit.used_ratio * 100.0), theme.level(level));
-    pen.right(UNTIL, full_in(limit).as_deref().unwrap_or(""), theme.level(level));
+    pen.right(UNTIL, full_in(limit).as_deref().unwrap_or(""), theme.level(Level::of_time_left(limit)));
     if columns >= super::text::width(&figures) {
         pen.left(columns, &figures, Style::new());
     } else {
@@ -62,8 +62,7 @@ fn draw_limit(canvas: &mut Canvas<'_>, area: Rect, row: u16, limit: &LimitUse) {
 fn draw_failures(canvas: &mut Canvas<'_>, area: Rect, process: &Process) -> u16 {
     let theme = canvas.theme;
     let failures = &process.totals.clone_failures;
-    let total = failures.total();
-    if total == 0 {
+    if failures.total() == 0 {
         canvas.line(area, 0, &Line::styled("No clone failed", theme.dim()));
         return 1;
     }
@@ -75,17 +74,18 @@ fn draw_failures(canvas: &mut Canvas<'_>, area: Rect, process: &Process) -> u16 
         ("ENOSPC", failures.enospc),
         ("other", failures.other),
     ];
-    let title = format!("{}Failed clones {}  ", theme.mark(Level::Critical), human::count(total));
+    let title = format!("{}Failed clones: ", theme.mark(Level::Critical));
     let title = vec![Span::styled(title, theme.level(Level::Critical)), Span::raw(counts(by_errno))];
     canvas.line(area, 0, &Line::from(title));
     let mut rows = 1;
     for (limit, count) in process.totals.clone_failures_by_limit.by_limit() {
         if count > 0 {
-            let line = format!("{} {}", limit.label(), human::count(count));
+            let by = if limit == Limit::Unknown { "no known limit" } else { limit.label() };
+            let line = format!("{} by {by}", human::count(count));
             let room = area.width.saturating_sub(super::text::width(&line) + 4);
-            let by = refuser(process, limit)
+            let of = refuser(process, limit)
                 .map_or_else(String::new, |path| format!(" of {}", cut_front(&human::plain(path), room)));
-            canvas.line(area, rows, &Line::raw(line + &by));
+            canvas.line(area, rows, &Line::raw(line + &of));
             rows += 1;
         }
     }

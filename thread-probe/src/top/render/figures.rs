@@ -15,10 +15,7 @@ use crate::{
     human,
     limit_text::Level,
     model::{Model, Rates},
-    top::{
-        app::{App, Point},
-        columns::Value,
-    },
+    top::app::{App, Point},
 };
 
 /// A figure of the host.
@@ -32,12 +29,17 @@ struct Figure {
 
 const FIGURES: [Figure; 5] = [
     Figure {
-        share: 18,
+        share: 16,
         words: |model, _| format!("switches/s {}", rate(model, |rates| rates.switches_per_second)),
         point: |point| point.switches_per_second,
         level: |_| Level::Normal,
     },
-    Figure { share: 25, words: waits, point: |point| point.wait_p99_seconds, level: |_| Level::Normal },
+    Figure {
+        share: 25,
+        words: waits,
+        point: |point| point.wait_p99_seconds,
+        level: |rates| rates.wait_p99_seconds.map_or(Level::Normal, Level::of_wait),
+    },
     Figure {
         share: 15,
         words: |model, _| format!("threads {}", human::count(model.host.threads.total)),
@@ -54,7 +56,7 @@ const FIGURES: [Figure; 5] = [
         level: |_| Level::Normal,
     },
     Figure {
-        share: 9,
+        share: 11,
         words: |model, is_wide| {
             let failed = rate(model, |rates| rates.clone_failures_per_second);
             format!("{} {failed}", if is_wide { "failed clones/s" } else { "fail/s" })
@@ -89,7 +91,7 @@ fn draw_course(canvas: &mut Canvas<'_>, area: Rect, values: &[f64], style: Style
     const STEPS: f64 = 1000.0;
     let largest = values.iter().copied().filter(|value| value.is_finite()).fold(0.0, f64::max);
     // What is not zero is seen.
-    let bar = |value: &f64| if *value > 0.0 { (value / largest * STEPS).max(STEPS / 8.0) as u64 } else { 0 };
+    let bar = |value: &f64| if *value > 0.0 { (value / largest * STEPS).clamp(STEPS / 8.0, STEPS) as u64 } else { 0 };
     let data: Vec<u64> = values.iter().rev().map(bar).collect();
     let sparkline =
         Sparkline::default().data(data).max(STEPS as u64).direction(RenderDirection::RightToLeft).style(style);
@@ -97,7 +99,18 @@ fn draw_course(canvas: &mut Canvas<'_>, area: Rect, values: &[f64], style: Style
 }
 
 fn rate(model: &Model, of: impl Fn(&Rates) -> f64) -> String {
-    Value::PerSecond(model.host.rates.as_ref().map(of)).human().into_owned()
+    model.host.rates.as_ref().map(of).map_or_else(|| "-".to_owned(), short)
+}
+
+/// In five characters at most, as long as it is no astronomical figure.
+fn short(number: f64) -> String {
+    match number {
+        number if number >= 1e6 => format!("{:.2}M", number / 1e6),
+        number if number >= 1e5 => format!("{:.0}k", number / 1e3),
+        number if number >= 1e4 => format!("{:.1}k", number / 1e3),
+        number if number > 0.0 && number < 1.0 => format!("{number:.1}"),
+        number => format!("{number:.0}"),
+    }
 }
 
 fn waits(model: &Model, is_wide: bool) -> String {
@@ -120,7 +133,10 @@ pub(super) fn own_cost(theme: &Theme, model: &Model, width: u16) -> Line<'static
     let mut text = format!("own cost {cpu} CPU, ");
     match probe.seconds_per_switch {
         Some(seconds) => text.push_str(&format!("{:.0} ns per switch", seconds * 1e9)),
-        None if width >= 72 => text.push_str("- ns per switch (kernel.bpf_stats_enabled=0)"),
+        // In the first sample it may just not be known yet.
+        None if width >= 72 && probe.cpu_ratio.is_some() => {
+            text.push_str("- ns per switch (kernel.bpf_stats_enabled=0)")
+        }
         None => text.push_str("- ns per switch"),
     }
     let mut spans = vec![Span::styled(text, theme.dim())];

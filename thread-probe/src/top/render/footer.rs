@@ -17,11 +17,11 @@ const PROCESSES: Keys = &[
     ("F1", "Help"),
     ("/", "Filter"),
     ("< >", "Sort"),
-    ("c", "Columns"),
     ("t", "Tree"),
     ("Enter", "Threads"),
     ("Space", "Pause"),
     ("q", "Quit"),
+    ("c", "Columns"),
     ("Tab", "Views"),
     ("i", "Changed"),
     ("o O", "Fold"),
@@ -49,6 +49,7 @@ const LISTS: Keys = &[
 ];
 const PAUSED: Keys =
     &[("Space", "Go on"), ("← →", "Step"), ("[ ]", "A minute"), ("F1", "Help"), ("e", "Export"), ("q", "Quit")];
+const WAITING: Keys = &[("F1", "Help"), ("q", "Quit")];
 const HELP: Keys = &[("↑ ↓ PgUp PgDn", "Scroll"), ("Esc", "Back")];
 const COLUMNS: Keys =
     &[("Space", "Show or hide"), ("← →", "Move it"), ("↑ ↓", "Choose"), ("Enter", "Sort by it"), ("Esc", "Done")];
@@ -64,6 +65,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
     let keys = match (app.overlay(), app.view()) {
         (Overlay::Help { .. }, _) => HELP,
         (Overlay::Columns(_), _) => COLUMNS,
+        _ if app.model().is_none() => WAITING,
         _ if app.paused_seconds().is_some() => PAUSED,
         (_, View::Processes) => PROCESSES,
         (_, View::Process) => PROCESS,

@@ -47,14 +47,9 @@ fn in_full(limit: &LimitUse, columns: u16, theme: &Theme) -> Line<'static> {
     let mut figures = format!("  {} of {}", amount(limit.unit, limit.used), amount(limit.unit, limit.max));
     let mut until = Span::raw("");
     if let Some(full_in) = full_in(limit) {
-        let soon = if limit.used >= limit.max {
-            Level::Critical
-        } else {
-            limit.exhaustion_seconds.map_or(Level::Normal, Level::of_exhaustion)
-        };
         let words = if full_in == "full" { full_in } else { format!("full in {full_in}") };
         figures.push_str(", ");
-        until = Span::styled(words, theme.level(soon));
+        until = Span::styled(words, theme.level(Level::of_time_left(limit)));
     }
     let percent = format!(" {:>5}{}", human::percent(limit.used_ratio), theme.mark(level));
     let label = limit.limit.label();

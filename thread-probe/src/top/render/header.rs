@@ -47,6 +47,9 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) -> u16 {
     rows + 1
 }
 
+/// Columns of the first line that are left to it, whatever happens.
+const MIN_NAME: u16 = 12;
+
 /// A part of the first line; those of the highest rank go first.
 struct Part {
     rank: u8,
@@ -122,8 +125,10 @@ fn states(canvas: &Canvas<'_>, app: &App, width: u16) -> Vec<Span<'static>> {
         spans.push(Span::styled(words, theme.heading().patch(theme.cursor())));
     }
     if let Some(reason) = app.lost() {
-        let text = format!(" LOST: {} ", name(reason).content);
-        let text = cut(&text, width.saturating_sub(16)).into_owned();
+        // The host's name has its place beside all that.
+        let others = spans.iter().map(|span| span.width() as u16 + 1).sum::<u16>();
+        let room = width.saturating_sub(others + MIN_NAME);
+        let text = cut(&format!(" LOST: {} ", name(reason).content), room).into_owned();
         spans.push(Span::styled(text, theme.level(Level::Critical).patch(theme.cursor())));
     }
     let mut separated = Vec::new();

@@ -46,7 +46,7 @@ pub(super) fn draw_waits(canvas: &mut Canvas<'_>, area: Rect, title: Line<'_>, b
         let names: Vec<_> = quantiles.iter().filter(|(_, bound)| is_in(bound)).map(|(name, _)| *name).collect();
         names.join(" ")
     };
-    let level = |bar: &Bar| bar.le_seconds.map_or(Level::Critical, |le| Level::of_wait(le));
+    let level = |bar: &Bar| bar.le_seconds.map_or(Level::Critical, Level::of_wait);
     draw_bars(canvas, below(area, 2), &bars, marks, level);
     (2 + bars.len() as u16).min(area.height)
 }

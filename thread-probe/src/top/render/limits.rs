@@ -22,6 +22,8 @@ const UNTIL: u16 = 12;
 const BAR: u16 = 20;
 /// The least width of OF.
 const MIN_OF: u16 = 10;
+/// More than that of OF keeps names from their figures.
+const MAX_OF: u16 = 50;
 
 /// What there is room for; 0 for what there is none for.
 #[derive(Clone, Copy)]
@@ -45,8 +47,8 @@ impl Widths {
             if fits { wanted } else { 0 }
         };
         let (max, room, bar) = (take(AMOUNT, MIN_OF), take(ROOM, MIN_OF), take(BAR, 2 * MIN_OF));
-        let set_by = if left > 4 * MIN_OF { (left - 1) * 2 / 5 } else { 0 };
-        let of = left - if set_by > 0 { set_by + 1 } else { 0 };
+        let of = if left > 4 * MIN_OF { (left * 3 / 5).min(MAX_OF) } else { left };
+        let set_by = (left - of).saturating_sub(1);
         Self { of, max, bar, room, set_by }
     }
 }
@@ -87,8 +89,7 @@ fn draw_limit(canvas: &mut Canvas<'_>, area: Rect, row: u16, (widths, limit): (W
     let theme = canvas.theme;
     let level = Level::of_use(limit.used_ratio);
     let until = full_in(limit);
-    let soon = limit.exhaustion_seconds.map_or(Level::Normal, Level::of_exhaustion);
-    let soon = if limit.used >= limit.max { Level::Critical } else { soon };
+    let soon = Level::of_time_left(limit);
     let mut pen = Pen::new(canvas, area, row);
     let plain = Style::new();
     pen.left(LIMIT, limit.limit.label(), plain);

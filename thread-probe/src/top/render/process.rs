@@ -15,17 +15,12 @@ use crate::{
     human,
     ledger::ThreadState,
     limit_text::{Level, full_in},
-    model::{OneProcess, Process},
+    model::{OneProcess, Process, Thread},
     top::{app::App, columns::thread_columns},
 };
 
 /// From this width on the details are at the right of the threads.
 const WIDE: u16 = 120;
-/// Columns of the details there, at most.
-const MAX_DETAILS: u16 = 72;
-/// Threads are told apart by their names, which have 15 characters at most.
-const MIN_NAME: u16 = 15;
-
 /// Draws the view.
 pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
     let pid = app.pid().unwrap_or(0);
@@ -36,15 +31,16 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
     let area = below(area, 2);
     match app.one() {
         Some(one) if area.width >= WIDE => {
-            let (threads, details) = split(area, area.width - (area.width * 2 / 5).min(MAX_DETAILS), 2);
-            draw_threads(canvas, threads, app);
+            let layout = layout(app, area.width * 3 / 5);
+            let (threads, details) = split(area, layout.width(), 3);
+            draw_threads(canvas, threads, app, &layout);
             let waits = (details.height / 2).max(8);
             let taken = draw_waits(canvas, top(details, waits), app, one);
             details::draw(canvas, below(details, taken + 1), process, one);
         }
         Some(one) => {
             let rows = area.height.div_ceil(2);
-            draw_threads(canvas, top(area, rows), app);
+            draw_threads(canvas, top(area, rows), app, &layout(app, area.width));
             let (waits, details) = split(below(area, rows), area.width / 2, 2);
             draw_waits(canvas, waits, app, one);
             details::draw(canvas, details, process, one);
@@ -89,16 +85,19 @@ fn summary(canvas: &Canvas<'_>, process: &Process) -> Line<'static> {
     Line::from(spans)
 }
 
-fn draw_threads(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
+fn layout(app: &App, width: u16) -> Layout<'static, Thread> {
     let settings = app.settings();
     let wanted = Wanted {
         ids: &settings.thread_columns,
         fixed: &["tid", "comm"],
         scroll: app.column_scroll(),
         sort: settings.thread_sort,
-        min_flexible: MIN_NAME,
+        is_tree: false,
     };
-    let layout = Layout::new(thread_columns(), &wanted, area.width);
+    Layout::new(thread_columns(), &wanted, width)
+}
+
+fn draw_threads(canvas: &mut Canvas<'_>, area: Rect, app: &App, layout: &Layout<'_, Thread>) {
     layout.draw_headings(canvas, top(area, 1));
     let area = below(area, 1);
     let (threads, cursor) = (app.threads(), app.threads_cursor());

@@ -18,10 +18,6 @@ use crate::{
     },
 };
 
-/// Columns of a name at least, in a table and in a tree.
-const MIN_NAME: u16 = 8;
-const MIN_TREE_NAME: u16 = 24;
-
 /// Draws the table.
 pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
     let settings = app.settings();
@@ -35,7 +31,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
         fixed: &["pid", "comm"],
         scroll: app.column_scroll(),
         sort: settings.process_sort,
-        min_flexible: if is_tree { MIN_TREE_NAME } else { MIN_NAME },
+        is_tree,
     };
     let layout = Layout::new(process_columns(), &wanted, area.width);
     layout.draw_headings(canvas, top(area, 1));
@@ -56,7 +52,7 @@ fn draw_rows(canvas: &mut Canvas<'_>, area: Rect, app: &App, layout: &Layout<'_,
     let cursor = app.processes_cursor();
     let window = cursor.window(rows.len(), usize::from(area.height));
     let is_tree = app.settings().tree != Tree::None;
-    let levels = usize::from(layout.width_of("comm").saturating_sub(14) / 2);
+    let levels = usize::from(layout.width_of("comm").saturating_sub(16) / 2);
     let lines = if is_tree { lines(rows, &window, levels) } else { Vec::new() };
     for (y, index) in window.enumerate() {
         let row = &rows[index];
@@ -73,9 +69,10 @@ fn draw_rows(canvas: &mut Canvas<'_>, area: Rect, app: &App, layout: &Layout<'_,
 /// A cgroup has no pid and its last part as its name.
 fn in_tree(canvas: &Canvas<'_>, row: &Row, process: &Process, lines: &str) -> Vec<Instead<'static>> {
     let fold = match (row.has_children, row.is_folded) {
-        (false, _) => "",
-        (true, true) => "▸",
-        (true, false) => "▾",
+        (false, _) if lines.is_empty() => "",
+        (false, _) => " ",
+        (true, true) => "▸ ",
+        (true, false) => "▾ ",
     };
     let (name, style) = match row.subject {
         Subject::Process(_) => (&*process.comm, Style::new()),

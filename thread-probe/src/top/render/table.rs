@@ -13,9 +13,12 @@ use crate::{
     },
 };
 
-/// The column that takes the room that is left, and how much at most.
-const FLEXIBLE: &str = "comm";
-const MAX_FLEXIBLE: u16 = 40;
+/// The column of names, which may be nested.
+const NAME: &str = "comm";
+/// As long as the name of a task can be: cut, workers look all the same; beyond, nothing is to be seen.
+const MIN_NAME: u16 = 15;
+const MIN_TREE_NAME: u16 = 24;
+const MAX_TREE_NAME: u16 = 48;
 
 /// Which columns a table has, and where.
 pub(super) struct Layout<'a, T> {
@@ -40,8 +43,8 @@ pub(super) struct Wanted<'a> {
     /// How many others are scrolled out.
     pub(super) scroll: usize,
     pub(super) sort: Sort,
-    /// The least width of the column that takes what is left.
-    pub(super) min_flexible: u16,
+    /// Whether names are nested, and take what room is left.
+    pub(super) is_tree: bool,
 }
 
 impl<'a, T: Default> Layout<'a, T> {
@@ -56,11 +59,14 @@ impl<'a, T: Default> Layout<'a, T> {
             skipped -= usize::from(is_skipped);
             !is_skipped
         });
-        let least = |column: &Column<T>| if column.id == FLEXIBLE { wanted.min_flexible } else { column.width };
+        let name = if wanted.is_tree { MIN_TREE_NAME } else { MIN_NAME };
+        let least = |column: &Column<T>| if column.id == NAME { name } else { column.width };
         let taken = |columns: &[&Column<T>]| columns.iter().map(|column| least(column) + 1).sum::<u16>();
-        // What it is sorted by is what one looks at.
-        let rank = |column: &Column<T>| {
-            if is_fixed(column) || column.id == wanted.sort.column { 0 } else { column.rank.max(1) }
+        // What it is sorted by is what one looks at. Who scrolls wants to see what comes next, whatever it says.
+        let rank = |column: &Column<T>| match column {
+            column if is_fixed(column) || column.id == wanted.sort.column => 0,
+            _ if wanted.scroll > 0 => 1,
+            column => column.rank.max(1),
         };
         while taken(&columns) > width + 1 {
             let Some((index, _)) = columns.iter().enumerate().max_by_key(|(_, column)| rank(column)) else { break };
@@ -69,7 +75,8 @@ impl<'a, T: Default> Layout<'a, T> {
             }
             columns.remove(index);
         }
-        let room = (width + 1).saturating_sub(taken(&columns));
+        let room = (width + 1).saturating_sub(taken(&columns)).min(MAX_TREE_NAME - MIN_TREE_NAME);
+        let room = if wanted.is_tree { room } else { 0 };
         Self { columns: place(&columns, |column| least(column), room), sort: wanted.sort }
     }
 
@@ -115,6 +122,11 @@ impl<'a, T: Default> Layout<'a, T> {
         }
     }
 
+    /// The columns of the screen that all take.
+    pub(super) fn width(&self) -> u16 {
+        self.columns.last().map_or(0, |last| last.left + last.width)
+    }
+
     /// The columns of the screen that a column has; 0 if it is not shown.
     pub(super) fn width_of(&self, id: &str) -> u16 {
         self.columns.iter().find(|placed| placed.column.id == id).map_or(0, |placed| placed.width)
@@ -140,7 +152,7 @@ fn place<'a, T>(columns: &[&'a Column<T>], least: impl Fn(&Column<T>) -> u16, ro
     let mut left = 0;
     let place = |column: &&'a Column<T>| {
         let least = least(column);
-        let width = if column.id == FLEXIBLE { (least + room).min(MAX_FLEXIBLE.max(least)) } else { least };
+        let width = if column.id == NAME { least + room } else { least };
         let placed = Placed { column, left, width };
         left += width + 1;
         placed

@@ -9,7 +9,7 @@ use super::text::{Canvas, cut, name};
 use crate::{
     human,
     top::{
-        app::{App, View},
+        app::{App, Row, Subject, View},
         columns::{Column, Direction, find, process_columns, thread_columns},
         settings::{Sort, Tree},
     },
@@ -21,7 +21,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
     for (index, view) in View::TABS.into_iter().enumerate() {
         let is_shown = app.view() == view;
         let style = if is_shown { canvas.theme.heading().patch(canvas.theme.cursor()) } else { Default::default() };
-        let count = human::count(rows(app, view) as u64);
+        let count = count(app, view);
         spans.push(Span::styled(format!(" {} {} {count} ", index + 1, view.title()), style));
         if view == View::Processes && app.view() == View::Process {
             spans.push(Span::styled(process(app), canvas.theme.heading().patch(canvas.theme.cursor())));
@@ -30,11 +30,19 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
     canvas.sides(area, 0, &Line::from(spans), &Line::from(shape(canvas, app, area.width / 2)));
 }
 
-fn rows(app: &App, view: View) -> usize {
+fn count(app: &App, view: View) -> String {
+    let count = |rows: usize| human::count(rows as u64);
     match view {
-        View::Processes | View::Process => app.model().map_or(0, |model| model.processes.len()),
-        View::Limits => app.limits().len(),
-        View::Alerts => app.alerts().len(),
+        View::Processes | View::Process => {
+            let all = count(app.model().map_or(0, |model| model.processes.len()));
+            if app.filter_text().is_empty() && !app.settings().only_changed {
+                return all;
+            }
+            let is_process = |row: &&Row| matches!(row.subject, Subject::Process(_));
+            format!("{} of {all}", count(app.rows().iter().filter(is_process).count()))
+        }
+        View::Limits => count(app.limits().len()),
+        View::Alerts => count(app.alerts().len()),
     }
 }
 

@@ -57,7 +57,7 @@ impl Theme {
 
     /// The row that keys act on, and what is chosen.
     pub(super) fn cursor(&self) -> Style {
-        Style::new().add_modifier(Modifier::REVERSED)
+        Style::new().add_modifier(Modifier::REVERSED).remove_modifier(Modifier::DIM)
     }
 
     /// Lines that show a course.

@@ -156,7 +156,7 @@ fn processes() -> Vec<Process> {
         busy(
             2003,
             2002,
-            "stress-ng-switch",
+            "stress-ng-switc",
             ("alice", "/user.slice/user-1000.slice/session-3.scope"),
             rates(3_300.0, 0.0009),
         ),
