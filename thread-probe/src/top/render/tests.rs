@@ -234,6 +234,13 @@ fn no_control_character_reaches_the_terminal() {
 }
 
 #[test]
+fn a_screen_that_is_too_small_says_how_large_it_must_be() {
+    let app = app(&fixtures::normal(), &[]);
+    assert_eq!(picture(&drawn(&app, &COLOR, (30, 9))).trim(), "Too small: needs 40x10");
+    assert!(picture(&drawn(&app, &COLOR, (40, 10))).contains("java"));
+}
+
+#[test]
 fn there_is_a_picture_at_every_size_however_small() {
     let apps = all_apps();
     for width in 1..=120 {
