@@ -77,6 +77,12 @@ pub(crate) fn full_in(limit: &LimitUse) -> Option<String> {
     }
 }
 
+/// The same within a line: `full`, `full in 22 min`.
+pub(crate) fn until_full(limit: &LimitUse) -> Option<String> {
+    let time = full_in(limit)?;
+    Some(if limit.used >= limit.max { time } else { format!("full in {time}") })
+}
+
 /// How bars are drawn.
 #[derive(Clone, Copy)]
 pub(crate) enum Bars {

@@ -38,7 +38,7 @@ pub const HELP: [HelpLine; 20] = [
     help("Space", "pause, go on"),
     help("+ -", "longer or shorter interval"),
     help("e", "export what is on the screen as JSON, into a file in the current folder"),
-    help("F1 ? h", "this help (h where columns do not scroll)"),
+    help("F1 ?", "this help"),
     help("Ctrl-L", "draw anew"),
     help("Ctrl-Z", "stop; fg brings it back"),
     help("q F10 Ctrl-C", "quit"),

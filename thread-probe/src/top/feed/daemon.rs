@@ -21,6 +21,8 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_ANSWER_BYTES: u64 = 256 << 20;
 /// Time after a failure until it is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+/// How many samples may be missing before the daemon is said to have stopped.
+const MAX_MISSING: f64 = 3.0;
 /// Seconds from one question to the next, at least and at most.
 const MIN_WAIT_SECONDS: f64 = 0.25;
 const MAX_WAIT_SECONDS: f64 = 3600.0;
@@ -123,6 +125,8 @@ struct Told {
     /// The sample's time, and the process that was asked for.
     sample: Option<(f64, Option<u32>)>,
     failure: Option<String>,
+    /// When the last new one came; `None` once it was told that there are no more.
+    new_at: Option<SystemTime>,
 }
 
 impl Told {
@@ -140,7 +144,18 @@ impl Told {
                 self.failure = None;
                 let wait = wait_seconds(&sample.model, request.interval, is_new, now);
                 let wait = Duration::from_secs_f64(wait.clamp(MIN_WAIT_SECONDS, MAX_WAIT_SECONDS));
-                (is_new.then(|| Update::Sample(Box::new(sample))), wait)
+                if is_new {
+                    self.new_at = Some(now);
+                    return (Some(Update::Sample(Box::new(sample))), wait);
+                }
+                let waited = self.new_at.and_then(|new_at| now.duration_since(new_at).ok()).unwrap_or_default();
+                let is_stale =
+                    waited.as_secs_f64() > MAX_MISSING * (period_seconds(&sample.model, request.interval) + 1.0);
+                let lost = is_stale.then(|| Update::Lost("it answers, but takes no samples: see its log".to_owned()));
+                if is_stale {
+                    self.new_at = None;
+                }
+                (lost, wait)
             }
             Err(reason) => {
                 self.sample = None;
@@ -152,9 +167,14 @@ impl Told {
     }
 }
 
+/// The time from one sample that is handed on to the next, in seconds.
+fn period_seconds(model: &Model, interval: Duration) -> f64 {
+    model.interval_seconds.unwrap_or(0.0).max(interval.as_secs_f64())
+}
+
 /// The time until the sample after this one is due, in seconds.
 fn wait_seconds(model: &Model, interval: Duration, is_new: bool, now: SystemTime) -> f64 {
-    let period = model.interval_seconds.unwrap_or(0.0).max(interval.as_secs_f64());
+    let period = period_seconds(model, interval);
     let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     let age = now - model.time_unix_seconds;
     if (0.0..2.0 * period).contains(&age) {

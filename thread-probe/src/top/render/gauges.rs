@@ -11,13 +11,16 @@ use super::{
 };
 use crate::{
     human,
-    limit_text::{Bars, Level, amount, full_in},
+    limit_text::{Bars, Level, amount, until_full},
     limits::{LimitUse, Scope},
     top::app::App,
 };
 
 /// Columns from which on a gauge says how much there is.
 const WIDE: u16 = 56;
+/// Columns of a bar: a name goes on at its cost only as long as there are so many.
+const MIN_BAR: u16 = 10;
+const MAX_BAR: u16 = 40;
 
 /// One row with the nearest limit, and one with those of the host. The rows it takes.
 pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) -> u16 {
@@ -46,8 +49,7 @@ fn in_full(limit: &LimitUse, columns: u16, theme: &Theme) -> Line<'static> {
     let level = Level::of_use(limit.used_ratio);
     let mut figures = format!("  {} of {}", amount(limit.unit, limit.used), amount(limit.unit, limit.max));
     let mut until = Span::raw("");
-    if let Some(full_in) = full_in(limit) {
-        let words = if full_in == "full" { full_in } else { format!("full in {full_in}") };
+    if let Some(words) = until_full(limit) {
         figures.push_str(", ");
         until = Span::styled(words, theme.level(Level::of_time_left(limit)));
     }
@@ -66,9 +68,6 @@ fn in_full(limit: &LimitUse, columns: u16, theme: &Theme) -> Line<'static> {
     spans.extend([Span::styled(percent, theme.level(level)), Span::raw(figures), until]);
     Line::from(spans)
 }
-
-const MIN_BAR: u16 = 10;
-const MAX_BAR: u16 = 40;
 
 /// `threads_max ███──── 12 %`
 fn short(limit: &LimitUse, columns: u16, theme: &Theme) -> Line<'static> {

@@ -91,7 +91,9 @@ fn parts(app: &App) -> Vec<Part> {
     };
     add(3, format!("thread-probe {}", human::plain(&model.version)));
     add(0, cut(&human::plain(&model.host.system.name), 24).into_owned());
-    add(4, format!("Linux {}", human::plain(&model.host.system.kernel_release)));
+    // The rest is the distribution's, as in 6.12.107+deb13-cloud-amd64, and longer than a header has room for.
+    let release = model.host.system.kernel_release.split(['-', '+']).next().unwrap_or_default();
+    add(4, format!("Linux {}", human::plain(release)));
     add(
         2,
         match model.host.cpus {

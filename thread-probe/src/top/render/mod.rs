@@ -32,7 +32,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: &Theme) {
     let area = frame.area();
     let mut canvas = Canvas { buffer: frame.buffer_mut(), theme };
     if area.width < MIN_WIDTH || area.height < MIN_HEIGHT {
-        canvas.line(area, 0, &Line::raw(format!("needs {MIN_WIDTH}x{MIN_HEIGHT}, q quits")));
+        canvas.line(area, 0, &Line::raw(format!("Too small: needs {MIN_WIDTH}x{MIN_HEIGHT}")));
     } else {
         draw_screen(&mut canvas, area, app);
     }

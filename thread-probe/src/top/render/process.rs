@@ -14,7 +14,7 @@ use super::{
 use crate::{
     human,
     ledger::ThreadState,
-    limit_text::{Level, full_in},
+    limit_text::{Level, until_full},
     model::{OneProcess, Process, Thread},
     top::{app::App, columns::thread_columns},
 };
@@ -70,9 +70,7 @@ fn summary(canvas: &Canvas<'_>, process: &Process) -> Line<'static> {
     let mut spans = Vec::new();
     if let Some(limit) = process.headroom.as_ref().map(|headroom| &headroom.binding) {
         let level = Level::of_use(limit.used_ratio);
-        let until = full_in(limit).map_or_else(String::new, |until| {
-            if until == "full" { ", full".to_owned() } else { format!(", full in {until}") }
-        });
+        let until = until_full(limit).map_or_else(String::new, |until| format!(", {until}"));
         let text =
             format!("{}{} {}{until}", canvas.theme.mark(level), human::percent(limit.used_ratio), limit.limit.label());
         spans.extend([Span::styled(text, canvas.theme.level(level)), Span::raw(" · ")]);

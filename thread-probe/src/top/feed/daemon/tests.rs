@@ -54,6 +54,21 @@ fn a_sample_is_handed_on_once_for_each_process_asked_for() {
 }
 
 #[test]
+fn a_daemon_that_takes_no_samples_any_more_is_told_once() {
+    let mut last = Told::default();
+    let mut lost_at = Vec::new();
+    for second in 0..60 {
+        let sample = Sample { model: model(NOW, Some(5.0)), one: None };
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000 + second);
+        if let (Some(Update::Lost(_)), _) = last.next(Ok(sample), SECOND, now) {
+            lost_at.push(second);
+        }
+    }
+    assert_eq!(lost_at, [19], "three samples of 5 s, and a second for each, are missing");
+    assert_eq!(told(&mut last, Ok(model(NOW + 60.0, Some(5.0))), SECOND).0, SAMPLE);
+}
+
+#[test]
 fn a_failure_is_told_once_and_tried_again_each_second() {
     let mut last = Told::default();
     let said = |text: &str| Some(Some(text.to_owned()));
