@@ -33,9 +33,7 @@ const FRAMES: usize = 50;
 pub fn measure() -> Result<()> {
     let _pids = Sysctl::set("kernel/pid_max", "4194304")?;
     let _load = Load::start(&["sleepers", PROCESSES, THREADS])?;
-    println!(
-        "| top at {PROCESSES} processes with {THREADS} threads, 200x60 | state: sort, trees, history | frame |\n|---|---|---|"
-    );
+    println!("| top at 200x60 | state: sort, trees, history | frame |\n|---|---|---|");
     frames()?;
     println!("\n| the whole tool at 1 s | CPU | RSS |\n|---|---|---|");
     let own = env!("CARGO_BIN_EXE_thread-probe");
@@ -73,9 +71,10 @@ fn frames() -> Result<()> {
     for (name, keys) in trees {
         let mut app = App::new(Settings::default(), "bench".to_owned());
         keys.chars().for_each(|key| drop(app.on_key(Key::Char(key))));
-        let (mut states, mut frames) = (Vec::new(), Vec::new());
+        let (mut states, mut frames, mut seen) = (Vec::new(), Vec::new(), (0, 0));
         for _ in 0..FRAMES {
             let sample = Sample { model: sampler.sample()?, one: None };
+            seen = (sample.model.processes.len(), sample.model.host.threads.total);
             let started = Instant::now();
             app.on_sample(sample);
             states.push(started.elapsed().as_secs_f64() * 1e3);
@@ -83,7 +82,12 @@ fn frames() -> Result<()> {
             terminal.draw(|frame| draw(frame, &app, &Theme::default()))?;
             frames.push(started.elapsed().as_secs_f64() * 1e3);
         }
-        println!("| {name} | {:.1} ms | {:.1} ms |", median(states), median(frames));
+        let (processes, threads) = seen;
+        println!(
+            "| {name}, {processes} processes with {threads} threads | {:.2} ms | {:.2} ms |",
+            median(states),
+            median(frames)
+        );
     }
     Ok(())
 }

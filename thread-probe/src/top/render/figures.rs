@@ -120,9 +120,9 @@ fn waits(model: &Model, is_wide: bool) -> String {
     };
     let (p50, p99) = (wait(|rates| rates.wait_p50_seconds), wait(|rates| rates.wait_p99_seconds));
     if is_wide {
-        format!("wait for a CPU p50 {p50}, p99 {p99}, max {}", wait(|rates| rates.wait_max_seconds))
+        format!("run queue p50 {p50}, p99 {p99}, max {}", wait(|rates| rates.wait_max_seconds))
     } else {
-        format!("wait p50 {p50} p99 {p99}")
+        format!("runq p50 {p50} p99 {p99}")
     }
 }
 

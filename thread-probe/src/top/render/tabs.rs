@@ -42,7 +42,10 @@ fn count(app: &App, view: View) -> String {
             format!("{} of {all}", count(app.rows().iter().filter(is_process).count()))
         }
         View::Limits => count(app.limits().len()),
-        View::Alerts => count(app.alerts().len()),
+        View::Alerts => match app.model().map_or(0, |model| model.alerts_suppressed) {
+            0 => count(app.alerts().len()),
+            more => format!("{} and {} more", count(app.alerts().len()), human::count(more)),
+        },
     }
 }
 
