@@ -6,7 +6,10 @@ mod terminal;
 use std::{
     fs,
     io::{self, Write as _, pipe},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -26,6 +29,12 @@ fn skipped(test: &str) -> bool {
         let _ = writeln!(io::stderr(), "*** SKIPPED: {test}: it needs root and tmux");
     }
     skip
+}
+
+/// One view at a time: what they show of the host is each other otherwise.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs `body` while two threads of this process, on one CPU and under this name, pass a byte to and fro.
@@ -56,8 +65,8 @@ fn top(arguments: &str) -> String {
     format!("{PROGRAM} top {arguments}")
 }
 
-/// A way to end it, given its pid.
-type End<'a> = (&'static str, &'a dyn Fn(i32) -> Result<()>);
+/// A way to end or stop it, given its pid.
+type End<'a> = (&'static str, &'a dyn Fn(Pid) -> Result<()>);
 
 /// The name in the first row of the table: that below the line with the headings.
 fn first_row(screen: &str) -> Option<&str> {
@@ -69,6 +78,7 @@ fn the_process_that_switches_most_is_the_top_row_within_3_seconds() -> Result<()
     if skipped("the_process_that_switches_most_is_the_top_row_within_3_seconds") {
         return Ok(());
     }
+    let _alone = alone();
     let terminal = Terminal::start(120, 40, &[])?;
     while_churning("tp-top-churner", || {
         let started = Instant::now();
@@ -85,43 +95,129 @@ fn the_process_that_switches_most_is_the_top_row_within_3_seconds() -> Result<()
     })
 }
 
+/// What a shell has of its terminal: modes, cursor, and whether anything is in front of what it wrote.
+fn state_of(terminal: &Terminal) -> Result<(String, bool, bool)> {
+    terminal.enter("clear; stty -a > modes; echo saved' 'them")?;
+    terminal.wait_for("saved them\n")?;
+    let modes = fs::read_to_string(terminal.folder().join("modes"))?;
+    Ok((modes, terminal.has_cursor()?, terminal.is_alternate()?))
+}
+
+/// Starts top in the background and brings it to the front. Returns its pid.
+fn start_as_job(terminal: &Terminal) -> Result<Pid> {
+    terminal.enter(&format!("clear; {} & echo $! > pid; fg", top("")))?;
+    terminal.wait_for("COMM")?;
+    ensure!(terminal.is_alternate()?, "the view is on the alternate screen");
+    Ok(Pid::from_raw(fs::read_to_string(terminal.folder().join("pid"))?.trim().parse()?))
+}
+
 #[test]
-fn the_terminal_is_given_back_at_the_end_at_sigterm_and_while_it_is_stopped() -> Result<()> {
-    if skipped("the_terminal_is_given_back_at_the_end_at_sigterm_and_while_it_is_stopped") {
+fn the_terminal_is_given_back_at_the_end_and_at_sigterm() -> Result<()> {
+    if skipped("the_terminal_is_given_back_at_the_end_and_at_sigterm") {
         return Ok(());
     }
+    let _alone = alone();
     let terminal = Terminal::start(100, 30, &[])?;
-    let modes = |name: &str| -> Result<String> {
-        terminal.enter(&format!("clear; stty -a > {name}; echo saved' '{name}"))?;
-        terminal.wait_for(&format!("saved {name}\n"))?;
-        Ok(fs::read_to_string(terminal.folder().join(name))?)
-    };
-    let before = modes("before")?;
+    let before = state_of(&terminal)?;
     let ends: [End<'_>; 3] = [
         ("q", &|_| terminal.press("q")),
-        ("SIGTERM", &|pid| Ok(kill(Pid::from_raw(pid), Signal::SIGTERM)?)),
+        ("SIGTERM", &|pid| Ok(kill(pid, Signal::SIGTERM)?)),
         ("Ctrl-C", &|_| terminal.press("C-c")),
     ];
     for (name, end) in ends {
-        terminal.enter(&format!("{} & echo $! > pid; fg", top("")))?;
-        terminal.wait_for("COMM")?;
-        let pid: i32 = fs::read_to_string(terminal.folder().join("pid"))?.trim().parse()?;
-        ensure!(terminal.is_alternate()?, "the view is on the alternate screen");
-        // Stopped, by itself or by somebody else, and brought back.
-        for stop in
-            [&(|| terminal.press("C-z")) as &dyn Fn() -> Result<()>, &|| Ok(kill(Pid::from_raw(pid), Signal::SIGTSTP)?)]
-        {
-            stop()?;
-            terminal.wait_for("Stopped")?;
-            ensure!(!terminal.is_alternate()?, "{name}: the view is still there while it is stopped");
-            ensure!(modes("stopped")? == before, "the modes of the terminal are not the shell's while it is stopped");
-            terminal.enter("fg")?;
-            terminal.wait_for("COMM")?;
-        }
+        let pid = start_as_job(&terminal)?;
         end(pid)?;
-        terminal.wait_for_prompt()?;
-        ensure!(!terminal.is_alternate()?, "after {name} the view is still there");
-        ensure!(modes("after")? == before, "after {name} the modes of the terminal are others");
+        let screen = terminal.wait_for_prompt()?;
+        ensure!(!screen.contains("COMM"), "{name} left this:\n{screen}");
+        ensure!(state_of(&terminal)? == before, "{name} left the terminal in another state");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_terminal_is_the_shells_while_it_is_stopped() -> Result<()> {
+    if skipped("the_terminal_is_the_shells_while_it_is_stopped") {
+        return Ok(());
+    }
+    let _alone = alone();
+    let terminal = Terminal::start(100, 30, &[])?;
+    let before = state_of(&terminal)?;
+    let pid = start_as_job(&terminal)?;
+    let stops: [End<'_>; 2] =
+        [("Ctrl-Z", &|_| terminal.press("C-z")), ("SIGTSTP", &|pid| Ok(kill(pid, Signal::SIGTSTP)?))];
+    for (name, stop) in stops {
+        stop(pid)?;
+        let screen = terminal.wait_for("Stopped")?;
+        ensure!(!screen.contains("COMM"), "{name} left this:\n{screen}");
+        ensure!(state_of(&terminal)? == before, "after {name} the terminal is in another state");
+        terminal.enter("fg")?;
+        terminal.wait_for("COMM")?;
+    }
+    terminal.press("q")?;
+    let screen = terminal.wait_for_prompt()?;
+    ensure!(!screen.contains("COMM"), "coming back drew on the shell's screen:\n{screen}");
+    Ok(())
+}
+
+/// Set in the terminal in which this very program is to show a panic.
+const PANICS: &str = "THREAD_PROBE_TEST_PANICS";
+
+#[test]
+fn the_terminal_is_given_back_before_a_panic_and_an_error_are_told() -> Result<()> {
+    if std::env::var_os(PANICS).is_some() {
+        let _screen = thread_probe::top::terminal::Screen::enter()?;
+        // Of another thread: it must not end the view.
+        let _ = std::thread::spawn(|| [0][std::hint::black_box(1)]).join();
+        ensure!([0, 1][std::hint::black_box(2)] == 0, "unreachable: it panics");
+    }
+    if skipped("the_terminal_is_given_back_before_a_panic_and_an_error_are_told") {
+        return Ok(());
+    }
+    let _alone = alone();
+    let terminal = Terminal::start(100, 30, &[])?;
+    let before = state_of(&terminal)?;
+    let own = std::env::current_exe()?.display().to_string();
+    let test = "the_terminal_is_given_back_before_a_panic_and_an_error_are_told";
+    terminal.enter(&format!("clear; {PANICS}=1 {own} --exact {test} --nocapture --test-threads 1"))?;
+    let screen = terminal.wait_for("the len is 2 but the index is 2")?;
+    ensure!(!screen.contains("the len is 1"), "the other thread's panic is on the screen:\n{screen}");
+    terminal.wait_for_prompt()?;
+    ensure!(state_of(&terminal)? == before, "a panic left the terminal in another state");
+    terminal.enter(&format!("clear; {} < /dev/null", top("--config nowhere.toml")))?;
+    terminal.wait_for("nowhere.toml")?;
+    ensure!(state_of(&terminal)? == before, "an error left the terminal in another state");
+    Ok(())
+}
+
+/// Milliseconds of CPU that a process used so far; `None` once it has ended.
+fn cpu_ms(pid: Pid) -> Option<u64> {
+    let schedstat = fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
+    Some(schedstat.split_whitespace().next()?.parse::<u64>().ok()? / 1_000_000)
+}
+
+#[test]
+fn whatever_is_typed_it_neither_hangs_nor_spins_and_ends_with_its_terminal() -> Result<()> {
+    if skipped("whatever_is_typed_it_neither_hangs_nor_spins_and_ends_with_its_terminal") {
+        return Ok(());
+    }
+    let _alone = alone();
+    let terminal = Terminal::start(100, 30, &[])?;
+    let pid = start_as_job(&terminal)?;
+    // A sequence that is none, half a sequence, and more than is read at once.
+    terminal.send(b"\x1b[99z\x1b[")?;
+    terminal.send(&[b'j'; 3000])?;
+    std::thread::sleep(Duration::from_millis(500));
+    let before = cpu_ms(pid).context("it has ended")?;
+    std::thread::sleep(Duration::from_secs(1));
+    let used = cpu_ms(pid).context("it has ended")? - before;
+    ensure!(used < 500, "{used} ms of CPU in a second in which nothing was typed");
+    terminal.press("?")?;
+    terminal.wait_for("PgUp")?;
+    terminal.close()?;
+    let started = Instant::now();
+    while cpu_ms(pid).is_some() {
+        ensure!(started.elapsed() < Duration::from_secs(10), "it outlives its terminal");
+        std::thread::sleep(Duration::from_millis(50));
     }
     Ok(())
 }
@@ -131,6 +227,7 @@ fn a_daemon_that_dies_is_shown_and_one_that_comes_back_is_seen() -> Result<()> {
     if skipped("a_daemon_that_dies_is_shown_and_one_that_comes_back_is_seen") {
         return Ok(());
     }
+    let _alone = alone();
     let mut daemon = Daemon::start(&[])?;
     let terminal = Terminal::start(100, 30, &[])?;
     terminal.enter(&top(&format!("--url http://127.0.0.1:{}", daemon.port)))?;
@@ -164,6 +261,7 @@ fn it_fills_the_terminal_whatever_its_size() -> Result<()> {
     if skipped("it_fills_the_terminal_whatever_its_size") {
         return Ok(());
     }
+    let _alone = alone();
     let terminal = Terminal::start(80, 24, &[])?;
     terminal.enter(&top(""))?;
     let footer =
@@ -184,6 +282,7 @@ fn without_colour_none_is_set_and_without_utf_8_all_is_ascii() -> Result<()> {
     if skipped("without_colour_none_is_set_and_without_utf_8_all_is_ascii") {
         return Ok(());
     }
+    let _alone = alone();
     let coloured = |screen: &str| {
         // SGR 30 to 49 and 90 to 107: as ESC [ 31 m, or after other attributes.
         screen.split("\x1b[").skip(1).filter_map(|rest| rest.split_once('m')).any(|(attributes, _)| {
@@ -209,6 +308,7 @@ fn what_is_chosen_is_kept_and_what_is_seen_exported() -> Result<()> {
     if skipped("what_is_chosen_is_kept_and_what_is_seen_exported") {
         return Ok(());
     }
+    let _alone = alone();
     let terminal = Terminal::start(100, 30, &[])?;
     terminal.enter(&top(""))?;
     terminal.wait_for("COMM")?;

@@ -312,6 +312,16 @@ pub struct CloneFailures {
 }
 
 impl CloneFailures {
+    /// Takes in those of another.
+    pub fn include(&mut self, other: &Self) {
+        self.eagain += other.eagain;
+        self.enomem += other.enomem;
+        self.eperm += other.eperm;
+        self.einval += other.einval;
+        self.enospc += other.enospc;
+        self.other += other.other;
+    }
+
     /// All of them.
     pub fn total(&self) -> u64 {
         self.eagain + self.enomem + self.eperm + self.einval + self.enospc + self.other

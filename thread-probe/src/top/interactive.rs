@@ -2,16 +2,16 @@
 //! that a look at a host that refuses new threads needs none.
 
 use std::{
+    env,
     fs::OpenOptions,
-    io::Write as _,
-    path::PathBuf,
-    time::{Duration, SystemTime},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    time::{Duration, Instant, SystemTime},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use nix::{
-    errno::Errno,
-    poll::{PollFd, PollFlags, PollTimeout, poll},
+    poll::{PollFd, PollFlags},
     sys::signal::Signal,
 };
 
@@ -22,6 +22,7 @@ use super::{
     signals::{Signals, stop},
     terminal::Screen,
 };
+use crate::wait::until_ready;
 
 /// Shows the view until the user, or a signal, ends it. Returns its state.
 ///
@@ -31,14 +32,15 @@ pub fn run(mut app: App, mut feed: Feed, signals: &Signals, theme: &Theme) -> Re
     let mut screen = Screen::enter().context("taking over the terminal failed")?;
     loop {
         screen.draw(|frame| render::draw(frame, &app, theme)).context("drawing failed")?;
-        let woken = wait(&screen, &feed, signals)?;
-        if woken.by_signal && !on_signals(signals, &mut screen)? {
+        let ready = wait(&screen, &feed, signals)?;
+        if ready.signals && !on_signals(signals, &mut screen)? {
             return Ok(app);
         }
-        // Also when it was no key: a new size is an event of the terminal, but nothing that can be read.
-        for key in screen.keys().context("reading the terminal failed")? {
-            if !on_key(key, &mut app, &mut feed, &mut screen)? {
-                return Ok(app);
+        if ready.keys {
+            for key in screen.keys().context("reading the terminal failed")? {
+                if !on_key(key, &mut app, &mut feed, &mut screen)? {
+                    return Ok(app);
+                }
             }
         }
         match feed.turn() {
@@ -49,48 +51,43 @@ pub fn run(mut app: App, mut feed: Feed, signals: &Signals, theme: &Theme) -> Re
     }
 }
 
-/// What ended a wait.
-struct Woken {
-    by_signal: bool,
+/// What there is to be read.
+struct Ready {
+    signals: bool,
+    keys: bool,
 }
 
-fn wait(screen: &Screen, feed: &Feed, signals: &Signals) -> Result<Woken> {
-    /// A new size may come between two waits: it is seen this late at most.
-    const LONGEST: Duration = Duration::from_secs(1);
-    let time = feed.due_in().map_or(LONGEST, |due| due.min(LONGEST));
-    // Rounded up, lest the last millisecond be spent polling.
-    let timeout = u16::try_from(time.as_millis() + 1).map(PollTimeout::from).unwrap_or(PollTimeout::MAX);
+fn wait(screen: &Screen, feed: &Feed, signals: &Signals) -> Result<Ready> {
+    const LONGEST: Duration = Duration::from_secs(3600);
+    let until = Instant::now() + feed.due_in().map_or(LONGEST, |due| due.min(LONGEST));
     let fds = [Some(signals.fd()), Some(screen.input()), feed.fd()].into_iter().flatten();
-    let mut ready: Vec<_> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
-    match poll(&mut ready, timeout) {
-        // By the signal of a new size.
-        Err(Errno::EINTR) => Ok(Woken { by_signal: false }),
-        outcome => {
-            outcome.context("waiting for keys and samples failed")?;
-            // To crossterm a terminal that is gone is one that has always something to read.
-            let is_gone = ready[1].revents().is_some_and(|events| events.contains(PollFlags::POLLHUP));
-            ensure!(!is_gone, "the terminal is gone");
-            Ok(Woken { by_signal: ready[0].any() == Some(true) })
-        }
-    }
+    let mut fds: Vec<_> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+    until_ready(&mut fds, until).context("waiting for keys and samples failed")?;
+    // A terminal that is gone can be read, too: that it is gone.
+    let is_ready = |index: usize| fds[index].any() == Some(true);
+    Ok(Ready { signals: is_ready(0), keys: is_ready(1) })
 }
 
-/// Whether to go on.
+/// Whether to go on. A new size is seen by the next draw.
 fn on_signals(signals: &Signals, screen: &mut Screen) -> Result<bool> {
     while let Some(signal) = signals.next().context("reading a signal failed")? {
         match signal {
-            Signal::SIGTSTP => suspend(screen)?,
+            Signal::SIGTSTP => suspend(screen, false)?,
+            // Stopped by a SIGSTOP, it could not give the terminal back; whoever had it since may have changed it.
             Signal::SIGCONT => screen.enter_again().context("taking over the terminal failed")?,
+            Signal::SIGWINCH => {}
             _ => return Ok(false),
         }
     }
     Ok(true)
 }
 
-/// Until the shell continues it: then there is a SIGCONT to be read, too.
-fn suspend(screen: &mut Screen) -> Result<()> {
+/// Gives the terminal to the shell until that continues this process.
+fn suspend(screen: &mut Screen, with_job: bool) -> Result<()> {
     screen.leave();
-    stop().context("stopping failed")
+    stop(with_job).context("stopping failed")?;
+    // The SIGCONT is still to be read, and took with it what stopped the job.
+    screen.enter_again().context("taking over the terminal failed")
 }
 
 /// Whether to go on.
@@ -105,22 +102,29 @@ fn on_key(key: Key, app: &mut App, feed: &mut Feed, screen: &mut Screen) -> Resu
             let said = export(app.view(), &json);
             app.say(said);
         }
-        Action::Suspend => suspend(screen)?,
+        Action::Suspend => suspend(screen, true)?,
         Action::Quit => return Ok(false),
     }
     Ok(true)
 }
 
-/// Writes a file of its own, and says how that went.
+/// Writes a file of its own, and says how that went. Where the current folder is closed to a root that gave up its
+/// privileges, as that of another user is, it goes where temporary files go.
 fn export(view: View, json: &str) -> String {
     let now = humantime::format_rfc3339_millis(SystemTime::now()).to_string().replace([':', '.'], "-");
-    let path = PathBuf::from(format!("thread-probe-{}-{now}.json", view.title().to_lowercase()));
-    let written = OpenOptions::new().write(true).create_new(true).open(&path).and_then(|mut file| {
-        file.write_all(json.as_bytes())?;
-        file.write_all(b"\n")
-    });
-    match written {
-        Ok(()) => format!("wrote {}", path.display()),
-        Err(error) => format!("writing {} failed: {error}", path.display()),
+    let name = format!("thread-probe-{}-{now}.json", view.title().to_lowercase());
+    let mut refusals = Vec::new();
+    for path in [PathBuf::from(&name), env::temp_dir().join(&name)] {
+        match write_new(&path, json) {
+            Ok(()) => return format!("wrote {}", path.display()),
+            Err(error) => refusals.push(format!("{}: {error}", path.display())),
+        }
     }
+    format!("writing failed: {}", refusals.join("; "))
+}
+
+fn write_new(path: &Path, json: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    file.write_all(json.as_bytes())?;
+    file.write_all(b"\n")
 }

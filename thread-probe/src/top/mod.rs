@@ -6,11 +6,12 @@ pub mod choice;
 pub mod columns;
 pub mod feed;
 pub mod filter;
+mod input;
 mod interactive;
 pub mod render;
 pub mod settings;
 mod signals;
-mod terminal;
+pub mod terminal;
 
 use std::io::{self, IsTerminal as _};
 

@@ -5,12 +5,15 @@ use std::{
     os::fd::{AsFd as _, BorrowedFd},
 };
 
-use nix::sys::{
-    signal::{SigSet, Signal, raise},
-    signalfd::{SfdFlags, SignalFd},
+use nix::{
+    sys::{
+        signal::{SigSet, Signal, kill, raise},
+        signalfd::{SfdFlags, SignalFd},
+    },
+    unistd::Pid,
 };
 
-/// The signals that end the view, stop it or bring it back. They stay blocked for the whole process.
+/// The signals that end the view, stop it, bring it back or tell of a new size. They stay blocked for the whole process.
 pub struct Signals(SignalFd);
 
 impl Signals {
@@ -20,8 +23,9 @@ impl Signals {
     /// # Errors
     /// No descriptor is free.
     pub fn block() -> io::Result<Self> {
-        let wanted: SigSet =
-            [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTSTP, Signal::SIGCONT].into_iter().collect();
+        let ends = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT];
+        let others = [Signal::SIGTSTP, Signal::SIGCONT, Signal::SIGWINCH];
+        let wanted: SigSet = ends.into_iter().chain(others).collect();
         wanted.thread_block()?;
         Ok(Self(SignalFd::with_flags(&wanted, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?))
     }
@@ -41,10 +45,14 @@ impl Signals {
     }
 }
 
-/// Stops this process until somebody continues it.
+/// Stops this process until somebody continues it; with its whole job, as Ctrl-Z would, if that is to stop, too.
 ///
 /// # Errors
 /// None that is known.
-pub fn stop() -> io::Result<()> {
+pub fn stop(with_job: bool) -> io::Result<()> {
+    if with_job {
+        // Of this process it only becomes one to be read.
+        kill(Pid::from_raw(0), Signal::SIGTSTP)?;
+    }
     Ok(raise(Signal::SIGSTOP)?)
 }

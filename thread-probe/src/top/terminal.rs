@@ -2,30 +2,40 @@
 
 use std::{
     env,
-    fs::OpenOptions,
-    io::{self, IsTerminal as _, stdin},
-    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
-    time::Duration,
+    fs::{File, OpenOptions},
+    io::{self, IsTerminal as _, Read as _, Stdout, stdin, stdout},
+    mem::ManuallyDrop,
+    os::fd::{AsFd as _, BorrowedFd},
+    panic,
+    sync::Once,
+    thread::{self, ThreadId},
+    time::{Duration, Instant},
 };
 
+use nix::poll::{PollFd, PollFlags};
 use ratatui::{
-    DefaultTerminal, Frame,
+    Frame, Terminal,
+    backend::CrosstermBackend,
     crossterm::{
-        cursor::Hide,
-        event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers},
+        cursor::{Hide, Show},
         execute,
-        terminal::{EnterAlternateScreen, enable_raw_mode},
+        terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
     },
 };
 
-use super::{app::Key, render::Theme};
-use crate::{limits_view::is_utf8, log};
+use super::{app::Key, input::KeyReader, render::Theme};
+use crate::{limits_view::is_utf8, log, wait::until_ready};
+
+/// How long after an escape the rest of a sequence may come, through a slow line.
+const ESCAPE_TIME: Duration = Duration::from_millis(25);
 
 /// The terminal in raw mode, with the view on its alternate screen. It is given back when this is dropped, and before
 /// the message of a panic. What is logged meanwhile is printed then.
 pub struct Screen {
-    terminal: DefaultTerminal,
-    input: OwnedFd,
+    /// Not dropped: it would say on standard error, in a panic if that is gone, too, that the terminal is gone.
+    terminal: ManuallyDrop<Terminal<CrosstermBackend<Stdout>>>,
+    input: File,
+    reader: KeyReader,
     _log: log::Held,
 }
 
@@ -35,18 +45,20 @@ impl Screen {
     /// # Errors
     /// There is none, or it can't be set up.
     pub fn enter() -> io::Result<Self> {
-        // As crossterm does.
         let input = if stdin().is_terminal() {
-            stdin().as_fd().try_clone_to_owned()?
+            File::from(stdin().as_fd().try_clone_to_owned()?)
         } else {
-            OpenOptions::new().read(true).write(true).open("/dev/tty")?.into()
+            OpenOptions::new().read(true).write(true).open("/dev/tty")?
         };
+        give_back_before_a_panic_is_told(thread::current().id());
         let log = log::hold();
-        let terminal = ratatui::try_init().inspect_err(|_| ratatui::restore())?;
-        Ok(Self { terminal, input, _log: log })
+        let terminal = Terminal::new(CrosstermBackend::new(stdout()))?;
+        let mut screen = Self { terminal: ManuallyDrop::new(terminal), input, reader: KeyReader::default(), _log: log };
+        screen.enter_again()?;
+        Ok(screen)
     }
 
-    /// Draws.
+    /// Draws, in the size that the terminal has now.
     ///
     /// # Errors
     /// The terminal is gone.
@@ -59,24 +71,24 @@ impl Screen {
         self.input.as_fd()
     }
 
-    /// The keys that were pressed. Does not wait.
+    /// The keys that were pressed; to be asked once [`Self::input`] is readable.
     ///
     /// # Errors
     /// The terminal is gone.
     pub fn keys(&mut self) -> io::Result<Vec<Key>> {
-        let mut keys = Vec::new();
-        while event::poll(Duration::ZERO)? {
-            // A new size is seen by the next draw.
-            if let Event::Key(pressed) = event::read()? {
-                keys.extend(key(pressed));
-            }
+        let mut bytes = [0; 4096];
+        let length = self.input.read(&mut bytes)?;
+        if length == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        Ok(keys)
+        let mut more = [PollFd::new(self.input.as_fd(), PollFlags::POLLIN)];
+        let is_all = !until_ready(&mut more, Instant::now() + ESCAPE_TIME)?;
+        Ok(self.reader.keys(&bytes[..length], is_all))
     }
 
     /// Gives the terminal back for a while.
     pub fn leave(&mut self) {
-        ratatui::restore();
+        give_back();
     }
 
     /// Takes it over again, and draws all anew.
@@ -85,41 +97,38 @@ impl Screen {
     /// The terminal is gone.
     pub fn enter_again(&mut self) -> io::Result<()> {
         enable_raw_mode()?;
-        execute!(io::stdout(), EnterAlternateScreen, Hide)?;
+        execute!(stdout(), EnterAlternateScreen, Hide)?;
         self.terminal.clear()
     }
 }
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        ratatui::restore();
+        give_back();
     }
 }
 
-fn key(pressed: KeyEvent) -> Option<Key> {
-    if pressed.kind == KeyEventKind::Release {
-        return None;
-    }
-    let control = pressed.modifiers.contains(KeyModifiers::CONTROL);
-    Some(match pressed.code {
-        KeyCode::Char(c) if control => Key::Ctrl(c.to_ascii_lowercase()),
-        KeyCode::Char(c) => Key::Char(c),
-        KeyCode::F(number) => Key::F(number),
-        KeyCode::Enter => Key::Enter,
-        KeyCode::Esc => Key::Esc,
-        KeyCode::Tab => Key::Tab,
-        KeyCode::BackTab => Key::BackTab,
-        KeyCode::Up => Key::Up,
-        KeyCode::Down => Key::Down,
-        KeyCode::Left => Key::Left,
-        KeyCode::Right => Key::Right,
-        KeyCode::PageUp => Key::PageUp,
-        KeyCode::PageDown => Key::PageDown,
-        KeyCode::Home => Key::Home,
-        KeyCode::End => Key::End,
-        KeyCode::Backspace => Key::Backspace,
-        _ => return None,
-    })
+/// If the terminal is gone, there is nobody to give it back to.
+fn give_back() {
+    let _ = execute!(stdout(), LeaveAlternateScreen, Show);
+    let _ = disable_raw_mode();
+}
+
+/// The message of a panic would be lost on the alternate screen. One of another thread does not end the view, and is told
+/// with the log.
+fn give_back_before_a_panic_is_told(owner: ThreadId) {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let default = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if thread::current().id() == owner {
+                give_back();
+                default(info);
+            } else {
+                tracing::error!("{info}");
+            }
+        }));
+    });
 }
 
 /// What the terminal and its user allow: no colour with NO_COLOR (no-color.org), and only ASCII where the locale has no more.
@@ -128,18 +137,4 @@ pub fn theme() -> Theme {
     let terminal = env::var("TERM").unwrap_or_default();
     let is_monochrome = ["", "dumb", "vt100", "vt220"].contains(&&*terminal) || terminal.ends_with("-m");
     Theme::new(!is_unwanted && !is_monochrome, is_utf8())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_are_told_apart_by_control_and_a_release_is_none() {
-        let press = |code, modifiers| key(KeyEvent::new(code, modifiers));
-        assert_eq!(press(KeyCode::Char('c'), KeyModifiers::CONTROL), Some(Key::Ctrl('c')));
-        assert_eq!(press(KeyCode::Char('G'), KeyModifiers::SHIFT), Some(Key::Char('G')));
-        let released = KeyEvent::new_with_kind(KeyCode::Enter, KeyModifiers::NONE, KeyEventKind::Release);
-        assert_eq!(key(released), None);
-    }
 }

@@ -75,6 +75,24 @@ impl Terminal {
         Ok(self.tmux(&["display-message", "-p", "#{alternate_on}"])?.trim() == "1")
     }
 
+    /// Whether the cursor is to be seen.
+    pub fn has_cursor(&self) -> Result<bool> {
+        Ok(self.tmux(&["display-message", "-p", "#{cursor_flag}"])?.trim() == "1")
+    }
+
+    /// Types these bytes.
+    pub fn send(&self, bytes: &[u8]) -> Result<()> {
+        let codes: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut command = vec!["send-keys", "-H"];
+        command.extend(codes.iter().map(String::as_str));
+        self.tmux(&command).map(drop)
+    }
+
+    /// Takes the terminal away, as a window that is closed does.
+    pub fn close(&self) -> Result<()> {
+        self.tmux(&["kill-server"]).map(drop)
+    }
+
     /// Waits until this is on the screen.
     pub fn wait_for(&self, text: &str) -> Result<String> {
         self.wait_until(text, |screen| screen.contains(text))

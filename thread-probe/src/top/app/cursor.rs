@@ -45,14 +45,6 @@ impl<K: Clone + PartialEq> Cursor<K> {
         self.key = keys.get(self.index).filter(|_| self.index > 0).cloned();
     }
 
-    /// Goes to a row, if it is there.
-    pub fn go_to(&mut self, keys: &[K], key: &K) {
-        if let Some(index) = keys.iter().position(|other| other == key) {
-            self.index = index;
-            self.key = Some(key.clone());
-        }
-    }
-
     /// The rows that are on a screen of this height: those of last time, moved as little as shows the cursor.
     pub fn window(&self, rows: usize, height: usize) -> Range<usize> {
         let earliest = (self.index + 1).saturating_sub(height);

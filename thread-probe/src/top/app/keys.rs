@@ -1,6 +1,6 @@
 //! What each key does.
 
-use super::{Action, App, ColumnMenu, INTERVALS, Key, LineEdit, Overlay, RowKey, Subject, View};
+use super::{Action, App, ColumnMenu, INTERVALS, Key, LineEdit, Overlay, Subject, View};
 use crate::top::{
     columns::{Column, Sort, find, process_columns, thread_columns},
     filter::Filter,
@@ -195,9 +195,9 @@ impl App {
         self.refresh();
     }
 
-    /// Folds all, or unfolds all if anything is folded.
+    /// Folds all, or unfolds all if anything that is shown is folded.
     fn fold_all(&mut self) {
-        if self.folded.is_empty() {
+        if !self.rows.iter().any(|row| row.is_folded) {
             let keys = self.row_keys();
             let with_children = self.rows.iter().zip(keys).filter(|(row, _)| row.has_children);
             self.folded = with_children.map(|(_, key)| key).collect();
@@ -231,9 +231,8 @@ impl App {
     }
 
     fn step_seconds(&mut self, seconds: f64) {
-        let Some(shown) = self.model().filter(|_| self.paused.is_some()) else { return };
-        let time = shown.time_unix_seconds + seconds;
-        let found = self.history.at(time).map(|(number, sample)| (number, sample.clone()));
+        let Some(paused) = self.paused else { return };
+        let found = self.history.step_seconds(paused, seconds).map(|(number, sample)| (number, sample.clone()));
         self.show_past(found);
     }
 
@@ -378,12 +377,5 @@ impl App {
         }
         self.overlay = Overlay::Filter(line);
         Action::None
-    }
-
-    /// The row under the cursor of the table of processes, for who acts on it.
-    pub fn selected(&self) -> Option<RowKey> {
-        let index = self.processes_cursor.index();
-        let processes = &self.model()?.processes;
-        self.rows.get(index).map(|row| row.key(processes))
     }
 }

@@ -132,6 +132,7 @@ pub struct App {
     folded: FxHashSet<RowKey>,
     column_scroll: usize,
     rows: Vec<Row>,
+    matches: usize,
     limits: Vec<LimitUse>,
     threads: Vec<usize>,
     processes_cursor: Cursor<RowKey>,
@@ -190,7 +191,8 @@ impl App {
     fn refresh(&mut self) {
         let Some(sample) = self.shown.clone() else { return };
         let processes = &sample.model.processes;
-        self.rows = rows::rows(processes, &self.settings, &self.filter, |key| self.folded.contains(key));
+        (self.rows, self.matches) =
+            rows::rows(processes, &self.settings, &self.filter, |key| self.folded.contains(key));
         self.processes_cursor.follow(&self.row_keys());
         self.limits = all_limits(&sample.model);
         self.limits_cursor.follow(&self.limit_keys());
@@ -308,6 +310,11 @@ impl App {
     /// The rows of the table of processes.
     pub fn rows(&self) -> &[Row] {
         &self.rows
+    }
+
+    /// How many processes the filter lets through, folded ones included.
+    pub fn matches(&self) -> usize {
+        self.matches
     }
 
     /// Its cursor.

@@ -76,17 +76,18 @@ pub(super) enum Node {
     Cgroup(usize),
 }
 
-/// The rows of a sample.
+/// The rows of a sample, and how many processes were asked for: of those some may be folded, and others be there because
+/// these are below them.
 pub fn rows(
     processes: &[Process],
     settings: &Settings,
     filter: &Filter,
     is_folded: impl Fn(&RowKey) -> bool,
-) -> Vec<Row> {
+) -> (Vec<Row>, usize) {
     let is_shown = |process: &Process| filter.matches(process) && !(settings.only_changed && is_idle(process));
     let shown: Vec<usize> = (0..processes.len()).filter(|index| is_shown(&processes[*index])).collect();
-    let sort = settings.process_sort;
-    match settings.tree {
+    let (sort, matches) = (settings.process_sort, shown.len());
+    let rows = match settings.tree {
         Tree::None => sort
             .apply(process_columns(), shown, |column, index| column.sort_key(&processes[*index]))
             .into_iter()
@@ -100,7 +101,8 @@ pub fn rows(
             let CgroupTree { cgroups, roots, children } = CgroupTree::new(processes, &shown);
             Nesting { processes, cgroups: &cgroups, children, sort, is_folded }.rows(roots)
         }
-    }
+    };
+    (rows, matches)
 }
 
 fn flat(index: usize) -> Row {
@@ -212,7 +214,7 @@ mod tests {
     fn shown(settings: &Settings, filter: &str, folded: &[RowKey]) -> Vec<String> {
         let processes = sample();
         let filter = Filter::parse(filter).unwrap_or_default();
-        let rows = rows(&processes, settings, &filter, |key| folded.contains(key));
+        let (rows, _) = rows(&processes, settings, &filter, |key| folded.contains(key));
         let name = |row: &Row| row.process(&processes).map(|process| process.comm.clone()).unwrap_or_default();
         rows.iter().map(|row| format!("{}{}", "  ".repeat(row.depth), name(row))).collect()
     }
@@ -243,7 +245,7 @@ mod tests {
         assert_eq!(shown(&settings, "", &[]), all);
         assert_eq!(shown(&settings, "", &[RowKey::Cgroup("/a/b".to_owned())])[..3], ["/a", "  /a/b", "  p3"]);
         let processes = sample();
-        let rows = rows(&processes, &settings, &Filter::default(), |_| false);
+        let (rows, _) = rows(&processes, &settings, &Filter::default(), |_| false);
         let sum = rows[0].process(&processes).map(|sum| (sum.threads.total, sum.rates.map(|r| r.switches_per_second)));
         assert_eq!(sum, Some((8, Some(21.0))));
     }
@@ -252,7 +254,7 @@ mod tests {
     fn processes_that_are_their_own_ancestors_end_nothing() {
         let processes = [busy(1, 2, "/", 1.0), busy(2, 1, "/", 1.0), busy(3, 3, "/", 1.0)];
         let settings = Settings { tree: Tree::Parent, ..Settings::default() };
-        let rows = rows(&processes, &settings, &Filter::default(), |_| false);
+        let (rows, _) = rows(&processes, &settings, &Filter::default(), |_| false);
         assert_eq!(rows.len(), 1);
     }
 }

@@ -4,12 +4,16 @@ use std::collections::VecDeque;
 
 use crate::model::Model;
 
-/// Points that are kept: ten minutes at a sample a second.
-const MAX_POINTS: usize = 600;
+/// Seconds that are kept.
+const KEPT_SECONDS: f64 = 600.0;
+/// Points that are kept at most: the shortest interval is 100 ms, and as many columns are on no screen.
+const MAX_POINTS: usize = 6000;
 
 /// One sample's figures.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Point {
+    /// When, in seconds since the Unix epoch.
+    time: f64,
     /// Context switches per second.
     pub switches_per_second: f64,
     /// 99th percentile of the waits for a CPU, in seconds; 0 without one.
@@ -24,26 +28,88 @@ pub struct Point {
 
 /// The last points, the oldest first.
 #[derive(Debug, Default)]
-pub struct Trend(VecDeque<Point>);
+pub struct Trend {
+    points: VecDeque<Point>,
+    /// How many there were before the first of them.
+    before: usize,
+}
 
 impl Trend {
-    /// Takes in a sample; one without rates is none.
+    /// Takes in a sample; one without rates is none, nor is one that was seen.
     pub fn push(&mut self, model: &Model) {
+        let time = model.time_unix_seconds;
         let Some(rates) = &model.host.rates else { return };
-        if self.0.len() == MAX_POINTS {
-            self.0.pop_front();
+        if self.points.back().is_some_and(|last| last.time == time) {
+            return;
         }
-        self.0.push_back(Point {
+        self.points.push_back(Point {
+            time,
             switches_per_second: rates.switches_per_second,
             wait_p99_seconds: rates.wait_p99_seconds.unwrap_or(0.0),
             threads: model.host.threads.total as f64,
             clones_per_second: rates.threads_created_per_second + rates.processes_created_per_second,
             clone_failures_per_second: rates.clone_failures_per_second,
         });
+        while self.points.len() > MAX_POINTS || self.points.front().is_some_and(|p| p.time < time - KEPT_SECONDS) {
+            self.points.pop_front();
+            self.before += 1;
+        }
     }
 
-    /// One figure of the last points, the newest last, at most `count`.
-    pub fn last(&self, count: usize, of: impl Fn(&Point) -> f64) -> Vec<f64> {
-        self.0.iter().skip(self.0.len().saturating_sub(count)).map(of).collect()
+    /// The course of one figure in at most `columns`, the newest last. Where there are more points, each column has the
+    /// largest of as many as it takes; which ones these are does not change from sample to sample.
+    pub fn course(&self, columns: usize, of: impl Fn(&Point) -> f64) -> Vec<f64> {
+        let each = self.points.len().div_ceil(columns.max(1)).max(1);
+        let mut course: Vec<f64> = Vec::new();
+        let mut last = None;
+        for (index, point) in self.points.iter().enumerate() {
+            let (group, figure) = ((self.before + index) / each, of(point));
+            match course.last_mut().filter(|_| last == Some(group)) {
+                Some(largest) => *largest = largest.max(figure),
+                None => course.push(figure),
+            }
+            last = Some(group);
+        }
+        // A group may be cut at both ends.
+        course.split_off(course.len().saturating_sub(columns))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{model::Rates, testing::empty_model};
+
+    fn trend(seconds: u64) -> Trend {
+        let mut trend = Trend::default();
+        for second in 0..seconds {
+            let mut model = empty_model();
+            model.time_unix_seconds = second as f64;
+            model.host.rates = Some(Rates { switches_per_second: second as f64, ..Rates::default() });
+            trend.push(&model);
+            trend.push(&model);
+        }
+        trend
+    }
+
+    fn course(seconds: u64, columns: usize) -> Vec<f64> {
+        trend(seconds).course(columns, |point| point.switches_per_second)
+    }
+
+    #[test]
+    fn a_course_reaches_back_ten_minutes_whatever_its_width() {
+        assert_eq!(course(3, 10), [0.0, 1.0, 2.0]);
+        assert_eq!(course(6, 3), [1.0, 3.0, 5.0]);
+        let ten_minutes = course(1000, 20);
+        assert!(ten_minutes.len() == 20 && ten_minutes[0] < 460.0, "{ten_minutes:?}");
+        assert_eq!(ten_minutes.last(), Some(&999.0));
+        assert_eq!(course(5, 0), [0.0; 0]);
+    }
+
+    #[test]
+    fn columns_move_as_a_whole_when_a_sample_comes() {
+        let (before, after) = (course(1000, 20), course(1001, 20));
+        let common = before.iter().filter(|figure| after.contains(figure)).count();
+        assert!(common >= 18, "{before:?} {after:?}");
     }
 }

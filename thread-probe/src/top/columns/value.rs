@@ -54,6 +54,7 @@ impl Value<'_> {
             Self::Count(number) => number.to_string().into(),
             Self::PerSecond(number) => number.map_or(none, |number| per_second(number).into()),
             Self::Seconds(seconds) => seconds.map_or(none, |seconds| human::seconds(seconds).into()),
+            Self::Until(Some(0.0)) => "full".into(),
             Self::Until(seconds) => seconds.map_or(none, |seconds| human::duration(seconds).into()),
             Self::Ratio(ratio) => ratio.map_or(none, |ratio| format!("{:.1}", ratio * 100.0).into()),
             Self::Bytes(bytes) => human::short_bytes(*bytes).into(),

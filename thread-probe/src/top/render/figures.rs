@@ -81,7 +81,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App, model: &Model
         let words = format!("{}{}", canvas.theme.mark(level), (figure.words)(model, area.width >= WIDE));
         canvas.line(place, 0, &Line::styled(words, canvas.theme.level(level)));
         let style = if level == Level::Normal { canvas.theme.course() } else { canvas.theme.level(level) };
-        let values = app.trend().last(usize::from(place.width), figure.point);
+        let values = app.trend().course(usize::from(place.width), figure.point);
         draw_course(canvas, below(place, 1), &values, style);
     }
 }

@@ -9,7 +9,7 @@ use super::text::{Canvas, cut, name};
 use crate::{
     human,
     top::{
-        app::{App, Row, Subject, View},
+        app::{App, View},
         columns::{Column, Direction, find, process_columns, thread_columns},
         settings::{Sort, Tree},
     },
@@ -38,8 +38,7 @@ fn count(app: &App, view: View) -> String {
             if app.filter_text().is_empty() && !app.settings().only_changed {
                 return all;
             }
-            let is_process = |row: &&Row| matches!(row.subject, Subject::Process(_));
-            format!("{} of {all}", count(app.rows().iter().filter(is_process).count()))
+            format!("{} of {all}", count(app.matches()))
         }
         View::Limits => count(app.limits().len()),
         View::Alerts => match app.model().map_or(0, |model| model.alerts_suppressed) {

@@ -1,0 +1,173 @@
+//! Keys from the bytes that a terminal sends. A sequence may come in parts, and one that is not known says nothing.
+
+use vte::{Params, Parser, Perform};
+
+use super::app::Key;
+
+/// Reads keys from bytes, as they come.
+#[derive(Default)]
+pub struct KeyReader {
+    parser: Parser,
+    sink: Sink,
+}
+
+impl KeyReader {
+    /// The keys that these bytes complete. `is_all` says that no more are on their way: then an escape at the end is the key.
+    pub fn keys(&mut self, bytes: &[u8], is_all: bool) -> Vec<Key> {
+        let (bytes, is_escape) = match bytes {
+            [bytes @ .., ESCAPE] if is_all => (bytes, true),
+            bytes => (bytes, false),
+        };
+        // To the parser, which is one of terminals, a delete is nothing.
+        for part in bytes.split_inclusive(|byte| *byte == DELETE) {
+            let (part, is_delete) = part.strip_suffix(&[DELETE]).map_or((part, false), |part| (part, true));
+            self.parser.advance(&mut self.sink, part);
+            if is_delete {
+                self.sink.keys.push(Key::Backspace);
+            }
+        }
+        if is_escape {
+            self.parser = Parser::new();
+            self.sink.keys.push(Key::Esc);
+        }
+        std::mem::take(&mut self.sink.keys)
+    }
+}
+
+const ESCAPE: u8 = 0x1b;
+const DELETE: u8 = 0x7f;
+
+#[derive(Default)]
+struct Sink {
+    keys: Vec<Key>,
+    /// The next character is part of a key: after `ESC O` (SS3) and, of the console of Linux, `ESC [ [`.
+    pending: Option<fn(char) -> Option<Key>>,
+}
+
+impl Perform for Sink {
+    fn print(&mut self, c: char) {
+        match self.pending.take() {
+            Some(key) => self.keys.extend(key(c)),
+            None => self.keys.push(Key::Char(c)),
+        }
+    }
+
+    fn execute(&mut self, byte: u8) {
+        self.keys.extend(match byte {
+            b'\r' | b'\n' => Some(Key::Enter),
+            b'\t' => Some(Key::Tab),
+            0x08 => Some(Key::Backspace),
+            1..=26 => Some(Key::Ctrl(char::from(byte - 1 + b'a'))),
+            _ => None,
+        });
+    }
+
+    fn csi_dispatch(&mut self, params: &Params, _intermediates: &[u8], _ignore: bool, action: char) {
+        let number = params.iter().next().and_then(|param| param.first().copied()).unwrap_or(0);
+        match action {
+            '~' => self.keys.extend(numbered(number)),
+            '[' => self.pending = Some(of_console),
+            action => self.keys.extend(lettered(action)),
+        }
+    }
+
+    fn esc_dispatch(&mut self, _intermediates: &[u8], _ignore: bool, byte: u8) {
+        self.pending = (byte == b'O').then_some(lettered as fn(char) -> Option<Key>);
+    }
+}
+
+/// `ESC [ A` and `ESC O A`.
+fn lettered(letter: char) -> Option<Key> {
+    Some(match letter {
+        'A' => Key::Up,
+        'B' => Key::Down,
+        'C' => Key::Right,
+        'D' => Key::Left,
+        'H' => Key::Home,
+        'F' => Key::End,
+        'Z' => Key::BackTab,
+        'M' => Key::Enter,
+        'P' => Key::F(1),
+        'Q' => Key::F(2),
+        'R' => Key::F(3),
+        'S' => Key::F(4),
+        _ => return None,
+    })
+}
+
+/// `ESC [ 5 ~`.
+fn numbered(number: u16) -> Option<Key> {
+    Some(match number {
+        1 | 7 => Key::Home,
+        4 | 8 => Key::End,
+        5 => Key::PageUp,
+        6 => Key::PageDown,
+        11..=15 => Key::F(number as u8 - 10),
+        17..=21 => Key::F(number as u8 - 11),
+        23 | 24 => Key::F(number as u8 - 12),
+        _ => return None,
+    })
+}
+
+/// `ESC [ [ A`.
+fn of_console(letter: char) -> Option<Key> {
+    let number = ('A'..='E').position(|known| known == letter)?;
+    Some(Key::F(number as u8 + 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn keys(bytes: &[u8]) -> Vec<Key> {
+        KeyReader::default().keys(bytes, true)
+    }
+
+    #[test]
+    fn keys_are_read_as_terminals_send_them() {
+        assert_eq!(keys(b"aG\r\t\x03\x7f\x08 "), {
+            use Key::{Backspace, Char, Ctrl, Enter, Tab};
+            [Char('a'), Char('G'), Enter, Tab, Ctrl('c'), Backspace, Backspace, Char(' ')]
+        });
+        let arrows = [Key::Up, Key::Down, Key::Right, Key::Left];
+        assert_eq!(keys(b"\x1b[A\x1b[B\x1b[C\x1b[D"), arrows);
+        assert_eq!(keys(b"\x1bOA\x1bOB\x1bOC\x1bOD"), arrows);
+        assert_eq!(keys(b"\x1b[5~\x1b[6~\x1b[1~\x1b[4~\x1b[H\x1b[F\x1b[Z"), {
+            [Key::PageUp, Key::PageDown, Key::Home, Key::End, Key::Home, Key::End, Key::BackTab]
+        });
+        assert_eq!(keys(b"\x1bOP\x1b[11~\x1b[[A\x1b[21~"), [Key::F(1), Key::F(1), Key::F(1), Key::F(10)]);
+        assert_eq!(keys("ü→".as_bytes()), [Key::Char('ü'), Key::Char('→')]);
+        // With Shift or Ctrl held.
+        assert_eq!(keys(b"\x1b[1;5A"), [Key::Up]);
+    }
+
+    #[test]
+    fn an_escape_is_the_key_only_if_nothing_follows_it() {
+        assert_eq!(keys(b"\x1b"), [Key::Esc]);
+        assert_eq!(keys(b"j\x1b"), [Key::Char('j'), Key::Esc]);
+        let mut reader = KeyReader::default();
+        assert_eq!(reader.keys(b"\x1b", false), []);
+        assert_eq!(reader.keys(b"[", true), []);
+        assert_eq!(reader.keys(b"Aq", true), [Key::Up, Key::Char('q')]);
+    }
+
+    #[test]
+    fn what_is_not_known_says_nothing_and_hides_no_key_after_it() {
+        assert_eq!(keys(b"\x1b[99zq"), [Key::Char('q')]);
+        assert_eq!(keys(b"\x1b[200~\x1bxq"), [Key::Char('q')]);
+        assert_eq!(keys(b"\x1b[?1;2cq"), [Key::Char('q')]);
+        assert_eq!(keys(b"\xff\xfeq").last(), Some(&Key::Char('q')));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(parts: Vec<(Vec<u8>, bool)>) {
+            let mut reader = KeyReader::default();
+            for (bytes, is_all) in parts {
+                reader.keys(&bytes, is_all);
+            }
+        }
+    }
+}
