@@ -15,6 +15,22 @@ pub(crate) fn count(number: u64) -> String {
     text
 }
 
+/// A count of things: `1 thread`, `4,915 processes`.
+pub(crate) fn counted(number: u64, thing: &str) -> String {
+    let plural = match thing {
+        _ if number == 1 => "",
+        thing if thing.ends_with('s') => "es",
+        _ => "s",
+    };
+    format!("{} {thing}{plural}", count(number))
+}
+
+/// The time of day in UTC of seconds since the Unix epoch.
+pub(crate) fn time_of_day(unix_seconds: f64) -> String {
+    let second = unix_seconds.max(0.0) as u64 % 86_400;
+    format!("{:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)
+}
+
 /// Bytes in the unit that leaves one to four digits: `3.2 GiB`.
 pub(crate) fn bytes(number: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
@@ -51,13 +67,15 @@ pub(crate) fn duration(seconds: f64) -> String {
     }
 }
 
-/// A duration in four digits at most: `42.5us`, `1.2s`.
+/// A duration in three digits at most, if it is no long one: `42.5us`, `410us`, `1.2s`.
 pub(crate) fn seconds(seconds: f64) -> String {
-    match seconds {
-        s if s < 1e-3 => format!("{:.1}us", s * 1e6),
-        s if s < 1.0 => format!("{:.1}ms", s * 1e3),
-        s => format!("{s:.1}s"),
-    }
+    let (number, unit) = match seconds {
+        s if s < 1e-3 => (s * 1e6, "us"),
+        s if s < 1.0 => (s * 1e3, "ms"),
+        s => (s, "s"),
+    };
+    let decimals = usize::from(number < 99.95);
+    format!("{number:.decimals$}{unit}")
 }
 
 /// Time between samples, as it is chosen: `1s`, `250ms`.
@@ -104,6 +122,12 @@ mod tests {
         {
             assert_eq!(count(number), text);
         }
+    }
+
+    #[test]
+    fn one_of_a_thing_is_singular() {
+        let said = [(1, "thread"), (0, "thread"), (4915, "process")].map(|(number, thing)| counted(number, thing));
+        assert_eq!(said, ["1 thread", "0 threads", "4,915 processes"]);
     }
 
     #[test]

@@ -17,13 +17,12 @@ use nix::{
 pub struct Signals(SignalFd);
 
 impl Signals {
-    /// Blocks them. Threads that are created later inherit that, so it is called before there are any. SIGHUP is left as it
-    /// is: it says that the terminal is gone, so there is nothing to give back.
+    /// Blocks them. Threads that are created later inherit that, so it is called before there are any.
     ///
     /// # Errors
     /// No descriptor is free.
     pub fn block() -> io::Result<Self> {
-        let ends = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT];
+        let ends = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP];
         let others = [Signal::SIGTSTP, Signal::SIGCONT, Signal::SIGWINCH];
         let wanted: SigSet = ends.into_iter().chain(others).collect();
         wanted.thread_block()?;

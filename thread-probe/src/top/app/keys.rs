@@ -21,7 +21,7 @@ const fn help(keys: &'static str, what: &'static str) -> HelpLine {
 }
 
 /// All keys.
-pub const HELP: [HelpLine; 20] = [
+pub const HELP: [HelpLine; 21] = [
     help("↑ ↓ PgUp PgDn Home End", "move (also j k g G)"),
     help("Enter", "threads, latency and limits of a process; fold a cgroup"),
     help("Esc", "back; close what is open; drop the filter"),
@@ -35,6 +35,7 @@ pub const HELP: [HelpLine; 20] = [
     help("t", "tree by cgroup, by parent, none"),
     help("o O", "fold or unfold; all"),
     help("i", "only processes that did something"),
+    help("K", "no kernel threads"),
     help("Space", "pause, go on"),
     help("+ -", "longer or shorter interval"),
     help("e", "export what is on the screen as JSON, into a file in the current folder"),
@@ -76,7 +77,7 @@ impl App {
             Key::Char('2') => return self.show(View::Limits),
             Key::Char('3') => return self.show(View::Alerts),
             Key::Char('?') | Key::F(1) => self.overlay = Overlay::Help { scroll: 0 },
-            Key::Char('/') => self.overlay = Overlay::Filter(LineEdit::new(self.filter.text())),
+            Key::Char('/') => self.overlay = Overlay::Filter(LineEdit::new(&self.filter)),
             Key::Char('c') => self.open_menu(),
             Key::Char(' ') => self.toggle_pause(),
             Key::Char('[') => self.step_seconds(-60.0),
@@ -106,6 +107,10 @@ impl App {
             }
             Key::Char('o') => self.fold(),
             Key::Char('O') => self.fold_all(),
+            Key::Char('K') => {
+                self.hides_kernel_threads = !self.hides_kernel_threads;
+                self.refresh();
+            }
             Key::Char('i') => {
                 self.settings.only_changed = !self.settings.only_changed;
                 self.refresh();
@@ -355,10 +360,13 @@ impl App {
         Action::None
     }
 
-    /// The filter holds while it is typed, as long as it is one.
+    /// The filter holds while it is typed, as long as it is one. Esc goes back to the one before.
     fn on_filter_key(&mut self, key: Key, mut line: LineEdit) -> Action {
         match key {
-            Key::Esc => return Action::None,
+            Key::Esc => {
+                self.set_filter(line.before);
+                return Action::None;
+            }
             Key::Char(c) => line.insert(c),
             Key::Backspace => line.backspace(),
             Key::Ctrl('w') => line.delete_word(),
@@ -373,7 +381,10 @@ impl App {
                     return Action::None;
                 }
             }
-            Err(error) => line.error = Some(error),
+            Err(error) => {
+                line.error = Some(error);
+                self.set_filter(line.before.clone());
+            }
         }
         self.overlay = Overlay::Filter(line);
         Action::None

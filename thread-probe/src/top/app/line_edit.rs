@@ -1,18 +1,22 @@
-//! A line that is being typed.
+//! A filter that is being typed.
 
-/// A line, typed at its end.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+use crate::top::filter::Filter;
+
+/// A filter, typed at its end.
+#[derive(Clone, Debug, Default)]
 pub struct LineEdit {
     /// What was typed so far.
     pub text: String,
     /// What is wrong with it, if something is.
     pub error: Option<String>,
+    /// The filter that was in force before, and is while what is typed is none.
+    pub before: Filter,
 }
 
 impl LineEdit {
-    /// Goes on with this text.
-    pub fn new(text: &str) -> Self {
-        Self { text: text.to_owned(), error: None }
+    /// Goes on with the filter in force.
+    pub fn new(before: &Filter) -> Self {
+        Self { text: before.text().to_owned(), error: None, before: before.clone() }
     }
 
     /// Adds a character.

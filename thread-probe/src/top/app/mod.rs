@@ -130,6 +130,7 @@ pub struct App {
     message: Option<String>,
     pid: Option<u32>,
     folded: FxHashSet<RowKey>,
+    hides_kernel_threads: bool,
     column_scroll: usize,
     rows: Vec<Row>,
     matches: usize,
@@ -161,9 +162,19 @@ impl App {
     pub fn on_sample(&mut self, sample: Sample) {
         self.lost = None;
         self.trend.push(&sample.model);
+        self.stay_with_a_process_that_ended(&sample.model);
         self.history.push(sample);
         if self.paused.is_none() {
             self.show_latest();
+        }
+    }
+
+    /// Who looks at a process wants to know how it was when it ended.
+    fn stay_with_a_process_that_ended(&mut self, now: &Model) {
+        let Some(pid) = self.pid.filter(|_| self.paused.is_none() && self.process().is_some()) else { return };
+        if now.processes.iter().all(|process| process.pid != pid) {
+            self.paused = self.history.latest().map(|(number, _)| number);
+            self.say(format!("process {pid} has ended: this is how it was last; Space goes on"));
         }
     }
 
@@ -192,7 +203,9 @@ impl App {
         let Some(sample) = self.shown.clone() else { return };
         let processes = &sample.model.processes;
         (self.rows, self.matches) =
-            rows::rows(processes, &self.settings, &self.filter, |key| self.folded.contains(key));
+            rows::rows(processes, &self.settings, (&self.filter, self.hides_kernel_threads), |key| {
+                self.folded.contains(key)
+            });
         self.processes_cursor.follow(&self.row_keys());
         self.limits = all_limits(&sample.model);
         self.limits_cursor.follow(&self.limit_keys());
@@ -273,6 +286,11 @@ impl App {
     /// Columns, order and the like.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Whether kernel threads are left out.
+    pub fn hides_kernel_threads(&self) -> bool {
+        self.hides_kernel_threads
     }
 
     /// The filter in force, as it was typed; empty for none.

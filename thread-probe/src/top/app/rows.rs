@@ -81,10 +81,13 @@ pub(super) enum Node {
 pub fn rows(
     processes: &[Process],
     settings: &Settings,
-    filter: &Filter,
+    (filter, hides_kernel_threads): (&Filter, bool),
     is_folded: impl Fn(&RowKey) -> bool,
 ) -> (Vec<Row>, usize) {
-    let is_shown = |process: &Process| filter.matches(process) && !(settings.only_changed && is_idle(process));
+    let is_shown = |process: &Process| {
+        let is_hidden = settings.only_changed && is_idle(process) || hides_kernel_threads && process.is_kernel_thread;
+        !is_hidden && filter.matches(process)
+    };
     let shown: Vec<usize> = (0..processes.len()).filter(|index| is_shown(&processes[*index])).collect();
     let (sort, matches) = (settings.process_sort, shown.len());
     let rows = match settings.tree {
@@ -214,7 +217,7 @@ mod tests {
     fn shown(settings: &Settings, filter: &str, folded: &[RowKey]) -> Vec<String> {
         let processes = sample();
         let filter = Filter::parse(filter).unwrap_or_default();
-        let (rows, _) = rows(&processes, settings, &filter, |key| folded.contains(key));
+        let (rows, _) = rows(&processes, settings, (&filter, false), |key| folded.contains(key));
         let name = |row: &Row| row.process(&processes).map(|process| process.comm.clone()).unwrap_or_default();
         rows.iter().map(|row| format!("{}{}", "  ".repeat(row.depth), name(row))).collect()
     }
@@ -245,7 +248,7 @@ mod tests {
         assert_eq!(shown(&settings, "", &[]), all);
         assert_eq!(shown(&settings, "", &[RowKey::Cgroup("/a/b".to_owned())])[..3], ["/a", "  /a/b", "  p3"]);
         let processes = sample();
-        let (rows, _) = rows(&processes, &settings, &Filter::default(), |_| false);
+        let (rows, _) = rows(&processes, &settings, (&Filter::default(), false), |_| false);
         let sum = rows[0].process(&processes).map(|sum| (sum.threads.total, sum.rates.map(|r| r.switches_per_second)));
         assert_eq!(sum, Some((8, Some(21.0))));
     }
@@ -254,7 +257,7 @@ mod tests {
     fn processes_that_are_their_own_ancestors_end_nothing() {
         let processes = [busy(1, 2, "/", 1.0), busy(2, 1, "/", 1.0), busy(3, 3, "/", 1.0)];
         let settings = Settings { tree: Tree::Parent, ..Settings::default() };
-        let (rows, _) = rows(&processes, &settings, &Filter::default(), |_| false);
+        let (rows, _) = rows(&processes, &settings, (&Filter::default(), false), |_| false);
         assert_eq!(rows.len(), 1);
     }
 }

@@ -60,8 +60,6 @@ fn enter_asks_for_the_threads_of_the_process_and_esc_for_none() {
     let one = Some(OneProcess { threads: threads.into(), ..OneProcess::default() });
     app.on_sample(Sample { one, ..sample(1, &[(2, 9.0)]) });
     assert_eq!(app.threads().map(|thread| thread.tid).collect::<Vec<_>>(), [22, 2]);
-    app.on_sample(sample(2, &[(1, 9.0)]));
-    assert!(app.process().is_none() && app.one().is_none(), "it has ended");
     assert_eq!(app.on_key(Key::Esc), Action::Request(Request { pid: None, interval }));
     assert_eq!(app.view(), View::Processes);
 }
@@ -73,12 +71,16 @@ fn a_filter_holds_while_it_is_typed_and_a_wrong_one_changes_nothing() {
     assert_eq!(pids(&app), [3]);
     press(&mut app, " nosuchcolumn>");
     assert!(matches!(app.overlay(), Overlay::Filter(LineEdit { error: Some(_), .. })));
-    assert!(pids(&app).is_empty(), "what was typed before is a name, and no process has it");
+    assert_eq!(pids(&app), [2, 3, 1], "until it is one again, what was in force before is");
     press(&mut app, "\n");
     assert!(matches!(app.overlay(), Overlay::Filter(_)), "Enter does not accept what is wrong");
     app.on_key(Key::Ctrl('w'));
     press(&mut app, "\n");
     assert_eq!((app.filter_text(), matches!(app.overlay(), Overlay::None)), ("p3", true));
+    press(&mut app, "/4");
+    assert!(pids(&app).is_empty());
+    app.on_key(Key::Esc);
+    assert_eq!((app.filter_text(), pids(&app)), ("p3", vec![3]), "nothing of what was not accepted is left");
     app.on_key(Key::Esc);
     assert_eq!((app.filter_text(), pids(&app)), ("", vec![2, 3, 1]));
 }
@@ -87,7 +89,9 @@ fn a_filter_holds_while_it_is_typed_and_a_wrong_one_changes_nothing() {
 fn columns_are_chosen_moved_and_sorted_by() {
     let mut app = app();
     press(&mut app, "<");
-    assert_eq!(app.settings().process_sort.column, "pid", "the default column is not among those shown");
+    assert_eq!(app.settings().process_sort.column, "threads_created_per_second");
+    press(&mut app, "cg\n");
+    assert_eq!(app.settings().process_sort.column, "pid");
     assert_eq!(pids(&app), [1, 2, 3]);
     press(&mut app, "r");
     assert_eq!(pids(&app), [3, 2, 1]);
@@ -195,6 +199,34 @@ fn a_cgroup_is_folded_by_enter_and_all_by_one_key() {
     assert_eq!(app.rows().len(), 4);
     press(&mut app, "O");
     assert_eq!(app.rows().len(), 1);
+}
+
+#[test]
+fn kernel_threads_are_hidden_by_one_key() {
+    let mut app = app();
+    let mut sample = sample(1, &[(1, 1.0), (2, 2.0)]);
+    sample.model.processes[1].is_kernel_thread = true;
+    app.on_sample(sample);
+    press(&mut app, "K");
+    assert_eq!((pids(&app), app.matches()), (vec![1], 1));
+    press(&mut app, "K");
+    assert_eq!(pids(&app), [2, 1]);
+}
+
+#[test]
+fn a_process_that_ends_is_shown_as_it_was_last_until_one_goes_on() {
+    let mut app = app();
+    press(&mut app, "\n");
+    app.on_sample(sample(1, &[(1, 1.0), (2, 2.0)]));
+    app.on_sample(sample(2, &[(1, 1.0)]));
+    assert_eq!((app.process().map(|process| process.pid), app.paused_seconds()), (Some(2), Some(1.0)));
+    assert!(app.message().is_some_and(|said| said.contains("process 2 has ended")), "{:?}", app.message());
+    app.on_sample(sample(3, &[(1, 1.0)]));
+    assert_eq!(app.paused_seconds(), Some(2.0));
+    press(&mut app, " ");
+    assert!(app.process().is_none() && app.paused_seconds().is_none());
+    app.on_sample(sample(4, &[(1, 1.0)]));
+    assert_eq!(app.paused_seconds(), None, "that was told");
 }
 
 #[test]

@@ -198,22 +198,21 @@ fn write_json(out: &mut Vec<u8>, sample: &impl serde::Serialize) -> Result<()> {
 
 /// When the sample was taken and how the host was, or the process whose threads it is about.
 fn headline(model: &Model, pid: Option<u32>) -> String {
-    let day_seconds = model.time_unix_seconds as u64 % 86_400;
-    let (hours, minutes, seconds) = (day_seconds / 3600, day_seconds / 60 % 60, day_seconds % 60);
     let host = &model.host;
     let process = pid.and_then(|pid| model.processes.iter().find(|process| process.pid == pid));
     let (what, threads, rates) = match process {
         Some(process) => {
             (format!("{} ({})", process.pid, human::plain(&process.comm)), process.threads.total, process.rates)
         }
-        None => (format!("{} processes", human::count(host.processes)), host.threads.total, host.rates),
+        None => (human::counted(host.processes, "process"), host.threads.total, host.rates),
     };
     let rates = rates.unwrap_or_default();
     let wait = |seconds: Option<f64>| seconds.map_or_else(|| "-".to_owned(), human::seconds);
     format!(
-        "thread-probe top - {hours:02}:{minutes:02}:{seconds:02}Z, {what}, {} threads, {:.0} switches/s, wait p50 {} p99 {}, \
+        "thread-probe top - {}Z, {what}, {}, {:.0} switches/s, wait p50 {} p99 {}, \
          {:.0} threads created/s, {:.0} clones failed/s",
-        human::count(threads),
+        human::time_of_day(model.time_unix_seconds),
+        human::counted(threads, "thread"),
         rates.switches_per_second,
         wait(rates.wait_p50_seconds),
         wait(rates.wait_p99_seconds),

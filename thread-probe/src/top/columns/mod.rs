@@ -93,14 +93,13 @@ const fn rate_columns<T: Rated>() -> [Column<T>; 9] {
     [
         Column::new(
             ("switches_per_second", "SW/s", 7),
-            9,
+            0,
             |row| per_second(row, |rates| rates.switches_per_second),
             "Context switches, of both kinds",
-        )
-        .hidden(),
+        ),
         Column::new(
             ("voluntary_switches_per_second", "VOL/s", 7),
-            1,
+            4,
             |row| per_second(row, |rates| rates.voluntary_switches_per_second),
             "Switches away because the thread blocked",
         ),

@@ -35,13 +35,13 @@ const FIGURES: [Figure; 5] = [
         level: |_| Level::Normal,
     },
     Figure {
-        share: 25,
+        share: 26,
         words: waits,
         point: |point| point.wait_p99_seconds,
         level: |rates| rates.wait_p99_seconds.map_or(Level::Normal, Level::of_wait),
     },
     Figure {
-        share: 15,
+        share: 14,
         words: |model, _| format!("threads {}", human::count(model.host.threads.total)),
         point: |point| point.threads,
         level: |_| Level::Normal,
@@ -116,7 +116,7 @@ fn short(number: f64) -> String {
 fn waits(model: &Model, is_wide: bool) -> String {
     let wait = |of: fn(&Rates) -> Option<f64>| {
         let seconds = model.host.rates.as_ref().and_then(of);
-        seconds.map_or_else(|| "-".to_owned(), |seconds| human::duration(seconds).replace(' ', ""))
+        seconds.map_or_else(|| "-".to_owned(), human::seconds)
     };
     let (p50, p99) = (wait(|rates| rates.wait_p50_seconds), wait(|rates| rates.wait_p99_seconds));
     if is_wide {
@@ -130,16 +130,15 @@ fn waits(model: &Model, is_wide: bool) -> String {
 pub(super) fn own_cost(theme: &Theme, model: &Model, width: u16) -> Line<'static> {
     let probe = &model.probe;
     let cpu = probe.cpu_ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{:.1} %", ratio * 100.0));
-    let mut text = format!("own cost {cpu} CPU, ");
-    match probe.seconds_per_switch {
-        Some(seconds) => text.push_str(&format!("{:.0} ns per switch", seconds * 1e9)),
-        // In the first sample it may just not be known yet.
-        None if width >= 72 && probe.cpu_ratio.is_some() => {
-            text.push_str("- ns per switch (kernel.bpf_stats_enabled=0)")
-        }
-        None => text.push_str("- ns per switch"),
-    }
+    // Without kernel.bpf_stats_enabled nobody knows the other.
+    let switch = probe.seconds_per_switch.map(|seconds| format!(", {:.0} ns per switch", seconds * 1e9));
+    let text = format!("own cost {cpu} CPU{}", switch.unwrap_or_default());
     let mut spans = vec![Span::styled(text, theme.dim())];
+    // It is there on every Linux; its threads are in no figure, and often the busiest of a container.
+    if model.processes.first().is_some_and(|first| first.pid != 1) {
+        let text = format!("{}process 1 is hidden from eBPF", theme.mark(Level::Warning));
+        spans.extend([Span::raw("  "), Span::styled(text, theme.level(Level::Warning))]);
+    }
     let lost: u64 = probe.lost.iter().map(|lost| lost.count).sum();
     if lost > 0 {
         let mut text = format!("{}lost {}", theme.mark(Level::Warning), human::count(lost));

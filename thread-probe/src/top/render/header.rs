@@ -82,7 +82,7 @@ fn draw_title(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
 fn parts(app: &App) -> Vec<Part> {
     let mut parts = Vec::new();
     let mut add = |rank, text| parts.push(Part { rank, text });
-    let every = format!("every {}", human::interval(app.settings().interval));
+    let every = format!("every {}", interval(app));
     let source = human::plain(app.source()).into_owned();
     let Some(model) = app.model() else {
         add(1, format!("thread-probe {}", env!("CARGO_PKG_VERSION")));
@@ -101,15 +101,19 @@ fn parts(app: &App) -> Vec<Part> {
             cpus => format!("{cpus} CPUs"),
         },
     );
-    add(1, format!("{} UTC", time_of_day(model.time_unix_seconds)));
+    add(1, format!("{} UTC", human::time_of_day(model.time_unix_seconds)));
     add(2, every);
     add(5, source);
     parts
 }
 
-fn time_of_day(unix_seconds: f64) -> String {
-    let second = unix_seconds.max(0.0) as u64 % 86_400;
-    format!("{:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)
+/// As it was chosen; a daemon's own where that is longer.
+fn interval(app: &App) -> String {
+    let chosen = app.settings().interval;
+    match app.model().and_then(|model| model.interval_seconds) {
+        Some(seconds) if seconds > 1.5 * chosen.as_secs_f64() => human::duration(seconds).replace(' ', ""),
+        _ => human::interval(chosen),
+    }
 }
 
 /// What must not be overlooked.

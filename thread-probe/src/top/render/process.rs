@@ -25,7 +25,8 @@ const WIDE: u16 = 120;
 pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
     let pid = app.pid().unwrap_or(0);
     let Some(process) = app.process() else {
-        return canvas.line(area, 0, &Line::raw(format!("Process {pid} has ended. Esc leads back to all processes.")));
+        let text = format!("There is no process {pid}, or it has ended. Esc leads back to all processes.");
+        return canvas.line(area, 0, &Line::raw(text));
     };
     draw_identity(canvas, area, process);
     let area = below(area, 2);
@@ -77,7 +78,7 @@ fn summary(canvas: &Canvas<'_>, process: &Process) -> Line<'static> {
     }
     let by_state = ThreadState::ALL.iter().zip(process.threads.by_state()).filter(|(_, count)| *count > 0);
     let states: Vec<_> = by_state.map(|(state, count)| format!("{} {}", human::count(count), state.label())).collect();
-    spans.push(Span::raw(format!("{} threads: {}", human::count(process.threads.total), states.join(", "))));
+    spans.push(Span::raw(format!("{}: {}", human::counted(process.threads.total, "thread"), states.join(", "))));
     let switches = process.totals.voluntary_switches.saturating_add(process.totals.involuntary_switches);
     spans.push(Span::raw(format!(" · {} switches", human::count(switches))));
     Line::from(spans)

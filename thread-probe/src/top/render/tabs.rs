@@ -35,7 +35,7 @@ fn count(app: &App, view: View) -> String {
     match view {
         View::Processes | View::Process => {
             let all = count(app.model().map_or(0, |model| model.processes.len()));
-            if app.filter_text().is_empty() && !app.settings().only_changed {
+            if app.filter_text().is_empty() && !app.settings().only_changed && !app.hides_kernel_threads() {
                 return all;
             }
             format!("{} of {all}", count(app.matches()))
@@ -64,6 +64,9 @@ fn shape(canvas: &Canvas<'_>, app: &App, room: u16) -> Vec<Span<'static>> {
         }
         if settings.only_changed {
             spans.push(Span::raw("only changed  "));
+        }
+        if app.hides_kernel_threads() {
+            spans.push(Span::raw("no kernel threads  "));
         }
         match settings.tree {
             Tree::None => {}

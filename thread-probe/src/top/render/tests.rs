@@ -136,7 +136,7 @@ fn colour_says_what_is_bad_and_nothing_else() {
     let buffer = drawn(&app(&sample, &[]), &COLOR, (200, 60));
     let color = |text| at(&buffer, text).fg;
     assert_eq!([color("91% cgroup_pids"), color("82% cgroup_memory")], [Color::Red, Color::Yellow]);
-    assert_eq!([color("131.0ms"), color("16.2ms"), color("2.3ms")], [Color::Red, Color::Yellow, Color::Reset]);
+    assert_eq!([color("131ms"), color("16.2ms"), color("2.3ms")], [Color::Red, Color::Yellow, Color::Reset]);
     assert_eq!(
         [color("failed clones/s 3"), color("1 alert fires"), color("lost 123")],
         [Color::Red, Color::Red, Color::Yellow]
@@ -149,7 +149,7 @@ fn colour_says_what_is_bad_and_nothing_else() {
 
 #[test]
 fn the_row_of_the_cursor_and_the_sorted_column_are_reversed_and_what_does_nothing_is_dim() {
-    let app = app(&fixtures::normal(), &[Key::Char('>'), Key::Down]);
+    let app = app(&fixtures::normal(), &[chars("cg\n"), vec![Key::Down]].concat());
     let buffer = drawn(&app, &COLOR, (80, 24));
     let has = |text, modifier| at(&buffer, text).modifier.contains(modifier);
     let cursor = app.processes_cursor().index();
@@ -181,14 +181,14 @@ fn where_columns_do_not_fit_the_names_and_what_is_sorted_by_stay() {
         let picture = picture(&drawn(app, &COLOR, (width, 24)));
         picture.lines().nth(7).unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
     };
-    assert_eq!(headings(&app, 50), "PID COMM THR VOL/s WAIT p99");
+    assert_eq!(headings(&app, 50), "PID COMM THR ▼SW/s WAIT p99");
     // Choosing columns: the last one is what it is sorted by.
     chars("cG").into_iter().for_each(|key| drop(app.on_key(key)));
     chars(" \n").into_iter().for_each(|key| drop(app.on_key(key)));
-    assert_eq!(headings(&app, 50), "PID COMM THR VOL/s ▲ROOM");
+    assert_eq!(headings(&app, 50), "PID COMM THR SW/s ▲ROOM");
     app.on_key(Key::Right);
     app.on_key(Key::Right);
-    assert_eq!(headings(&app, 50), "PID COMM +THR/s VOL/s ▲ROOM");
+    assert_eq!(headings(&app, 50), "PID COMM +THR/s SW/s ▲ROOM");
 }
 
 /// Every view and overlay of samples that are hard to draw.
