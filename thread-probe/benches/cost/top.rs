@@ -73,7 +73,7 @@ fn frames() -> Result<()> {
         keys.chars().for_each(|key| drop(app.on_key(Key::Char(key))));
         let (mut states, mut frames, mut seen) = (Vec::new(), Vec::new(), (0, 0));
         for _ in 0..FRAMES {
-            let sample = Sample { model: sampler.sample()?, one: None };
+            let sample = Sample { model: sampler.sample()?, one: None, command_line: None };
             seen = (sample.model.processes.len(), sample.model.host.threads.total);
             let started = Instant::now();
             app.on_sample(sample);

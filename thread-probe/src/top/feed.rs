@@ -29,6 +29,9 @@ pub struct Sample {
     pub model: Model,
     /// More of the process that was asked for, if one was and it exists.
     pub one: Option<OneProcess>,
+    /// The arguments of that process, with blanks between them. Only of an own probe: they may be secret, and a daemon
+    /// answers others.
+    pub command_line: Option<String>,
 }
 
 /// What a feed hands on.

@@ -116,7 +116,7 @@ mod tests {
         let mut model = empty_model();
         model.time_unix_seconds = second as f64;
         model.processes = (0..processes).map(|pid| process(pid, "x")).collect();
-        Sample { model, one: None }
+        Sample { model, one: None, command_line: None }
     }
 
     #[test]

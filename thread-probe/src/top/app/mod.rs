@@ -362,6 +362,12 @@ impl App {
         one_of(self.shown.as_ref()?, self.pid?)
     }
 
+    /// Its arguments, where they are known.
+    pub fn command_line(&self) -> Option<&str> {
+        self.process()?;
+        self.shown.as_ref()?.command_line.as_deref()
+    }
+
     /// Its threads, as they are sorted.
     pub fn threads(&self) -> impl ExactSizeIterator<Item = &Thread> {
         let threads = self.shown.as_ref().and_then(|sample| sample.one.as_ref()).map_or(&[][..], |one| &one.threads);

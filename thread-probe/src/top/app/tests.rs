@@ -16,7 +16,7 @@ fn sample(second: u64, switches: &[(u32, f64)]) -> Sample {
             ..process(*pid, &format!("p{pid}"))
         })
         .collect();
-    Sample { model, one: None }
+    Sample { model, one: None, command_line: None }
 }
 
 fn app() -> App {

@@ -86,7 +86,7 @@ impl<'a> Printer<'a> {
     ///
     /// # Errors
     /// The process of which the threads are wanted is not there.
-    pub(super) fn print(&mut self, Sample { mut model, one }: Sample) -> Result<Vec<u8>> {
+    pub(super) fn print(&mut self, Sample { mut model, one, .. }: Sample) -> Result<Vec<u8>> {
         let batch = self.batch;
         model.processes.retain(|process| batch.filter.matches(process));
         sort(&mut model.processes, process_columns(), batch.sort.process);

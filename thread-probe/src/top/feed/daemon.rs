@@ -53,11 +53,11 @@ impl Client {
         if let Some(pid) = pid
             && let Some(body) = self.get(&format!("{}?pid={pid}", self.snapshot))?
         {
-            return Ok(Sample { model: parse(&body)?, one: Some(parse(&body)?) });
+            return Ok(Sample { model: parse(&body)?, one: Some(parse(&body)?), command_line: None });
         }
         let body = self.get(&self.snapshot)?;
         let body = body.ok_or("what answers is no thread-probe: it has no /api/v1/snapshot")?;
-        Ok(Sample { model: parse(&body)?, one: None })
+        Ok(Sample { model: parse(&body)?, one: None, command_line: None })
     }
 
     /// `None` if there is no such thing.

@@ -1,6 +1,8 @@
 //! Samples of a probe of its own.
 
 use std::{
+    fs::File,
+    io::Read as _,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     thread,
     time::{Duration, Instant},
@@ -77,7 +79,8 @@ impl Own {
             None => self.sample()?,
         };
         let one = request.pid.map(|pid| self.sampler.one_process(pid)).filter(|one| !one.threads.is_empty());
-        Ok(Some(Update::Sample(Box::new(Sample { model, one }))))
+        let command_line = request.pid.and_then(command_line);
+        Ok(Some(Update::Sample(Box::new(Sample { model, one, command_line }))))
     }
 
     fn sample(&mut self) -> Result<Model> {
@@ -89,10 +92,32 @@ impl Own {
     }
 }
 
+/// `None` of a kernel thread, of a process that has ended, and where /proc hides it.
+fn command_line(pid: u32) -> Option<String> {
+    /// More than is shown of it anywhere.
+    const MAX_BYTES: u64 = 4096;
+    let mut arguments = Vec::new();
+    File::open(format!("/proc/{pid}/cmdline")).ok()?.take(MAX_BYTES).read_to_end(&mut arguments).ok()?;
+    let arguments: Vec<_> = arguments.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
+    Some(arguments.join(" ").trim_end().to_owned()).filter(|text| !text.is_empty())
+}
+
 impl Drop for Own {
     /// Detaches in half the time where there is a thread to be had.
     fn drop(&mut self) {
         let slow_links = self.sampler.take_slow_links();
         let _ = thread::Builder::new().spawn(move || drop(slow_links));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_line_has_its_arguments_and_what_has_none_has_no_command_line() {
+        let own = command_line(std::process::id());
+        assert!(own.is_some_and(|own| own.contains("thread_probe")), "that of this test");
+        assert_eq!(command_line(u32::MAX), None);
     }
 }

@@ -186,7 +186,7 @@ mod tests {
         let mut daemon = Daemon::spawn(REQUEST, |_, mut outbox| {
             for _ in 0..2 * PENDING {
                 let model = crate::testing::empty_model();
-                assert!(outbox.hand_on(Update::Sample(Box::new(Sample { model, one: None }))));
+                assert!(outbox.hand_on(Update::Sample(Box::new(Sample { model, one: None, command_line: None }))));
             }
             outbox.hand_on(Update::Lost("the end".to_owned()));
         })?;

@@ -28,7 +28,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
         let text = format!("There is no process {pid}, or it has ended. Esc leads back to all processes.");
         return canvas.line(area, 0, &Line::raw(text));
     };
-    draw_identity(canvas, area, process);
+    draw_identity(canvas, area, process, app.command_line());
     let area = below(area, 2);
     match app.one() {
         Some(one) if area.width >= WIDE => {
@@ -53,12 +53,17 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
     }
 }
 
-fn draw_identity(canvas: &mut Canvas<'_>, area: Rect, process: &Process) {
+fn draw_identity(canvas: &mut Canvas<'_>, area: Rect, process: &Process, command_line: Option<&str>) {
     let theme = canvas.theme;
     let mut spans =
         vec![Span::styled(format!("{} ", process.pid), theme.heading()), name(&process.comm).style(theme.heading())];
-    let facts =
-        [("exe ", &*process.exe), ("user ", &*process.user), ("in ", process.cgroup.as_deref().unwrap_or_default())];
+    let facts = [
+        ("exe ", if command_line.is_some() { "" } else { &process.exe }),
+        ("user ", &process.user),
+        ("in ", process.cgroup.as_deref().unwrap_or_default()),
+        // Last, as it may be long.
+        ("runs ", command_line.unwrap_or_default()),
+    ];
     for (what, text) in facts.into_iter().filter(|(_, text)| !text.is_empty()) {
         spans.extend([Span::styled(format!("  {what}"), theme.dim()), name(text)]);
     }

@@ -38,7 +38,7 @@ fn process(pid: u32, comm: &str, switches_per_second: f64) -> Process {
 
 fn sample() -> Sample {
     let processes = vec![process(1, "one", 5.0), process(2, "two, or not", 50.0), process(3, "three", 20.0)];
-    Sample { model: Model { time_unix_seconds: 86_399.5, processes, ..empty_model() }, one: None }
+    Sample { model: Model { time_unix_seconds: 86_399.5, processes, ..empty_model() }, one: None, command_line: None }
 }
 
 fn with_threads() -> Sample {

@@ -15,7 +15,7 @@ fn request(interval: Duration) -> Request {
 
 /// What is told of an answer that comes at [`NOW`], and milliseconds until the next question.
 fn told(told: &mut Told, outcome: Result<Model, &str>, request: Request) -> (Option<Option<String>>, u128) {
-    let outcome = outcome.map(|model| Sample { model, one: None }).map_err(str::to_owned);
+    let outcome = outcome.map(|model| Sample { model, one: None, command_line: None }).map_err(str::to_owned);
     let (update, wait) = told.next(outcome, request, SystemTime::UNIX_EPOCH + Duration::from_secs_f64(NOW));
     let update = update.map(|update| match update {
         Update::Sample(_) => None,
@@ -58,7 +58,7 @@ fn a_daemon_that_takes_no_samples_any_more_is_told_once() {
     let mut last = Told::default();
     let mut lost_at = Vec::new();
     for second in 0..60 {
-        let sample = Sample { model: model(NOW, Some(5.0)), one: None };
+        let sample = Sample { model: model(NOW, Some(5.0)), one: None, command_line: None };
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000 + second);
         if let (Some(Update::Lost(_)), _) = last.next(Ok(sample), SECOND, now) {
             lost_at.push(second);

@@ -21,7 +21,7 @@ pub(super) const NOW: f64 = 1_767_323_045.0;
 pub(super) fn empty() -> Sample {
     let mut model = empty_model();
     model.time_unix_seconds = NOW;
-    Sample { model, one: None }
+    Sample { model, one: None, command_line: None }
 }
 
 fn named(mut limit: LimitUse, set_by: &str) -> LimitUse {
@@ -110,7 +110,7 @@ pub(super) fn normal() -> Sample {
     model.probe.lost = vec![lost("no_storage", 0), lost("ring_full", 123)];
     model.processes = processes();
     model.alerts = alerts();
-    Sample { model, one: None }
+    Sample { model, one: None, command_line: None }
 }
 
 fn lost(reason: &'static str, count: u64) -> LostCount {
