@@ -183,15 +183,17 @@ mod tests {
 
     #[test]
     fn samples_that_nobody_takes_do_not_pile_up_and_what_ends_them_is_not_left_out() -> Result<()> {
-        let mut daemon = Daemon::spawn(REQUEST, |_, mut outbox| {
+        let (told, last_is_next) = mpsc::channel();
+        let mut daemon = Daemon::spawn(REQUEST, move |_, mut outbox| {
             for _ in 0..2 * PENDING {
                 let model = crate::testing::empty_model();
                 assert!(outbox.hand_on(Update::Sample(Box::new(Sample { model, one: None }))));
             }
+            let _ = told.send(());
             outbox.hand_on(Update::Lost("the end".to_owned()));
         })?;
-        // Until it waits to say the end.
-        thread::sleep(Duration::from_millis(50));
+        // Before anything is taken, lest one that was to be left out finds room.
+        last_is_next.recv_timeout(LONG)?;
         for _ in 0..PENDING {
             assert!(matches!(next(&mut daemon), Ok(Some(Update::Sample(_)))));
         }
