@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result};
 use nix::poll::{PollFd, PollFlags};
 
 use super::{
-    Request, Source, Update,
+    Address, Request, Update,
     daemon::{self, Client},
 };
 use crate::wait::until_ready;
@@ -38,8 +38,8 @@ impl Daemon {
     ///
     /// # Errors
     /// The host refuses a thread or a pipe.
-    pub(super) fn start(source: &Source, request: Request) -> Result<Self> {
-        let client = Client::new(source);
+    pub(super) fn start(address: &Address, request: Request) -> Result<Self> {
+        let client = Client::new(address);
         Self::spawn(request, move |orders, outbox| daemon::run(&client, orders, outbox))
     }
 
