@@ -14,7 +14,7 @@ mod terminal;
 
 use std::io::{self, IsTerminal as _};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use self::{
     app::App,
@@ -27,12 +27,25 @@ use crate::cli::TopOptions;
 /// Shows samples until its user has seen enough; or prints them, with `--batch` and where nobody looks.
 ///
 /// # Errors
-/// What is wrong with the configuration file, what the host lacks, no such process, or standard output that can't be written to.
+/// An option that only prints, what is wrong with the configuration file, what the host lacks, no such process, or standard output that can't be written to.
 pub fn top(options: &TopOptions) -> Result<()> {
     if options.batch || !io::stdout().is_terminal() {
         return batch::print(&options.try_into()?);
     }
+    refuse_what_is_printed(options)?;
     interactive(options)
+}
+
+/// Not by the parser, which does not know where standard output goes.
+fn refuse_what_is_printed(options: &TopOptions) -> Result<()> {
+    let given =
+        [("-n", options.samples.is_some()), ("--format", options.format.is_some()), ("--top", options.top.is_some())];
+    match given.into_iter().find(|(_, is_given)| *is_given) {
+        Some((name, _)) => {
+            bail!("{name} is for samples that are printed, which the interactive view does not: add --batch")
+        }
+        None => Ok(()),
+    }
 }
 
 fn interactive(options: &TopOptions) -> Result<()> {
