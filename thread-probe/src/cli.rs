@@ -189,7 +189,7 @@ pub struct TopOptions {
     /// Only processes that match, as in 'user:www threads>100 !re:^kworker'; README has the language
     #[arg(long, value_name = "TEXT", value_parser = Filter::parse, conflicts_with = "pid")]
     pub filter: Option<Filter>,
-    /// The columns of the table, by id or heading
+    /// The columns of the table (with --pid of that of threads), by id or heading
     #[arg(long, value_name = "COLUMN,...", value_parser = ColumnsChoice::parse)]
     pub columns: Option<ColumnsChoice>,
     /// How processes are nested in the interactive view [default: as they were last]
