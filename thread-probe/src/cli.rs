@@ -174,13 +174,13 @@ pub struct TopOptions {
     #[arg(short, long)]
     pub batch: bool,
     /// End after N samples
-    #[arg(short = 'n', long, value_name = "N", requires = "batch", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub samples: Option<u64>,
-    /// How to print: JSON is a line a sample
-    #[arg(long, value_enum, default_value_t, requires = "batch")]
-    pub format: Format,
+    /// How to print: JSON is a line a sample [default: table]
+    #[arg(long, value_enum)]
+    pub format: Option<Format>,
     /// Print only the first N of each sample
-    #[arg(long, value_name = "N", requires = "batch")]
+    #[arg(long, value_name = "N")]
     pub top: Option<usize>,
     /// What comes first: the id or heading of a column, or switches, latency, threads, cpu, stack; :asc or :desc turns it
     /// [default: switches, in the interactive view as it was last]
@@ -189,7 +189,7 @@ pub struct TopOptions {
     /// Only processes that match, as in 'user:www threads>100 !re:^kworker'; README has the language
     #[arg(long, value_name = "TEXT", value_parser = Filter::parse, conflicts_with = "pid")]
     pub filter: Option<Filter>,
-    /// The columns of the table, by id or heading
+    /// The columns of the table (with --pid of that of threads), by id or heading
     #[arg(long, value_name = "COLUMN,...", value_parser = ColumnsChoice::parse)]
     pub columns: Option<ColumnsChoice>,
     /// How processes are nested in the interactive view [default: as they were last]

@@ -12,6 +12,7 @@ use ureq::{
 };
 
 use self::unix::UnixConnector;
+pub(crate) use self::unix::connect;
 use crate::human::plain;
 
 /// How much of a refusal is told.

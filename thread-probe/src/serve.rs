@@ -17,6 +17,7 @@ use tokio::{
 
 use crate::{
     alerts::Alerting,
+    bpf::privileges::find_user,
     cli::ServeOptions,
     config::{self, Config, Running},
     limits,
@@ -40,7 +41,8 @@ pub fn serve(options: &ServeOptions) -> Result<()> {
     let signals = runtime.block_on(async { Signals::new() })?;
     // Before the probe: a port in use is said at once, and a low port needs a privilege that is dropped later.
     let listeners = runtime.block_on(server::bind(&config.web.listen_addresses))?;
-    let (socket, _socket_file) = runtime.block_on(server::bind_socket(&config.web))?.unzip();
+    let user = config.probe.user.as_deref().map(find_user).transpose()?;
+    let (socket, _socket_file) = runtime.block_on(server::bind_socket(&config.web, user.as_ref()))?.unzip();
     let (mut sampler, mut first) = Sampler::start_and_drop_privileges(&config)?;
     let slow_links = sampler.take_slow_links();
     let mut alerting = Alerting::new(config.alerts.clone());

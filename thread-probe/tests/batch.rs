@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use nix::pty::openpty;
 use serde_json::Value;
 
 use crate::daemon::{Daemon, PROGRAM, skipped};
@@ -51,9 +52,20 @@ fn what_can_not_be_meant_is_a_usage_error() -> Result<()> {
         ensure!(output.status.code() == Some(2), "{args:?} ended with {}", output.status);
         ensure!(line.contains(part) && line.lines().count() == 1, "{args:?}: {line}");
     }
-    for args in [&["--samples", "1"][..], &["--format", "csv"], &["--top", "1"]] {
-        let output = run(&[&["top"], args].concat())?;
-        ensure!(output.status.code() == Some(2) && stderr_of(&output).contains("--batch"), "{}", stderr_of(&output));
+    Ok(())
+}
+
+#[test]
+fn options_that_print_need_batch_in_a_terminal_and_nothing_in_a_pipe() -> Result<()> {
+    for args in [&["-n", "1"][..], &["--format", "csv"], &["--top", "1"]] {
+        let args = [&["top", "--url", "http://127.0.0.1:1"], args].concat();
+        let in_pipe = stderr_of(&run(&args)?);
+        ensure!(in_pipe.contains("127.0.0.1:1") && !in_pipe.contains("--batch"), "{args:?}: {in_pipe}");
+        let terminal = openpty(None, None)?;
+        let output = Command::new(PROGRAM).args(&args).stdin(Stdio::null()).stdout(terminal.slave).output()?;
+        let line = stderr_of(&output);
+        ensure!(output.status.code() == Some(1) && line.lines().count() == 1, "{args:?}: {}: {line}", output.status);
+        ensure!(line.contains(args[3]) && line.contains("add --batch"), "{args:?}: {line}");
     }
     Ok(())
 }

@@ -2,6 +2,8 @@
 mod daemon;
 
 use std::{
+    fs,
+    os::unix::{fs::PermissionsExt as _, net::UnixListener},
     thread,
     time::{Duration, Instant},
 };
@@ -12,7 +14,7 @@ use serde_json::Value;
 use thread_probe::{
     config::{Config, WebConfig},
     model::{Model, OneProcess},
-    top::feed::{Feed, Request, Sample, Source, Update},
+    top::feed::{Address, Feed, Request, Sample, Source, Update},
 };
 
 use crate::daemon::{Daemon, free_port, skipped};
@@ -178,27 +180,38 @@ fn who_may_not_load_programs_gets_the_daemons_samples_or_is_told_both_ways() -> 
     let folder = tempfile::tempdir()?;
     let config =
         |socket| Config { web: WebConfig { socket: Some(socket), ..WebConfig::default() }, ..Config::default() };
-    let nowhere = config(folder.path().join("none.sock"));
+    let (nowhere, left, closed) =
+        (folder.path().join("none.sock"), folder.path().join("left.sock"), folder.path().join("closed.sock"));
+    // Dropping a listener leaves its file.
+    drop(UnixListener::bind(&left)?);
+    let _listener = UnixListener::bind(&closed)?;
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o000))?;
     let start = |config: &Config| {
         CapState::empty().set_current()?;
         Feed::start(None, config, QUICK)
     };
-    on_a_thread(|| {
-        let said = start(&nowhere).err().context("it started")?.to_string();
-        ensure!(
-            said.contains("run as root") && said.contains("--url") && said.contains("none.sock: No such"),
-            "{said}"
-        );
-        ensure!(said.lines().count() == 1, "{said}");
-        Ok(())
-    })?;
+    for (path, what, way) in [
+        (nowhere, "there is no ", "start thread-probe serve"),
+        (left, "none listens at ", "start it again"),
+        (closed, "who is not in its group may not ask it", "or --url http://127.0.0.1:10420"),
+    ] {
+        on_a_thread(|| {
+            let said = start(&config(path.clone())).err().context("it started")?.to_string();
+            for part in ["run as root", what, &path.display().to_string(), way, "--url"] {
+                ensure!(said.contains(part), "{part:?} is not in {said}");
+            }
+            ensure!(said.lines().count() == 1, "{said}");
+            Ok(())
+        })?;
+    }
     if skipped("who_may_not_load_programs_gets_the_daemons_samples_or_is_told_both_ways, in part") {
         return Ok(());
     }
     let daemon = Daemon::start(&[])?;
     on_a_thread(|| {
         let mut feed = start(&config(daemon.socket()))?;
-        ensure!(*feed.source() == Source::Socket(daemon.socket()), "from {}", feed.source().label());
+        let wanted = Source::Daemon(Address::Socket(daemon.socket()));
+        ensure!(*feed.source() == wanted, "from {}", feed.source().label());
         next(&mut feed).map(drop)
     })
 }

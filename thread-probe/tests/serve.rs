@@ -5,13 +5,16 @@ use std::{
     fs,
     io::{self, Read as _, Write as _},
     net::{TcpListener, TcpStream},
-    os::unix::net::UnixStream,
+    os::unix::{
+        fs::{MetadataExt as _, PermissionsExt as _},
+        net::UnixStream,
+    },
     process::{Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
-use nix::sys::signal::Signal;
+use nix::{sys::signal::Signal, unistd::User};
 use serde_json::Value;
 
 use crate::daemon::{Daemon, PROGRAM, skipped};
@@ -104,6 +107,30 @@ fn the_daemon_answers_on_its_socket_and_takes_it_away_at_its_end() -> Result<()>
     Ok(())
 }
 
+#[test]
+fn the_socket_is_of_the_user_that_the_daemon_becomes_who_can_take_it_away() -> Result<()> {
+    if skipped("the_socket_is_of_the_user_that_the_daemon_becomes_who_can_take_it_away") {
+        return Ok(());
+    }
+    let nobody = User::from_name("nobody")?.context("no user nobody")?;
+    // It must be open to its new user.
+    let parent = tempfile::Builder::new().prefix("thread-probe").tempdir_in("/tmp")?;
+    fs::set_permissions(parent.path(), fs::Permissions::from_mode(0o755))?;
+    let folder = parent.path().join("new");
+    let path = folder.join("probe.sock");
+    let mut daemon = Daemon::start(&["--user", "nobody", "--web.socket", &path.display().to_string()])?;
+    for (file, mode) in [(&path, 0o660), (&folder, 0o755)] {
+        let found = fs::metadata(file)?;
+        let owner = (found.uid(), found.gid(), found.mode() & 0o777);
+        ensure!(owner == (nobody.uid.as_raw(), nobody.gid.as_raw(), mode), "{}: {owner:?}", file.display());
+    }
+    ensure!(fs::metadata(parent.path())?.uid() == 0, "a folder that was there was given away");
+    daemon.signal(Signal::SIGTERM)?;
+    daemon.child.wait()?;
+    ensure!(!path.exists(), "it left its socket");
+    Ok(())
+}
+
 /// Runs the program as a user without a privilege.
 fn run_unprivileged(args: &[&str]) -> Result<Output> {
     if !nix::unistd::geteuid().is_root() {
@@ -111,7 +138,7 @@ fn run_unprivileged(args: &[&str]) -> Result<Output> {
     }
     // The program must be readable to its new user.
     let copy = tempfile::Builder::new().prefix("thread-probe").tempdir_in("/tmp")?;
-    fs::set_permissions(copy.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    fs::set_permissions(copy.path(), fs::Permissions::from_mode(0o755))?;
     let path = copy.path().join("thread-probe");
     fs::copy(PROGRAM, &path)?;
     let mut command = Command::new(path);

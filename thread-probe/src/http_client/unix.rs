@@ -2,17 +2,41 @@
 
 use std::{
     io::{self, ErrorKind, Read as _, Write as _},
-    os::unix::net::UnixStream,
+    os::{fd::AsRawFd as _, unix::net::UnixStream},
     path::{Path, PathBuf},
     time::Duration,
 };
 
+use nix::{
+    errno::Errno,
+    sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr},
+};
 use ureq::{
     Error, Timeout,
     unversioned::transport::{
         Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport, time::Duration as Limit,
     },
 };
+
+/// A connection to whom listens at `path`. Does not wait: connect(2) would, without a bound, where connections are no
+/// longer accepted and as many as may are waiting for that.
+///
+/// # Errors
+/// Nobody listens there, or takes further connections; or the file is not for this user.
+pub(crate) fn connect(path: &Path) -> io::Result<UnixStream> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    match socket::connect(socket.as_raw_fd(), &UnixAddr::new(path)?) {
+        Err(Errno::EAGAIN) => Err(io::Error::new(
+            ErrorKind::ResourceBusy,
+            "who listens there accepts no connection: it is busy or stopped",
+        )),
+        outcome => Ok(outcome?),
+    }?;
+    let stream = UnixStream::from(socket);
+    stream.set_nonblocking(false)?;
+    Ok(stream)
+}
 
 /// Connects to one socket, whatever the URL.
 #[derive(Debug)]
@@ -30,7 +54,7 @@ impl Connector for UnixConnector {
     type Out = UnixTransport;
 
     fn connect(&self, details: &ConnectionDetails<'_>, _: Option<()>) -> Result<Option<Self::Out>, Error> {
-        let stream = UnixStream::connect(&self.path)?;
+        let stream = connect(&self.path)?;
         let config = details.config;
         let buffers = LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());
         Ok(Some(UnixTransport { stream, buffers }))
@@ -90,5 +114,44 @@ fn failure(error: io::Error, reason: Timeout) -> Error {
     match error.kind() {
         ErrorKind::WouldBlock | ErrorKind::TimedOut => Error::Timeout(reason),
         _ => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::net::UnixListener, sync::mpsc, thread};
+
+    use nix::{
+        fcntl::{FcntlArg, OFlag, fcntl},
+        sys::socket::{Backlog, listen},
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_listener_that_accepts_nothing_is_an_error_and_not_a_wait_for_ever() -> io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("a.sock");
+        let listener = UnixListener::bind(&path)?;
+        listen(&listener, Backlog::new(1)?)?;
+        let (told, outcome) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            let connections: io::Result<Vec<_>> = (0..3).map(|_| connect(&path)).collect();
+            let _ = told.send(connections.map(drop));
+        });
+        let refusal = outcome.recv_timeout(Duration::from_secs(20)).map_err(io::Error::other)?.err();
+        assert!(refusal.is_some_and(|error| error.to_string().contains("busy or stopped")));
+        assert!(thread.join().is_ok());
+        Ok(())
+    }
+
+    #[test]
+    fn a_connection_waits_for_what_is_read_from_it() -> io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("a.sock");
+        let _listener = UnixListener::bind(&path)?;
+        let flags = OFlag::from_bits_retain(fcntl(connect(&path)?, FcntlArg::F_GETFL)?);
+        assert!(!flags.contains(OFlag::O_NONBLOCK));
+        Ok(())
     }
 }

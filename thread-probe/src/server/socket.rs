@@ -3,12 +3,21 @@
 use std::{
     fs,
     io::{self, ErrorKind},
-    os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
+    os::{
+        fd::AsRawFd as _,
+        unix::fs::{
+            DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, lchown,
+        },
+    },
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result};
-use nix::sys::stat::{Mode, fchmod};
+use nix::{
+    libc::{O_NOFOLLOW, O_PATH},
+    sys::stat::{Mode, fchmod},
+    unistd::User,
+};
 use tokio::net::{UnixListener, UnixSocket, UnixStream};
 
 use crate::config::WebConfig;
@@ -48,13 +57,14 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
-/// Binds the configured socket.
+/// Binds the configured socket, while the process still has the privileges to do so. Its file, and the folder that is made
+/// for it, are `owner`'s: who the daemon is about to become, if anybody else.
 ///
 /// # Errors
 /// It can't be had. Where it is the default one, which nobody asked for, that is only logged.
-pub async fn bind_socket(web: &WebConfig) -> Result<Option<(UnixListener, SocketFile)>> {
+pub async fn bind_socket(web: &WebConfig, owner: Option<&User>) -> Result<Option<(UnixListener, SocketFile)>> {
     let Some(path) = &web.socket else { return Ok(None) };
-    match bind(path).await {
+    match bind(path, owner).await {
         Ok(bound) => Ok(Some(bound)),
         Err(error) if web.has_default_socket() => {
             let path = path.display();
@@ -67,9 +77,9 @@ pub async fn bind_socket(web: &WebConfig) -> Result<Option<(UnixListener, Socket
     }
 }
 
-async fn bind(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
+async fn bind(path: &Path, owner: Option<&User>) -> io::Result<(UnixListener, SocketFile)> {
     if let Some(folder) = path.parent() {
-        create_folder(folder)?;
+        create_folder(folder, owner)?;
     }
     let socket = match bind_file(path) {
         Err(error) if error.kind() == ErrorKind::AddrInUse => {
@@ -78,16 +88,24 @@ async fn bind(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
         }
         bound => bound,
     }?;
+    give(path, owner)?;
     Ok((socket.listen(BACKLOG)?, SocketFile::of(path)?))
 }
 
-fn create_folder(folder: &Path) -> io::Result<()> {
+/// Nothing that somebody may have put there instead is followed.
+fn give(path: &Path, owner: Option<&User>) -> io::Result<()> {
+    owner.map_or(Ok(()), |owner| lchown(path, Some(owner.uid.as_raw()), Some(owner.gid.as_raw())))
+}
+
+fn create_folder(folder: &Path, owner: Option<&User>) -> io::Result<()> {
     if folder.exists() {
         return Ok(());
     }
     fs::DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder)?;
     // The mask of the process may have taken some of it.
-    fs::set_permissions(folder, fs::Permissions::from_mode(FOLDER_MODE))
+    fs::set_permissions(folder, fs::Permissions::from_mode(FOLDER_MODE))?;
+    // Who may not write to the folder may not remove the file at the end.
+    give(folder, owner)
 }
 
 fn bind_file(path: &Path) -> io::Result<UnixSocket> {
@@ -96,7 +114,10 @@ fn bind_file(path: &Path) -> io::Result<UnixSocket> {
     // at no moment open to others.
     fchmod(&socket, Mode::from_bits_truncate(SOCKET_MODE))?;
     socket.bind(path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(SOCKET_MODE))?;
+    // The mask of the process may have taken some of it. The folder may be another user's, who may put a link there: by
+    // path it would be followed, and a descriptor of O_PATH itself can't change a mode.
+    let file = fs::OpenOptions::new().read(true).custom_flags(O_PATH | O_NOFOLLOW).open(path)?;
+    fs::set_permissions(format!("/proc/self/fd/{}", file.as_raw_fd()), fs::Permissions::from_mode(SOCKET_MODE))?;
     Ok(socket)
 }
 
@@ -120,7 +141,7 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let web = WebConfig { socket: Some(socket.to_owned()), ..WebConfig::default() };
         // The listener outlives the runtime that it is registered with: nothing is accepted here.
-        runtime.block_on(bind_socket(&web))
+        runtime.block_on(bind_socket(&web, None))
     }
 
     fn refusal(socket: &Path) -> String {

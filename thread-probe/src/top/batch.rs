@@ -65,7 +65,7 @@ impl TryFrom<&TopOptions> for Batch {
             config: options.probe.configure()?,
             interval: options.interval.unwrap_or(INTERVAL),
             samples: options.samples,
-            format: options.format,
+            format: options.format.unwrap_or_default(),
             sort: options.sort.unwrap_or_default(),
             filter: options.filter.clone().unwrap_or_default(),
             columns: options.columns.clone(),

@@ -2,7 +2,7 @@
 
 use super::{
     columns::{Column, Direction, Sort, find_short, process_columns, thread_columns},
-    feed::Source,
+    feed::Address,
 };
 use crate::{config::value, model::Process, model::Thread};
 
@@ -89,7 +89,7 @@ fn unknown(name: &str) -> String {
 
 /// The URL of a daemon.
 pub(crate) fn url(text: &str) -> Result<String, String> {
-    Source::parse(text).map(|_| text.to_owned())
+    Address::parse(text).map(|_| text.to_owned())
 }
 
 #[cfg(test)]

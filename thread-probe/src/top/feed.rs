@@ -5,8 +5,9 @@ mod own;
 mod thread;
 
 use std::{
-    os::{fd::BorrowedFd, unix::net::UnixStream},
-    path::PathBuf,
+    io::{self, ErrorKind},
+    os::fd::BorrowedFd,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -17,7 +18,7 @@ use self::{own::Own, thread::Daemon};
 use crate::{
     bpf::LoadError,
     config::{Config, DEFAULT_SOCKET, value},
-    http_client::without_userinfo,
+    http_client::{connect, without_userinfo},
     model::{Model, OneProcess},
     wait::until_ready,
 };
@@ -56,16 +57,30 @@ pub struct Request {
 pub enum Source {
     /// The probe of this process.
     Own,
-    /// A daemon over HTTP.
-    Daemon {
-        /// Its base URL, which may have user and password: show [`Source::label`] instead.
-        url: String,
-    },
-    /// A daemon over its Unix socket.
+    /// A daemon.
+    Daemon(Address),
+}
+
+/// Where a daemon listens.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Address {
+    /// Its base URL, which may have user and password: show [`Address::label`] instead.
+    Url(String),
+    /// Its Unix socket.
     Socket(PathBuf),
 }
 
 impl Source {
+    /// Its name, for people.
+    pub fn label(&self) -> String {
+        match self {
+            Self::Own => "own probe".to_owned(),
+            Self::Daemon(address) => address.label(),
+        }
+    }
+}
+
+impl Address {
     /// The daemon at `http://`, `https://` or `unix:/PATH`.
     ///
     /// # Errors
@@ -74,7 +89,7 @@ impl Source {
         let Some(path) = url.strip_prefix("unix:") else {
             let base =
                 value::base_url(url, "http://127.0.0.1:10420").map_err(|said| format!("{said}; or unix:/PATH"))?;
-            return Ok(Self::Daemon { url: base });
+            return Ok(Self::Url(base));
         };
         let path = value::socket(path).map_err(|said| format!("the path of a socket {said}"))?;
         if path.as_os_str().is_empty() {
@@ -87,8 +102,7 @@ impl Source {
     /// Its name, for people.
     pub fn label(&self) -> String {
         match self {
-            Self::Own => "own probe".to_owned(),
-            Self::Daemon { url } => without_userinfo(url),
+            Self::Url(url) => without_userinfo(url),
             Self::Socket(path) => path.display().to_string(),
         }
     }
@@ -131,25 +145,25 @@ impl Feed {
 
     fn start_with(url: Option<&str>, config: &Config, request: Request, first_rates: Duration) -> Result<Self> {
         if let Some(url) = url {
-            let source = Source::parse(url).map_err(|said| anyhow!("--url: {said}"))?;
-            return Self::of_daemon(source, request);
+            let address = Address::parse(url).map_err(|said| anyhow!("--url: {said}"))?;
+            return Self::of_daemon(address, request);
         }
         match Own::start(config, first_rates) {
             Ok(own) => Ok(Self { source: Source::Own, request, kind: Kind::Own(Box::new(own)) }),
             Err(error) if error.is::<LoadError>() => {
                 let path = config.web.socket.clone().unwrap_or_else(|| DEFAULT_SOCKET.into());
-                if let Err(refusal) = UnixStream::connect(&path) {
-                    bail!("{error}; or ask a daemon with --url: there is none at {}: {refusal}", path.display());
+                if let Err(refusal) = connect(&path) {
+                    bail!("{error}; or ask a daemon: {}", way_to_daemon(&path, &refusal));
                 }
-                Self::of_daemon(Source::Socket(path), request)
+                Self::of_daemon(Address::Socket(path), request)
             }
             Err(error) => Err(error),
         }
     }
 
-    fn of_daemon(source: Source, request: Request) -> Result<Self> {
-        let daemon = Daemon::start(&source, request)?;
-        Ok(Self { source, request, kind: Kind::Daemon(daemon) })
+    fn of_daemon(address: Address, request: Request) -> Result<Self> {
+        let daemon = Daemon::start(&address, request)?;
+        Ok(Self { source: Source::Daemon(address), request, kind: Kind::Daemon(daemon) })
     }
 
     /// Where the samples come from.
@@ -215,6 +229,23 @@ impl Feed {
             let mut ready: Vec<_> = self.fd().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).into_iter().collect();
             until_ready(&mut ready, until).context("waiting for a sample failed")?;
         }
+    }
+}
+
+/// Why there is no daemon to ask at its socket, and what to do.
+fn way_to_daemon(path: &Path, refusal: &io::Error) -> String {
+    let path = path.display();
+    match refusal.kind() {
+        ErrorKind::PermissionDenied => format!(
+            "who is not in its group may not ask it: become a member of the group of {path}, or --url http://127.0.0.1:10420"
+        ),
+        ErrorKind::NotFound => {
+            format!("there is no {path}: start thread-probe serve, or say with --url where one listens")
+        }
+        ErrorKind::ConnectionRefused => {
+            format!("none listens at {path} any more: start it again, or say with --url where one listens")
+        }
+        _ => format!("{path}: {refusal}; start it again, or say with --url where one listens"),
     }
 }
 

@@ -15,7 +15,7 @@ pub mod terminal;
 
 use std::io::{self, IsTerminal as _};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use self::{
     app::App,
@@ -28,12 +28,25 @@ use crate::cli::TopOptions;
 /// Shows samples until its user has seen enough; or prints them, with `--batch` and where nobody looks.
 ///
 /// # Errors
-/// What is wrong with the configuration file, what the host lacks, no such process, or standard output that can't be written to.
+/// An option that only prints, what is wrong with the configuration file, what the host lacks, no such process, or standard output that can't be written to.
 pub fn top(options: &TopOptions) -> Result<()> {
     if options.batch || !io::stdout().is_terminal() {
         return batch::print(&options.try_into()?);
     }
+    refuse_what_is_printed(options)?;
     interactive(options)
+}
+
+/// Not by the parser, which does not know where standard output goes.
+fn refuse_what_is_printed(options: &TopOptions) -> Result<()> {
+    let given =
+        [("-n", options.samples.is_some()), ("--format", options.format.is_some()), ("--top", options.top.is_some())];
+    match given.into_iter().find(|(_, is_given)| *is_given) {
+        Some((name, _)) => {
+            bail!("{name} is for samples that are printed, which the interactive view does not: add --batch")
+        }
+        None => Ok(()),
+    }
 }
 
 fn interactive(options: &TopOptions) -> Result<()> {
@@ -55,21 +68,23 @@ fn interactive(options: &TopOptions) -> Result<()> {
         app.say(warning);
     }
     let app = interactive::run(app, feed, &signals, &terminal::theme())?;
-    // What the command line chose is for once.
-    match state_file {
-        Some(mut file) if *app.settings() != settings => {
-            file.save(app.settings()).context("keeping the settings failed")
-        }
-        _ => Ok(()),
+    // It has been seen, and without privileges another user's folder can't be written to, as that of who called sudo.
+    if let Some(Err(error)) = state_file.map(|file| file.save(&settings, app.settings())) {
+        tracing::warn!("{error:#}");
     }
+    Ok(())
 }
 
 /// What was chosen last, and on top of that what the command line chooses.
 fn chosen(kept: Settings, options: &TopOptions) -> Settings {
     let (sort, columns) = (options.sort, options.columns.clone());
     let or_kept = |chosen: Vec<&'static str>, kept| if chosen.is_empty() { kept } else { chosen };
-    let (process_columns, thread_columns) =
-        columns.map(|columns| (columns.process, columns.thread)).unwrap_or_default();
+    // A column that both have is meant for the table that is asked for.
+    let (process_columns, thread_columns) = match (columns, options.pid) {
+        (None, _) => Default::default(),
+        (Some(columns), None) => (columns.process, Vec::new()),
+        (Some(columns), Some(_)) => (Vec::new(), columns.thread),
+    };
     Settings {
         interval: options.interval.unwrap_or(kept.interval),
         process_sort: sort.and_then(|sort| sort.process).unwrap_or(kept.process_sort),
@@ -78,5 +93,29 @@ fn chosen(kept: Settings, options: &TopOptions) -> Settings {
         thread_columns: or_kept(thread_columns, kept.thread_columns),
         tree: options.tree.unwrap_or(kept.tree),
         only_changed: kept.only_changed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn chosen_by(args: &[&str]) -> Option<Settings> {
+        let Command::Top(options) = Cli::try_parse_from([&["thread-probe", "top"], args].concat()).ok()?.command else {
+            return None;
+        };
+        Some(chosen(Settings::default(), &options))
+    }
+
+    #[test]
+    fn columns_are_those_of_the_table_that_is_asked_for_and_the_other_keeps_its_own() {
+        let kept = Settings::default();
+        let of_processes = Settings { process_columns: vec!["pid", "comm"], ..kept.clone() };
+        assert_eq!(chosen_by(&["--columns", "pid,comm"]), Some(of_processes));
+        let of_threads = Settings { thread_columns: vec!["comm", "tid"], ..kept };
+        assert_eq!(chosen_by(&["--columns", "comm,tid", "--pid", "1"]), Some(of_threads));
     }
 }

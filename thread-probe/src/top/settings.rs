@@ -114,6 +114,23 @@ impl Settings {
         set.map_err(|fault| fault.of(key))
     }
 
+    /// What is to be kept after a run that began with `start` and ended with these: of each setting what its user changed
+    /// meanwhile, else what was `kept` before. What only the command line chose is for once.
+    pub fn changed_since(&self, start: &Self, kept: Self) -> Self {
+        fn pick<T: PartialEq + Clone>(end: &T, start: &T, kept: T) -> T {
+            if end == start { kept } else { end.clone() }
+        }
+        Self {
+            process_columns: pick(&self.process_columns, &start.process_columns, kept.process_columns),
+            thread_columns: pick(&self.thread_columns, &start.thread_columns, kept.thread_columns),
+            process_sort: pick(&self.process_sort, &start.process_sort, kept.process_sort),
+            thread_sort: pick(&self.thread_sort, &start.thread_sort, kept.thread_sort),
+            tree: pick(&self.tree, &start.tree, kept.tree),
+            only_changed: pick(&self.only_changed, &start.only_changed, kept.only_changed),
+            interval: pick(&self.interval, &start.interval, kept.interval),
+        }
+    }
+
     /// The settings as the content of a file.
     pub fn to_toml(&self) -> String {
         let mut text = String::from("# What thread-probe top keeps between runs: it writes this file.\n");

@@ -6,7 +6,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use ureq::Agent;
 
 use super::{
-    Request, Sample, Source, Update,
+    Address, Request, Sample, Update,
     thread::{Event, Orders, Outbox},
 };
 use crate::{
@@ -38,14 +38,13 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(source: &Source) -> Self {
-        let (base, agent) = match source {
+    pub(super) fn new(address: &Address) -> Self {
+        let (base, agent) = match address {
             // The host is not looked at, but has to be an address lest one is looked up.
-            Source::Socket(path) => ("http://127.0.0.1", agent_of_socket(path, TIMEOUT)),
-            Source::Daemon { url } => (url.trim_end_matches('/'), agent(url, TIMEOUT)),
-            Source::Own => ("", agent("", TIMEOUT)),
+            Address::Socket(path) => ("http://127.0.0.1", agent_of_socket(path, TIMEOUT)),
+            Address::Url(url) => (url.trim_end_matches('/'), agent(url, TIMEOUT)),
         };
-        Self { name: source.label(), snapshot: format!("{base}/api/v1/snapshot"), agent }
+        Self { name: address.label(), snapshot: format!("{base}/api/v1/snapshot"), agent }
     }
 
     /// Its last sample, with more of a process if that exists.

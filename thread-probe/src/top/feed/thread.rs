@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result};
 use nix::poll::{PollFd, PollFlags};
 
 use super::{
-    Request, Source, Update,
+    Address, Request, Update,
     daemon::{self, Client},
 };
 use crate::wait::until_ready;
@@ -38,8 +38,8 @@ impl Daemon {
     ///
     /// # Errors
     /// The host refuses a thread or a pipe.
-    pub(super) fn start(source: &Source, request: Request) -> Result<Self> {
-        let client = Client::new(source);
+    pub(super) fn start(address: &Address, request: Request) -> Result<Self> {
+        let client = Client::new(address);
         Self::spawn(request, move |orders, outbox| daemon::run(&client, orders, outbox))
     }
 
@@ -183,15 +183,17 @@ mod tests {
 
     #[test]
     fn samples_that_nobody_takes_do_not_pile_up_and_what_ends_them_is_not_left_out() -> Result<()> {
-        let mut daemon = Daemon::spawn(REQUEST, |_, mut outbox| {
+        let (told, last_is_next) = mpsc::channel();
+        let mut daemon = Daemon::spawn(REQUEST, move |_, mut outbox| {
             for _ in 0..2 * PENDING {
                 let model = crate::testing::empty_model();
                 assert!(outbox.hand_on(Update::Sample(Box::new(Sample { model, one: None, command_line: None }))));
             }
+            let _ = told.send(());
             outbox.hand_on(Update::Lost("the end".to_owned()));
         })?;
-        // Until it waits to say the end.
-        thread::sleep(Duration::from_millis(50));
+        // Before anything is taken, lest one that was to be left out finds room.
+        last_is_next.recv_timeout(LONG)?;
         for _ in 0..PENDING {
             assert!(matches!(next(&mut daemon), Ok(Some(Update::Sample(_)))));
         }

@@ -15,11 +15,10 @@ use tempfile::NamedTempFile;
 use super::Settings;
 use crate::config::file::{FileError, content};
 
-/// The file, and what is in it.
+/// The file.
 #[derive(Debug)]
 pub struct StateFile {
     path: PathBuf,
-    kept: Settings,
 }
 
 /// The settings of the run before, or the defaults; the file to keep them in, if there is a place for it; and what is wrong
@@ -38,10 +37,7 @@ fn path(state_home: Option<OsString>, home: Option<OsString>) -> Option<PathBuf>
 
 fn load_from(path: PathBuf) -> (Settings, Option<StateFile>, Option<String>) {
     match read_settings(&path) {
-        Ok(kept) => {
-            let kept = kept.unwrap_or_default();
-            (kept.clone(), Some(StateFile { path, kept }), None)
-        }
+        Ok(kept) => (kept.unwrap_or_default(), Some(StateFile { path }), None),
         Err(error) => (Settings::default(), None, Some(format!("{error}; {LEFT}"))),
     }
 }
@@ -60,22 +56,21 @@ fn read_settings(path: &Path) -> Result<Option<Settings>, String> {
 }
 
 impl StateFile {
-    /// Keeps the settings, if they are not those that were kept last.
+    /// Keeps what changed from the start of a run to its end, if anything did.
     ///
     /// # Errors
-    /// The file can't be written, or is meanwhile one that this version can't read: it is left as it is.
-    pub fn save(&mut self, settings: &Settings) -> Result<()> {
-        if *settings == self.kept {
+    /// The file can't be written, or is meanwhile one that can't be read by this version or by this user: it is left as it is.
+    pub fn save(&self, start: &Settings, end: &Settings) -> Result<()> {
+        if end == start {
             return Ok(());
         }
-        // Another version may have written it since it was read.
-        if let Err(error) = read_settings(&self.path) {
-            bail!("{error}; {LEFT}");
-        }
-        self.replace(&settings.to_toml())
-            .with_context(|| format!("keeping the settings in {} failed", self.path.display()))?;
-        self.kept.clone_from(settings);
-        Ok(())
+        // Another view, or another version, may have written it since it was read.
+        let kept = match read_settings(&self.path) {
+            Ok(kept) => kept.unwrap_or_default(),
+            Err(error) => bail!("the settings are not kept: {error}"),
+        };
+        self.replace(&end.changed_since(start, kept).to_toml())
+            .with_context(|| format!("keeping the settings in {} failed", self.path.display()))
     }
 
     /// Whoever reads it meanwhile sees the old one or the new one, whole.
@@ -91,7 +86,7 @@ impl StateFile {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{fs, time::Duration};
 
     use super::*;
 
@@ -116,16 +111,26 @@ mod tests {
         let path = folder.path().join("a/b/top.toml");
         let (settings, file, warning) = load_from(path.clone());
         assert_eq!((&settings, warning), (&Settings::default(), None));
-        let mut file = file.context("no file to keep them in")?;
-        file.save(&settings)?;
+        let file = file.context("no file to keep them in")?;
+        file.save(&settings, &settings)?;
         assert!(!path.exists(), "written though nothing has changed");
-        file.save(&changed())?;
+        file.save(&settings, &changed())?;
         let (settings, _, warning) = load_from(path.clone());
         assert_eq!((settings, warning), (changed(), None));
         assert_eq!(fs::read_dir(folder.path().join("a/b"))?.count(), 1);
-        fs::remove_file(&path)?;
-        file.save(&changed())?;
-        assert!(!path.exists(), "written though nothing has changed");
+        Ok(())
+    }
+
+    #[test]
+    fn what_another_view_kept_meanwhile_stays() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("top.toml");
+        let [one, other] = [path.clone(), path.clone()].map(|path| load_from(path).1);
+        let start = Settings::default();
+        let slow = Settings { interval: Duration::from_secs(7), ..Settings::default() };
+        one.context("no file to keep them in")?.save(&start, &slow)?;
+        other.context("no file to keep them in")?.save(&start, &changed())?;
+        assert_eq!(load_from(path).0, Settings { only_changed: true, ..slow });
         Ok(())
     }
 
@@ -154,9 +159,11 @@ mod tests {
     fn what_a_newer_version_wrote_meanwhile_is_not_overwritten() -> Result<()> {
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("top.toml");
-        let mut file = load_from(path.clone()).1.context("no file to keep them in")?;
+        let file = load_from(path.clone()).1.context("no file to keep them in")?;
         fs::write(&path, "version = 2\n")?;
-        assert!(file.save(&changed()).is_err_and(|error| error.to_string().contains("version: is 2")));
+        assert!(
+            file.save(&Settings::default(), &changed()).is_err_and(|error| error.to_string().contains("version: is 2"))
+        );
         assert_eq!(fs::read(&path)?, b"version = 2\n");
         Ok(())
     }
@@ -165,9 +172,10 @@ mod tests {
     fn a_place_that_can_not_be_written_is_named() -> Result<()> {
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("a/top.toml");
-        let mut file = load_from(path.clone()).1.context("no file to keep them in")?;
+        let file = load_from(path.clone()).1.context("no file to keep them in")?;
         fs::write(folder.path().join("a"), "no folder")?;
-        let error = file.save(&changed()).map_or_else(|error| format!("{error:#}"), |()| String::new());
+        let error =
+            file.save(&Settings::default(), &changed()).map_or_else(|error| format!("{error:#}"), |()| String::new());
         assert!(error.contains(&path.display().to_string()), "{error}");
         Ok(())
     }
