@@ -32,6 +32,13 @@ impl Load {
     }
 }
 
+impl Load {
+    /// The process that has the threads, or the first of them.
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+}
+
 impl Drop for Load {
     fn drop(&mut self) {
         // Its standard input closes, which ends it and its children.

@@ -32,9 +32,12 @@ const FRAMES: usize = 50;
 
 pub fn measure() -> Result<()> {
     let _pids = Sysctl::set("kernel/pid_max", "4194304")?;
-    let _load = Load::start(&["sleepers", PROCESSES, THREADS])?;
+    let one = Load::start(&["sleepers", "1", THREADS])?;
     println!("| top at 200x60 | state: sort, trees, history | frame |\n|---|---|---|");
-    frames()?;
+    frames(&[("one process", "", Some(one.pid()))])?;
+    drop(one);
+    let _load = Load::start(&["sleepers", PROCESSES, THREADS])?;
+    frames(&[("all processes", "", None), ("tree by cgroup", "t", None), ("tree by parent", "tt", None)])?;
     println!("\n| the whole tool at 1 s | CPU | RSS |\n|---|---|---|");
     let own = env!("CARGO_BIN_EXE_thread-probe");
     watch("thread-probe top", &[own, "top", "-d", "1"])?;
@@ -63,18 +66,24 @@ pub fn measure() -> Result<()> {
 
 const ADDRESS: &str = "127.0.0.1:10498";
 
+/// What is drawn: its name, the keys that lead there, and the process of which the threads are shown.
+type Drawn<'a> = (&'a str, &'a str, Option<u32>);
+
 /// Each frame is of a new sample, as in the view.
-fn frames() -> Result<()> {
+fn frames(drawn: &[Drawn<'_>]) -> Result<()> {
     let (mut sampler, _) = Sampler::start(&Config::default())?;
     let mut terminal = Terminal::new(TestBackend::new(SIZE.ws_col, SIZE.ws_row))?;
-    let trees = [("flat", ""), ("tree by cgroup", "t"), ("tree by parent", "tt")];
-    for (name, keys) in trees {
+    for (name, keys, pid) in drawn {
         let mut app = App::new(Settings::default(), "bench".to_owned());
+        if let Some(pid) = pid {
+            app = app.with_process(*pid);
+        }
         keys.chars().for_each(|key| drop(app.on_key(Key::Char(key))));
         let (mut states, mut frames, mut seen) = (Vec::new(), Vec::new(), (0, 0));
         for _ in 0..FRAMES {
-            let sample = Sample { model: sampler.sample()?, one: None, command_line: None };
-            seen = (sample.model.processes.len(), sample.model.host.threads.total);
+            let model = sampler.sample()?;
+            seen = (model.processes.len(), model.host.threads.total);
+            let sample = Sample { model, one: pid.map(|pid| sampler.one_process(pid)), command_line: None };
             let started = Instant::now();
             app.on_sample(sample);
             states.push(started.elapsed().as_secs_f64() * 1e3);

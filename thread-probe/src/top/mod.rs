@@ -13,7 +13,10 @@ pub mod settings;
 mod signals;
 pub mod terminal;
 
-use std::io::{self, IsTerminal as _};
+use std::{
+    io::{self, IsTerminal as _},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -24,6 +27,9 @@ use self::{
     signals::Signals,
 };
 use crate::cli::TopOptions;
+
+/// The time over which growth is measured, at most: who looks wants to be told of a leak before ten minutes have passed.
+const WINDOW: Duration = Duration::from_secs(60);
 
 /// Shows samples until its user has seen enough; or prints them, with `--batch` and where nobody looks.
 ///
@@ -50,7 +56,8 @@ fn refuse_what_is_printed(options: &TopOptions) -> Result<()> {
 }
 
 fn interactive(options: &TopOptions) -> Result<()> {
-    let config = options.probe.configure()?;
+    let mut config = options.probe.configure()?;
+    config.limits.window = config.limits.window.min(WINDOW);
     // Before the feed may have a thread.
     let signals = Signals::block().context("blocking signals failed")?;
     let (kept, state_file, warning) = settings::load();
@@ -69,7 +76,9 @@ fn interactive(options: &TopOptions) -> Result<()> {
     }
     let app = interactive::run(app, feed, &signals, &terminal::theme())?;
     // It has been seen, and without privileges another user's folder can't be written to, as that of who called sudo.
-    if let Some(Err(error)) = state_file.map(|file| file.save(&settings, app.settings())) {
+    // An interval is chosen for what is to be seen now.
+    let last = Settings { interval: settings.interval, ..app.settings().clone() };
+    if let Some(Err(error)) = state_file.map(|file| file.save(&settings, &last)) {
         tracing::warn!("{error:#}");
     }
     Ok(())
