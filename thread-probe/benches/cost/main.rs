@@ -1,6 +1,7 @@
 //! What thread-probe costs, side by side in one run with an empty program and, where they are installed, its peers.
 //!
-//! `cargo xtask bench` runs it as root. It changes kernel.bpf_stats_enabled and kernel.pid_max and sets them back.
+//! `cargo xtask bench` runs it as root. It changes kernel.bpf_stats_enabled, kernel.pid_max and
+//! vm.max_map_count and sets them back.
 #![expect(clippy::print_stdout, reason = "prints its measurements")]
 
 mod daemon;

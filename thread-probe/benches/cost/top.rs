@@ -32,6 +32,8 @@ const FRAMES: usize = 50;
 
 pub fn measure() -> Result<()> {
     let _pids = Sysctl::set("kernel/pid_max", "4194304")?;
+    // Each thread takes some mappings.
+    let _mappings = Sysctl::set("vm/max_map_count", "1048576")?;
     let one = Load::start(&["sleepers", "1", THREADS])?;
     println!("| top at 200x60 | state: sort, trees, history | frame |\n|---|---|---|");
     frames(&[("one process", "", Some(one.pid()))])?;
