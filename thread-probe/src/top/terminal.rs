@@ -14,13 +14,16 @@ use std::{
 
 use nix::poll::{PollFd, PollFlags};
 use ratatui::{
-    Frame, Terminal,
+    Frame, Terminal, TerminalOptions, Viewport,
     backend::CrosstermBackend,
     crossterm::{
         cursor::{Hide, Show},
         execute,
-        terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
+        terminal::{
+            self, Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+        },
     },
+    layout::{Rect, Size},
 };
 
 use super::{app::Key, input::KeyReader, render::Theme};
@@ -52,8 +55,8 @@ impl Screen {
         };
         give_back_before_a_panic_is_told(thread::current().id());
         let log = log::hold();
-        let terminal = Terminal::new(CrosstermBackend::new(stdout()))?;
-        let mut screen = Self { terminal: ManuallyDrop::new(terminal), input, reader: KeyReader::default(), _log: log };
+        let terminal = blank(terminal::size()?)?;
+        let mut screen = Self { terminal, input, reader: KeyReader::default(), _log: log };
         screen.enter_again()?;
         Ok(screen)
     }
@@ -63,6 +66,11 @@ impl Screen {
     /// # Errors
     /// The terminal is gone.
     pub fn draw(&mut self, draw: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
+        let size = terminal::size()?;
+        if self.terminal.get_frame().area().as_size() != Size::from(size) {
+            self.terminal = blank(size)?;
+            execute!(stdout(), Clear(ClearType::All))?;
+        }
         self.terminal.draw(draw).map(|_| ())
     }
 
@@ -97,9 +105,17 @@ impl Screen {
     /// The terminal is gone.
     pub fn enter_again(&mut self) -> io::Result<()> {
         enable_raw_mode()?;
-        execute!(stdout(), EnterAlternateScreen, Hide)?;
-        self.terminal.clear()
+        execute!(stdout(), EnterAlternateScreen, Hide, Clear(ClearType::All))?;
+        self.terminal = blank(terminal::size()?)?;
+        Ok(())
     }
+}
+
+/// Draws on a blank screen of this size. Not one that follows the terminal's size or clears it by itself: for that it asks
+/// where the cursor is, and takes keys for the answer.
+fn blank((width, height): (u16, u16)) -> io::Result<ManuallyDrop<Terminal<CrosstermBackend<Stdout>>>> {
+    let viewport = Viewport::Fixed(Rect { x: 0, y: 0, width, height });
+    Terminal::with_options(CrosstermBackend::new(stdout()), TerminalOptions { viewport }).map(ManuallyDrop::new)
 }
 
 impl Drop for Screen {
