@@ -37,6 +37,9 @@ const WINDOW: Duration = Duration::from_secs(60);
 /// An option that only prints, what is wrong with the configuration file, what the host lacks, no such process, or standard output that can't be written to.
 pub fn top(options: &TopOptions) -> Result<()> {
     if options.batch || !io::stdout().is_terminal() {
+        if options.tree.is_some() {
+            tracing::warn!("--tree is left out: what is printed is no tree");
+        }
         return batch::print(&options.try_into()?);
     }
     refuse_what_is_printed(options)?;

@@ -29,7 +29,7 @@ impl Terminal {
         let size = [columns, rows].map(|number| number.to_string());
         let mut command = vec!["-f", "/dev/null", "new-session", "-d", "-x", &size[0], "-y", &size[1], "-c", &home];
         let home = format!("HOME={home}");
-        let usual = [&home, "LC_ALL=C.UTF-8", "XDG_STATE_HOME=", "NO_COLOR=", "PS1=ready> "];
+        let usual = [&home, "LC_ALL=C.UTF-8", "XDG_STATE_HOME=", "NO_COLOR=", "RUST_BACKTRACE=0", "PS1=ready> "];
         for variable in usual.iter().chain(environment) {
             command.extend(["-e", variable]);
         }

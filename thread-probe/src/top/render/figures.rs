@@ -24,6 +24,8 @@ struct Figure {
     share: u16,
     words: fn(&Model, bool) -> String,
     point: fn(&Point) -> f64,
+    /// The largest of its course, in words.
+    scale: fn(f64) -> String,
     level: fn(&Rates) -> Level,
 }
 
@@ -32,18 +34,21 @@ const FIGURES: [Figure; 5] = [
         share: 16,
         words: |model, _| format!("switches/s {}", rate(model, |rates| rates.switches_per_second)),
         point: |point| point.switches_per_second,
+        scale: short,
         level: |_| Level::Normal,
     },
     Figure {
         share: 26,
         words: waits,
         point: |point| point.wait_p99_seconds,
+        scale: human::seconds,
         level: |rates| rates.wait_p99_seconds.map_or(Level::Normal, Level::of_wait),
     },
     Figure {
         share: 14,
         words: |model, _| format!("threads {}", human::count(model.host.threads.total)),
         point: |point| point.threads,
+        scale: |threads| human::count(threads as u64),
         level: |_| Level::Normal,
     },
     Figure {
@@ -53,6 +58,7 @@ const FIGURES: [Figure; 5] = [
             format!("clones/s {created}")
         },
         point: |point| point.clones_per_second,
+        scale: short,
         level: |_| Level::Normal,
     },
     Figure {
@@ -62,6 +68,7 @@ const FIGURES: [Figure; 5] = [
             format!("{} {failed}", if is_wide { "failed clones/s" } else { "fail/s" })
         },
         point: |point| point.clone_failures_per_second,
+        scale: short,
         level: |rates| if rates.clone_failures_per_second > 0.0 { Level::Critical } else { Level::Normal },
     },
 ];
@@ -78,18 +85,22 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App, model: &Model
         let place = Rect { x: area.x + x, width: width.saturating_sub(1), ..area };
         x += width;
         let level = model.host.rates.as_ref().map_or(Level::Normal, figure.level);
-        let words = format!("{}{}", canvas.theme.mark(level), (figure.words)(model, area.width >= WIDE));
+        let is_wide = area.width >= WIDE;
+        let mut words = format!("{}{}", canvas.theme.mark(level), (figure.words)(model, is_wide));
+        let values = app.trend().course(usize::from(place.width), figure.point);
+        let largest = values.iter().copied().filter(|value| value.is_finite()).fold(0.0, f64::max);
+        if is_wide && largest > 0.0 {
+            words.push_str(&format!(" (to {})", (figure.scale)(largest)));
+        }
         canvas.line(place, 0, &Line::styled(words, canvas.theme.level(level)));
         let style = if level == Level::Normal { canvas.theme.course() } else { canvas.theme.level(level) };
-        let values = app.trend().course(usize::from(place.width), figure.point);
-        draw_course(canvas, below(place, 1), &values, style);
+        draw_course(canvas, below(place, 1), (&values, largest), style);
     }
 }
 
 /// From zero up to the largest, the newest at the right.
-fn draw_course(canvas: &mut Canvas<'_>, area: Rect, values: &[f64], style: Style) {
+fn draw_course(canvas: &mut Canvas<'_>, area: Rect, (values, largest): (&[f64], f64), style: Style) {
     const STEPS: f64 = 1000.0;
-    let largest = values.iter().copied().filter(|value| value.is_finite()).fold(0.0, f64::max);
     // What is not zero is seen.
     let bar = |value: &f64| if *value > 0.0 { (value / largest * STEPS).clamp(STEPS / 8.0, STEPS) as u64 } else { 0 };
     let data: Vec<u64> = values.iter().rev().map(bar).collect();
@@ -120,7 +131,7 @@ fn waits(model: &Model, is_wide: bool) -> String {
     };
     let (p50, p99) = (wait(|rates| rates.wait_p50_seconds), wait(|rates| rates.wait_p99_seconds));
     if is_wide {
-        format!("run queue p50 {p50}, p99 {p99}, max {}", wait(|rates| rates.wait_max_seconds))
+        format!("run queue p50 {p50}, max {}, p99 {p99}", wait(|rates| rates.wait_max_seconds))
     } else {
         format!("runq p50 {p50} p99 {p99}")
     }

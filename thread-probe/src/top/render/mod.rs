@@ -47,6 +47,10 @@ fn draw_screen(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
         draw_waiting(canvas, body, app);
     } else {
         draw_view(canvas, body, app);
+        if app.lost().is_some() {
+            // It is not what is, but what was.
+            canvas.buffer.set_style(body, canvas.theme.dim());
+        }
     }
     match app.overlay() {
         Overlay::Help { scroll } => overlays::draw_help(canvas, below(above_footer, 1), app, *scroll),
