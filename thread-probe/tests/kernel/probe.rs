@@ -113,19 +113,21 @@ const OF_STORAGE: [&str; 5] = [
     "record_without_histogram",
 ];
 
-/// How often storage was out of reach so far.
-pub fn lost_of_storage() -> Result<u64> {
+/// How often so far the programs counted that they could not see what a test may compare: storage was out of reach, before
+/// Linux 6.2; or a clone returned while the program for that was preempted on the same CPU, as when a new process
+/// preempts its parent there.
+pub fn counted_losses() -> Result<u64> {
     let model = Probe::get()?.sample()?;
-    Ok(OF_STORAGE.iter().map(|reason| lost_for(&model, reason)).sum())
+    let of_storage = if is_before_6_2() { &OF_STORAGE[..] } else { &[] };
+    Ok(of_storage.iter().chain(&["clone_return_not_seen"]).map(|reason| lost_for(&model, reason)).sum())
 }
 
-/// Why what a test compares may not be there on this kernel, if it was so since storage was out of reach that often.
-pub fn excuse(lost_of_storage_before: u64) -> Result<Option<&'static str>> {
+/// Why what a test compares may not be there on this kernel, if it was so since there were so many losses.
+pub fn excuse(counted_before: u64) -> Result<Option<&'static str>> {
     if hides_init(&Probe::get()?.sample()?) {
         return Ok(Some("this kernel hides its first process"));
     }
-    let is_counted = is_before_6_2() && lost_of_storage()? > lost_of_storage_before;
-    Ok(is_counted.then_some("storage was out of reach, as before Linux 6.2 it may be, and that was counted"))
+    Ok((counted_losses()? > counted_before).then_some("the programs counted that they could not see something"))
 }
 
 /// How much was lost of what may never be lost. Before Linux 6.2 storage is out of reach while another operation on it
