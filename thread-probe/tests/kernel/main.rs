@@ -45,19 +45,17 @@ const OWN_MACHINE: &str = "THREAD_PROBE_OWN_MACHINE";
 const ATTEMPTS: u32 = 5;
 
 /// Runs a test: once, and all it proves has to hold to the digit. On a kernel that hides its first process nothing is
-/// traced while a thread of that process is current, be it in a soft interrupt that frees others; and there is what the
-/// programs count that they can't see, see [`probe::counted_losses`]. A test that met one of these is repeated, said so,
-/// and has to hold within [`ATTEMPTS`].
+/// traced while a thread of that process is current, be it in a soft interrupt that frees others; before Linux 6.2
+/// storage may be out of reach, and rows of failed clones go unseen now and then. There a test is repeated, said so, and
+/// has to hold within [`ATTEMPTS`].
 fn run(name: &str, test: tests::Test) -> anyhow::Result<()> {
-    let mut counted_before = probe::counted_losses()?;
     let mut outcome = test();
     for attempt in 2..=ATTEMPTS {
         let Err(error) = &outcome else { break };
-        let Some(excuse) = probe::excuse(counted_before)? else { break };
+        let Some(excuse) = probe::excuse()? else { break };
         println!("{name}: {excuse}; attempt {attempt}, after: {error:#}");
         // What the last attempt started ends, and is seen to.
         std::thread::sleep(std::time::Duration::from_secs(1));
-        counted_before = probe::counted_losses()?;
         outcome = test();
     }
     outcome

