@@ -61,6 +61,10 @@ pub(crate) fn returned<C: EbpfContext>(context: &C, value: i64) {
                 CloneFailure::CgroupMemory => storage.refused_by_memory = cgroup,
                 _ => {}
             }
+            // A clone that fails early leaves a task whose bpf_storage is still its creator's, and an RCU grace period
+            // later free_task() empties that. Fixed in 2026 ("bpf,fork: wipe ->bpf_storage before bailouts that access
+            // it"); on any kernel, what it would empty is left to it.
+            TASKS.renew(task, storage);
         }
         None => {
             lost(Lost::FailureWithoutStorage);

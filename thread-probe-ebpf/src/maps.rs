@@ -5,7 +5,7 @@ use core::ptr;
 use aya_ebpf::{
     bindings::{bpf_map_type::BPF_MAP_TYPE_TASK_STORAGE, task_struct},
     btf_maps::{Array, PerCpuArray, RingBuf},
-    helpers::bpf_task_storage_get,
+    helpers::{bpf_task_storage_delete, bpf_task_storage_get, generated::bpf_probe_read_kernel},
     macros::btf_map,
 };
 use thread_probe_ebpf::{
@@ -57,6 +57,11 @@ pub(crate) static SCRATCH: PerCpuArray<[ThreadRecord; 2], 1> = PerCpuArray::new(
 #[btf_map]
 pub(crate) static ADOPTED: PerCpuArray<TaskStorage, 1> = PerCpuArray::new();
 
+/// Storage on its way from a task to the same task (see [`TaskStorageMap::renew`]). Written and read within one run of a
+/// program; never deleted.
+#[btf_map]
+static RENEWED: PerCpuArray<TaskStorage, 1> = PerCpuArray::new();
+
 /// A map of task-local storage, which aya-ebpf does not have: the BTF that the loader reads is the layout below.
 #[repr(C)]
 pub(crate) struct TaskStorageMap<T> {
@@ -103,6 +108,24 @@ impl<T> TaskStorageMap<T> {
         // SAFETY: the verifier checks map, task and value. A program runs to its end on one task's storage, and of
         // what another CPU may write at the same time (see TASKS) no field is read as more than a number.
         unsafe { bpf_task_storage_get(map, task, initial.cast(), flags).cast::<T>().as_mut() }
+    }
+}
+
+impl TaskStorageMap<TaskStorage> {
+    /// Puts the storage of a task in another place, with all that is in it.
+    #[inline(always)]
+    pub(crate) fn renew(&self, task: Task, storage: &TaskStorage) {
+        let Some(copy) = RENEWED.get_ptr_mut(0) else { return };
+        let map = ptr::from_ref(self).cast_mut().cast();
+        let bytes = size_of::<TaskStorage>() as u32;
+        // SAFETY: the copy is this CPU's slot and as long as the storage; the verifier checks map and task.
+        let is_deleted = unsafe {
+            bpf_probe_read_kernel(copy.cast(), bytes, ptr::from_ref(storage).cast()) == 0
+                && bpf_task_storage_delete(map, task.0.cast_mut().cast::<task_struct>()) == 0
+        };
+        if is_deleted && self.get_or_create(task, copy).is_none() {
+            lost(Lost::StorageNotCreated);
+        }
     }
 }
 

@@ -291,9 +291,15 @@ fn churn(threads: u64, processes: u64) -> Result<()> {
     wait_for_line()
 }
 
+/// How many threads `tp-nproc` creates before it may not.
+pub const CREATED_BEFORE_NPROC: u64 = 3;
+
 /// Becomes another user at its limit, and reports how many of the attempts to create a thread failed.
 fn beyond_nproc(attempts: u64) -> Result<()> {
     const NOBODY_ELSE: u32 = 64_321;
+    for _ in 0..CREATED_BEFORE_NPROC {
+        let _ = thread::Builder::new().spawn(|| {})?.join();
+    }
     setrlimit(Resource::RLIMIT_NPROC, 1, 1)?;
     setgid(Gid::from_raw(NOBODY_ELSE))?;
     setuid(Uid::from_raw(NOBODY_ELSE))?;
