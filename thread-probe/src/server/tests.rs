@@ -1,6 +1,9 @@
 //! The routes, without a socket: what a client gets for what it asks.
 
-use axum::http::{Method, Request};
+use std::io::Read as _;
+
+use axum::http::{HeaderValue, Method, Request, request};
+use flate2::read::GzDecoder;
 use tower::ServiceExt as _;
 
 use super::*;
@@ -16,6 +19,12 @@ fn running(interval: Duration) -> (watch::Sender<Running>, watch::Receiver<Runni
 
 /// Asks the routes of a daemon whose samples are due every `interval`.
 fn ask(interval: Duration, method: Method, path: &str) -> Option<(StatusCode, String)> {
+    let (status, _, body) = answer(interval, Request::builder().method(method).uri(path))?;
+    Some((status, String::from_utf8_lossy(&body).into_owned()))
+}
+
+/// What a daemon whose samples are due every `interval` answers: status, encoding and body.
+fn answer(interval: Duration, request: request::Builder) -> Option<(StatusCode, Option<HeaderValue>, Bytes)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
     runtime.block_on(async {
         let mut model = empty_model();
@@ -24,11 +33,9 @@ fn ask(interval: Duration, method: Method, path: &str) -> Option<(StatusCode, St
         let (requests, _pending) = mpsc::channel(1);
         let (_running, config) = running(interval);
         let state = State::new(latest, requests, config);
-        let request = Request::builder().method(method).uri(path).body(Body::empty()).ok()?;
-        let answer = router(state).oneshot(request).await.ok()?;
-        let status = answer.status();
-        let bytes = axum::body::to_bytes(answer.into_body(), 1 << 20).await.ok()?;
-        Some((status, String::from_utf8_lossy(&bytes).into_owned()))
+        let answer = router(state).oneshot(request.body(Body::empty()).ok()?).await.ok()?;
+        let (status, encoding) = (answer.status(), answer.headers().get(header::CONTENT_ENCODING).cloned());
+        Some((status, encoding, axum::body::to_bytes(answer.into_body(), 1 << 20).await.ok()?))
     })
 }
 
@@ -46,6 +53,25 @@ fn get_and_head_are_answered_and_nothing_else() {
         }
     }
     assert_eq!(status_of(Method::GET, "/nothing"), Some(StatusCode::NOT_FOUND));
+}
+
+#[test]
+fn who_accepts_gzip_gets_the_same_compressed() {
+    let interval = Duration::from_secs(5);
+    let plain = Request::builder().uri("/metrics");
+    let gzip = Request::builder().uri("/metrics").header(header::ACCEPT_ENCODING, "gzip");
+    let (Some((_, None, plain)), Some((_, Some(encoding), gzip))) = (answer(interval, plain), answer(interval, gzip))
+    else {
+        panic!("both are answered, one with an encoding");
+    };
+    assert_eq!(encoding, "gzip");
+    assert!(gzip.len() < plain.len() / 2, "{} of {} bytes", gzip.len(), plain.len());
+    let mut decoded = String::new();
+    assert!(GzDecoder::new(&*gzip).read_to_string(&mut decoded).is_ok());
+    let own = |text: &str| {
+        text.lines().filter(|line| line.starts_with("threadprobe_")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(own(&decoded), own(&String::from_utf8_lossy(&plain)));
 }
 
 #[test]
