@@ -7,6 +7,7 @@
 
 pub mod alerts;
 pub mod bpf;
+pub mod cgroup_owner;
 pub mod cgroups;
 pub mod cli;
 pub mod config;
