@@ -138,16 +138,15 @@ impl Measured {
     fn switches(&self) -> Check {
         let voluntary = self.sum(|kernel, ours| [kernel.voluntary_switches, ours.totals.voluntary_switches]);
         let involuntary = self.sum(|kernel, ours| [kernel.involuntary_switches, ours.totals.involuntary_switches]);
-        let what =
-            format!("voluntary and involuntary switches as two threads passed a byte {} times", human::count(PASSES));
-        exact("self-test switches", &what, &[voluntary, involuntary])
+        let when = format!("involuntary switches as two threads passed a byte {} times", human::count(PASSES));
+        exact("self-test switches", &[("voluntary", voluntary), (&when, involuntary)])
     }
 
     fn waits(&self) -> Check {
         let nanoseconds = |seconds: f64| (seconds * 1e9).round() as u64;
         let waited = self.sum(|kernel, ours| [kernel.waited_ns, nanoseconds(ours.totals.wait_seconds)]);
         let runs = self.sum(|kernel, ours| [kernel.runs, ours.totals.runs]);
-        exact("self-test waits", "ns of waiting for a CPU and runs after it", &[waited, runs])
+        exact("self-test waits", &[("runs of theirs", runs), ("ns waited for a CPU before", waited)])
     }
 
     /// Where the first process is hidden, the wait after a switch away from it goes unseen.
@@ -185,13 +184,17 @@ impl Measured {
     }
 }
 
-fn exact(name: &str, what: &str, pairs: &[[u64; 2]]) -> Check {
-    let list = |side: usize| pairs.iter().map(|pair| human::count(pair[side])).collect::<Vec<_>>().join(" and ");
+/// Figures, each with what the kernel and what the probe says.
+fn exact(name: &str, figures: &[(&str, [u64; 2])]) -> Check {
+    let list = |side: usize| {
+        let all = figures.iter().map(|(what, figure)| format!("{} {what}", human::count(figure[side])));
+        all.collect::<Vec<_>>().join(" and ")
+    };
     let (kernel, ours) = (list(0), list(1));
-    let has_happened = pairs.iter().any(|[kernel, _]| *kernel > 0);
+    let has_happened = figures.iter().any(|(_, [kernel, _])| *kernel > 0);
     match kernel == ours && has_happened {
-        true => Check::ok(name, format!("{kernel} {what}: exactly what the kernel says")),
-        false => Check::missing(name, format!("{ours} {what}; the kernel says {kernel}"), REPORT_IT),
+        true => Check::ok(name, format!("{kernel}: exactly what the kernel says")),
+        false => Check::missing(name, format!("{ours}; the kernel says {kernel}"), REPORT_IT),
     }
 }
 
@@ -296,6 +299,6 @@ mod tests {
 
     #[test]
     fn a_test_in_which_nothing_happened_proves_nothing() {
-        assert_eq!(exact("", "", &[[0, 0]]).status, Status::Missing);
+        assert_eq!(exact("", &[("", [0, 0])]).status, Status::Missing);
     }
 }
