@@ -40,6 +40,8 @@ pub enum Command {
     Ps(PsOptions),
     /// Print every limit on threads with its use, the most endangered first; without root those of the host
     Limits(LimitsOptions),
+    /// Examine this host: what thread-probe needs and does not find, whether it counts right, and what it costs
+    Doctor(DoctorOptions),
     /// Check or show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -50,6 +52,8 @@ impl Command {
     pub fn default_log_level(&self) -> LogLevel {
         match self {
             Self::Serve(_) => LogLevel::Info,
+            // It says itself what is wrong.
+            Self::Doctor(_) => LogLevel::Error,
             Self::Top(_) | Self::Ps(_) | Self::Limits(_) | Self::Config(_) => LogLevel::Warn,
         }
     }
@@ -240,19 +244,30 @@ pub struct LimitsOptions {
     pub window: Duration,
     /// How to print
     #[arg(long, value_enum, default_value_t)]
-    pub format: LimitsFormat,
+    pub format: TableOrJson,
     /// The probe's.
     #[command(flatten)]
     pub probe: ProbeOptions,
 }
 
-/// How to print limits.
+/// Options of `doctor`.
+#[derive(Clone, Debug, Args)]
+pub struct DoctorOptions {
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    pub format: TableOrJson,
+    /// The probe's.
+    #[command(flatten)]
+    pub probe: ProbeOptions,
+}
+
+/// How to print what has no CSV.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum LimitsFormat {
+pub enum TableOrJson {
     /// Columns for people
     #[default]
     Table,
-    /// JSON: the same limits with all their fields
+    /// JSON: the same with all fields
     Json,
 }
 

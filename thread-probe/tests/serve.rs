@@ -228,7 +228,9 @@ fn config_check_says_ok_or_what_is_wrong_and_where() -> Result<()> {
     for command in [&["config", "check", &file][..], &["config", "show", "--config", &file], &["ps", "--config", &file]]
     {
         let bad = run(command)?;
-        let said = format!("thread-probe: {file}:3:6: groups.by: must be one of comm, exe, cgroup, unit, user, pid\n");
+        let said = format!(
+            "thread-probe: {file}:3:6: groups.by: must be one of comm, exe, cgroup, unit, container, pod, user, pid\n"
+        );
         ensure!(bad.status.code() == Some(1) && stderr_of(&bad) == said, "{command:?}: {}", stderr_of(&bad));
     }
     Ok(())
@@ -435,7 +437,8 @@ fn documented() -> Result<std::collections::BTreeSet<String>> {
 }
 
 /// What an object that stands in several places is described as once.
-const SHARED: [(&str, &[&str]); 6] = [
+const SHARED: [(&str, &[&str]); 7] = [
+    ("Owner", &["processes[].owner"]),
     (
         "LimitUse",
         &["limits.shared[]", "applicable_limits[]", "groups[].headroom.binding", "processes[].headroom.binding"],

@@ -161,7 +161,7 @@ fn a_value_out_of_range_is_told_with_the_range() {
         ("interval = 'soon'", "1:12: interval: expected number at 0 (as in 500ms, 5s, 10m)"),
         ("groups.max = 0", "1:14: groups.max: must be from 1 to 100000"),
         ("groups.max = -99999999999999999999", "1:14: groups.max: must be from 1 to 100000"),
-        ("groups.by = 'x'", "1:13: groups.by: must be one of comm, exe, cgroup, unit, user, pid"),
+        ("groups.by = 'x'", "1:13: groups.by: must be one of comm, exe, cgroup, unit, container, pod, user, pid"),
         (
             "web.listen_addresses = []",
             "1:24: web.listen_addresses: must have at least one address, as in [\"127.0.0.1:10420\"]",

@@ -246,7 +246,10 @@ mod tests {
     #[test]
     fn a_choice_is_one_that_the_command_line_offers() {
         assert_eq!(choice("unit"), Ok(GroupBy::Unit));
-        assert_eq!(choice::<GroupBy>("colour"), Err("must be one of comm, exe, cgroup, unit, user, pid".to_owned()));
+        assert_eq!(
+            choice::<GroupBy>("colour"),
+            Err("must be one of comm, exe, cgroup, unit, container, pod, user, pid".to_owned())
+        );
     }
 
     #[test]
