@@ -152,6 +152,9 @@ pub struct ServeOptions {
     /// Unix socket to listen on besides, for `thread-probe top`; "" is none [default: /run/thread-probe/thread-probe.sock]
     #[arg(long = "web.socket", value_name = "PATH", value_parser = value::socket)]
     pub socket: Option<PathBuf>,
+    /// TLS, passwords and headers of the addresses listened on, as in Prometheus's exporter toolkit; "" is none
+    #[arg(long = "web.config.file", value_name = "FILE", value_parser = value::any_path)]
+    pub web_config_file: Option<PathBuf>,
     /// Base URL of an Alertmanager to send alerts to, as in http://localhost:9093; may be given more than once
     #[arg(long = "alertmanager.url", value_name = "URL", value_parser = value::alertmanager_url)]
     pub alertmanager_urls: Option<Vec<String>>,
@@ -261,8 +264,12 @@ pub enum LimitsFormat {
 pub enum ConfigCommand {
     /// Say whether a file is a valid configuration: exit code 0, or 1 and what is wrong
     Check {
-        /// The file
-        file: PathBuf,
+        /// The file; the web configuration that it names is checked, too
+        #[arg(required_unless_present = "web_config_file")]
+        file: Option<PathBuf>,
+        /// A web configuration
+        #[arg(long = "web.config.file", value_name = "FILE")]
+        web_config_file: Option<PathBuf>,
     },
     /// Print the configuration in force, every key with its value, as a file
     Show {
