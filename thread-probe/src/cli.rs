@@ -168,7 +168,7 @@ pub struct ServeOptions {
 pub struct TopOptions {
     /// The daemon to ask, as in http://127.0.0.1:10420 or unix:/PATH; without it a probe of its own or, where that may
     /// not be loaded, the daemon's socket
-    #[arg(long, value_name = "URL", value_parser = choice::url)]
+    #[arg(long, value_name = "URL", value_parser = choice::url, env = "THREAD_PROBE_URL", hide_env_values = true)]
     pub url: Option<String>,
     /// Time between samples; a number alone is seconds [default: 1s, in the interactive view as it was last]
     #[arg(short = 'd', long, value_name = "DURATION", value_parser = value::interval_or_seconds)]
