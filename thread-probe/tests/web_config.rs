@@ -81,7 +81,7 @@ impl Files {
 
     fn put(&self, server: &Identity) -> Result<()> {
         // As those who renew certificates do it: the file is another one.
-        self.write("new.key", &server.key.serialize_pem(), 0o640)?;
+        self.write("new.key", server.key.serialize_pem(), 0o640)?;
         self.write("new.pem", &server.pem, 0o644)?;
         fs::rename(self.path("new.key"), self.path("server.key"))?;
         Ok(fs::rename(self.path("new.pem"), self.path("server.pem"))?)
@@ -292,9 +292,8 @@ fn a_client_needs_a_certificate_of_the_authority_and_with_an_allowed_name() -> R
     let files = Files::new(&authority)?;
     let required = format!("{TLS}  client_ca_file: ca.pem\n  client_auth_type: RequireAndVerifyClientCert\n");
     let daemon = files.daemon(&required, &[])?;
-    let lets_in = |daemon: &Daemon, identity: Option<&Identity>| {
-        Client { identity, ..Client::new(&authority) }.is_let_in(daemon)
-    };
+    let lets_in =
+        |daemon: &Daemon, identity: Option<&Identity>| Client { identity, ..Client::new(&authority) }.is_let_in(daemon);
     let (plain, foreign) = (authority.issue(&["scraper"])?, other.issue(&["scraper"])?);
     ensure!(!lets_in(&daemon, None), "without a certificate");
     ensure!(!lets_in(&daemon, Some(&foreign)), "with one of another authority");
@@ -366,7 +365,8 @@ fn a_renewed_certificate_is_served_without_a_restart_and_a_broken_one_is_not() -
     let client = Client::new(&authority);
     let renewed = authority.issue(&["localhost"])?;
     files.put(&renewed)?;
-    let serves_renewed = |daemon: &Daemon| Ok(client.get(daemon, "/healthz", None)?.certificate == *renewed.certificate);
+    let serves_renewed =
+        |daemon: &Daemon| Ok(client.get(daemon, "/healthz", None)?.certificate == *renewed.certificate);
     daemon.wait_until("the renewed certificate", serves_renewed)?;
     files.write("server.pem", "-----BEGIN CERTIFICATE-----\nbroken\n", 0o644)?;
     daemon.wait_until("what is wrong with the broken one", |daemon| {
@@ -445,7 +445,7 @@ fn who_does_not_finish_a_handshake_keeps_nobody_waiting_and_is_sent_away() -> Re
     // Nothing, and the beginning of a handshake; more of them than there may be connections.
     let begin = |number: usize| -> Result<TcpStream> {
         let mut stream = daemon.connect()?;
-        stream.write_all(&[22, 3, 1, 2, 0, 1][..if number % 2 == 0 { 0 } else { 6 }])?;
+        stream.write_all(&[22, 3, 1, 2, 0, 1][..6 * (number % 2)])?;
         Ok(stream)
     };
     let mut idle = (0..80).map(begin).collect::<Result<Vec<_>>>()?;
@@ -477,7 +477,7 @@ fn who_was_let_in_is_answered_at_once_while_others_guess() -> Result<()> {
             let (daemon, stop, refused) = (&daemon, &stop, &refused);
             scope.spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
-                    let user = format!("{}:{number}", if number % 2 == 0 { "alice" } else { "mallory" });
+                    let user = format!("{}:{number}", ["alice", "mallory"][number % 2]);
                     let answer = ask_plainly(daemon, "/metrics", Some(&user)).unwrap_or_default();
                     refused.fetch_add(usize::from(answer.starts_with("HTTP/1.1 401")), Ordering::Relaxed);
                 }
@@ -498,5 +498,27 @@ fn who_was_let_in_is_answered_at_once_while_others_guess() -> Result<()> {
     ensure!(times.iter().all(|(_, is_let_in)| *is_let_in), "not let in");
     ensure!(longest < Duration::from_secs(1), "it waited {longest:?}");
     ensure!(refused > 0, "no guess was refused");
+    Ok(())
+}
+
+#[test]
+fn top_asks_over_https_with_the_password_of_its_url() -> Result<()> {
+    if skipped("top_asks_over_https_with_the_password_of_its_url") {
+        return Ok(());
+    }
+    let authority = Authority::new()?;
+    let files = Files::new(&authority)?;
+    let hash = bcrypt::hash("a:b@/%", 4).map_err(|error| anyhow::anyhow!("{error}"))?;
+    let daemon = files.daemon(&format!("{TLS}basic_auth_users:\n  alice: {hash}\n"), &[])?;
+    let top = |user: &str| {
+        let url = format!("https://{user}@localhost:{}", daemon.port);
+        let mut command = Command::new(PROGRAM);
+        let command = command.args(["top", "--batch", "-n", "1", "--format", "json"]).stdin(Stdio::null());
+        command.env("THREAD_PROBE_URL", url).env("SSL_CERT_FILE", files.path("ca.pem")).output()
+    };
+    let good = top("alice:a%3Ab%40%2F%25")?;
+    ensure!(good.status.success() && good.stdout.starts_with(b"{"), "{}", stderr_of(&good));
+    let bad = stderr_of(&top("alice:wrong")?);
+    ensure!(bad.contains("401") && !bad.contains("wrong"), "{bad}");
     Ok(())
 }

@@ -1,19 +1,18 @@
 //! Passwords, checked against their bcrypt hashes by a thread of its own.
 //!
 //! A check takes some 50 ms of CPU time, by design. So that who guesses can't take the host's CPUs or keep the thread
-//! that answers from answering, there is one such thread, at the lowest priority, which rests after each wrong password
-//! for as long as that took it. Who waits for it holds a connection, of which there are few. A user whose password was
-//! right is not checked again.
+//! that answers from answering, there is one such thread, which rests after each wrong password for as long as that took
+//! it. It has the normal priority: with less, on a busy host nobody would be let in within the time of a scrape. Who waits
+//! for it holds a connection, of which there are few. A user whose password was right is not checked again.
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     thread,
     time::Instant,
 };
 
 use anyhow::{Context as _, Result, anyhow};
-use nix::libc;
 use ring::{
     hmac::{self, HMAC_SHA256, Key, Tag},
     rand::SystemRandom,
@@ -28,17 +27,25 @@ pub(super) struct Credentials {
 
 /// What the thread is to do.
 struct Check {
-    password: Vec<u8>,
+    credentials: Credentials,
     hash: String,
+    /// Whether there is such a user.
+    is_known: bool,
     reply: oneshot::Sender<bool>,
 }
 
 /// Checks passwords.
 pub(super) struct Passwords {
     checks: mpsc::Sender<Check>,
+    right: Arc<Right>,
+}
+
+/// What was right last.
+struct Right {
+    /// Of this process.
     key: Key,
-    /// By user, what was right last: a tag of it, not the password.
-    right: Mutex<HashMap<String, Tag>>,
+    /// By user: a tag of the password, not the password.
+    tags: Mutex<HashMap<String, Tag>>,
 }
 
 impl Passwords {
@@ -46,51 +53,55 @@ impl Passwords {
     pub(super) fn start() -> Result<Self> {
         let key =
             Key::generate(HMAC_SHA256, &SystemRandom::new()).map_err(|_| anyhow!("the kernel has no random bytes"))?;
+        let right = Arc::new(Right { key, tags: Mutex::default() });
         // One that waits; the others wait to be this one, in their order, and no longer than their connections last.
         let (checks, mut pending) = mpsc::channel::<Check>(1);
+        let remembered = Arc::clone(&right);
         let run = move || {
-            lower_priority();
             while let Some(check) = pending.blocking_recv() {
-                check.run();
+                check.run(&remembered);
             }
         };
         thread::Builder::new()
             .name("passwords".to_owned())
             .spawn(run)
             .context("starting the thread for passwords failed")?;
-        Ok(Self { checks, key, right: Mutex::default() })
+        Ok(Self { checks, right })
     }
 
     /// Whether this is a user with this password. Of a wrong answer nobody can tell whether there is such a user, neither
     /// by what it says nor by the time it takes.
     pub(super) async fn are_right(&self, users: &BTreeMap<String, String>, credentials: Credentials) -> bool {
         let known = users.get(&credentials.user);
-        let Some(hash) = known.or_else(|| self.another(users, &credentials.user)) else { return false };
-        let tag_input = tag_input(&credentials, hash);
-        if known.is_some() && self.was_right(&credentials.user, &tag_input) {
+        if known.is_some_and(|hash| self.right.has(users, &credentials, hash)) {
             return true;
         }
+        let Some(hash) = known.or_else(|| self.another(users, &credentials.user)) else { return false };
         let (reply, outcome) = oneshot::channel();
-        let check = Check { password: credentials.password, hash: hash.clone(), reply };
-        if self.checks.send(check).await.is_err() || !outcome.await.unwrap_or(false) || known.is_none() {
-            return false;
-        }
-        let mut right = self.right.lock().unwrap_or_else(PoisonError::into_inner);
-        right.retain(|user, _| users.contains_key(user));
-        right.insert(credentials.user, hmac::sign(&self.key, &tag_input));
-        true
-    }
-
-    fn was_right(&self, user: &str, tag_input: &[u8]) -> bool {
-        let right = self.right.lock().unwrap_or_else(PoisonError::into_inner);
-        right.get(user).is_some_and(|tag| hmac::verify(&self.key, tag_input, tag.as_ref()).is_ok())
+        let check = Check { hash: hash.clone(), is_known: known.is_some(), credentials, reply };
+        self.checks.send(check).await.is_ok() && outcome.await.unwrap_or(false)
     }
 
     /// The hash of one of the users, for who is none: always the same one, so that its cost does not tell, either.
     fn another<'a>(&self, users: &'a BTreeMap<String, String>, name: &str) -> Option<&'a String> {
-        let tag = hmac::sign(&self.key, name.as_bytes());
+        let tag = hmac::sign(&self.right.key, name.as_bytes());
         let number = tag.as_ref().iter().take(4).fold(0, |number, byte| number << 8 | usize::from(*byte));
         users.values().nth(number.checked_rem(users.len())?)
+    }
+}
+
+impl Right {
+    /// Whether this was right, of those who are users still.
+    fn has(&self, users: &BTreeMap<String, String>, credentials: &Credentials, hash: &str) -> bool {
+        let mut tags = self.tags.lock().unwrap_or_else(PoisonError::into_inner);
+        tags.retain(|user, _| users.contains_key(user));
+        let tag = tags.get(&credentials.user);
+        tag.is_some_and(|tag| hmac::verify(&self.key, &tag_input(credentials, hash), tag.as_ref()).is_ok())
+    }
+
+    fn remember(&self, credentials: Credentials, hash: &str) {
+        let tag = hmac::sign(&self.key, &tag_input(&credentials, hash));
+        self.tags.lock().unwrap_or_else(PoisonError::into_inner).insert(credentials.user, tag);
     }
 }
 
@@ -101,27 +112,23 @@ fn tag_input(credentials: &Credentials, hash: &str) -> Vec<u8> {
 }
 
 impl Check {
-    fn run(self) {
+    fn run(self, right: &Right) {
         // Who waited for it is gone.
         if self.reply.is_closed() {
             return;
         }
         let started = Instant::now();
         // The hash is one that was looked at when it was read.
-        let is_right = bcrypt::verify(&self.password, &self.hash).unwrap_or(false);
+        let is_right = bcrypt::verify(&self.credentials.password, &self.hash).unwrap_or(false) && self.is_known;
+        if is_right {
+            // Also if who asked gave up meanwhile: the next time it is at once.
+            right.remember(self.credentials, &self.hash);
+        }
+        let took = started.elapsed();
         let _ = self.reply.send(is_right);
         if !is_right {
-            thread::sleep(started.elapsed());
+            thread::sleep(took);
         }
-    }
-}
-
-/// Of this thread alone: on Linux each has its own.
-fn lower_priority() {
-    const LOWEST: libc::c_int = 19;
-    // SAFETY: the call takes numbers only; 0 is the calling thread.
-    if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, LOWEST) } != 0 {
-        tracing::debug!(error = %std::io::Error::last_os_error(), "passwords are checked at normal priority");
     }
 }
 
@@ -178,7 +185,7 @@ mod tests {
             ask(&passwords, &all, user, "right");
             ask(&passwords, &all, user, "wrong");
         }
-        let kept = || passwords.right.lock().unwrap_or_else(PoisonError::into_inner).len();
+        let kept = || passwords.right.tags.lock().unwrap_or_else(PoisonError::into_inner).len();
         assert_eq!(kept(), 2);
         ask(&passwords, &users(&["dora"]), "dora", "right");
         assert_eq!(kept(), 1);
