@@ -69,11 +69,12 @@ impl LiveWebConfig {
 
     /// Says so if its files can't be read any more, now that privileges are dropped.
     pub fn warn_if_unreadable(&self) {
-        if let (_, Err(error)) = load(&self.path) {
-            tracing::warn!(
-                "the web configuration can't be read any more now that privileges are dropped, so changes of it will \
-                 need a restart; let the daemon's user or its group read its files (chgrp, chmod 640): {error}"
-            );
-        }
+        let (sources, Err(error)) = load(&self.path) else { return };
+        // What can't be seen any more has not changed: that is not said a second time.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).sources = sources;
+        tracing::warn!(
+            "the web configuration can't be read any more now that privileges are dropped, so changes of it will need a \
+             restart; let the daemon's user or its group read its files (chgrp, chmod 640): {error}"
+        );
     }
 }
