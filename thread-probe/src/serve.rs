@@ -1,4 +1,5 @@
-//! `thread-probe serve`: one thread samples, the main one answers, and where there is an Alertmanager a third tells it.
+//! `thread-probe serve`: one thread samples, the main one answers; where there is an Alertmanager another tells it, and where
+//! there is a web configuration another checks passwords.
 //!
 //! All are there before the first request; nothing creates a thread or process afterwards, so at the host's limit the
 //! daemon goes on.
@@ -23,7 +24,7 @@ use crate::{
     limits,
     model::Model,
     sampler::Sampler,
-    server::{self, Published, ThreadsRequest},
+    server::{self, Guard, Published, ThreadsRequest},
 };
 
 /// Requests for the threads of a process that may wait for the sampler.
@@ -36,6 +37,8 @@ const PENDING_REQUESTS: usize = 16;
 pub fn serve(options: &ServeOptions) -> Result<()> {
     let config = options.configure()?;
     warn_if_nothing_is_foreseen(&config);
+    // Before privileges are dropped: its files may be for root alone.
+    let web = server::open_web_config(&config.web)?;
     let runtime = new_runtime()?;
     // Before anything takes time: a signal while the programs load ends the daemon as later, once they are attached.
     let signals = runtime.block_on(async { Signals::new() })?;
@@ -48,6 +51,7 @@ pub fn serve(options: &ServeOptions) -> Result<()> {
     let mut alerting = Alerting::new(config.alerts.clone());
     alerting.apply(&mut first);
     let monitor = Monitor { sampler, alerting };
+    let guard = web.map(Guard::start).transpose()?;
     let (running, reloads) = watch::channel(Running { config: Arc::new(config), status: first.probe.config });
     let (models, latest) = watch::channel(Published::new(first));
     let (requests, pending) = mpsc::channel(PENDING_REQUESTS);
@@ -62,13 +66,15 @@ pub fn serve(options: &ServeOptions) -> Result<()> {
         })
         .context("starting the sampling thread failed")?;
     let reload = || {
+        guard.iter().for_each(Guard::reload);
         let reloaded = config::reload(&running.borrow(), options);
         if let Some(reloaded) = reloaded {
             warn_if_nothing_is_foreseen(&reloaded.config);
             running.send_replace(reloaded);
         }
     };
-    let outcome = runtime.block_on(serve_until_signal((listeners, socket), state, failure, signals, reload));
+    let server = (listeners, socket, guard.clone());
+    let outcome = runtime.block_on(serve_until_signal(server, state, failure, signals, reload));
     // The sampler hears of it at once, or when the scan it is in is done, and detaches the programs.
     drop(stop);
     drop(slow_links);
@@ -108,7 +114,7 @@ impl Signals {
 }
 
 async fn serve_until_signal(
-    (listeners, socket): (Vec<TcpListener>, Option<UnixListener>),
+    (listeners, socket, guard): (Vec<TcpListener>, Option<UnixListener>, Option<Guard>),
     state: server::State,
     failure: oneshot::Receiver<Result<()>>,
     mut signals: Signals,
@@ -120,7 +126,7 @@ async fn serve_until_signal(
     if let Some(path) = socket.as_ref().and_then(|socket| socket.local_addr().ok()?.as_pathname().map(Path::to_owned)) {
         tracing::info!(path = %path.display(), "listening");
     }
-    let serving = server::run(listeners, socket, state);
+    let serving = server::run(listeners, socket, state, guard);
     tokio::pin!(serving, failure);
     loop {
         tokio::select! {
