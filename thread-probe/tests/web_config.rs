@@ -411,7 +411,10 @@ fn files_that_the_new_user_can_not_read_are_said_at_the_start() -> Result<()> {
         return Ok(());
     }
     let authority = Authority::new()?;
-    let daemon = Files::new(&authority)?.daemon(TLS, &["--user", "nobody"])?;
+    let files = Files::new(&authority)?;
+    // What is in it can't even be seen then.
+    fs::set_permissions(files.0.path(), fs::Permissions::from_mode(0o700))?;
+    let daemon = files.daemon(TLS, &["--user", "nobody"])?;
     daemon.wait_for_log(&["WARN", "now that privileges are dropped", "will need a restart", "Permission denied"])?;
     // By then its files are looked at once more.
     std::thread::sleep(Duration::from_millis(1200));
