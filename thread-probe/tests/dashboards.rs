@@ -17,7 +17,8 @@ use thread_probe::{
 };
 
 use crate::dashboard::{
-    Expression, boards, folder, groupings, labels_of, of_panels, of_rules, panels, read, rules, selectors,
+    Expression, boards, folder, groupings, labels_of, of_panels, of_rules, panels, read, rules,
+    schema::errors as schema_errors, selectors,
 };
 
 const PROMTOOL: &str = "/usr/bin/promtool";
@@ -35,14 +36,10 @@ fn expressions() -> Result<Vec<Expression>> {
 #[test]
 fn the_dashboards_are_valid_by_grafanas_own_types() -> Result<()> {
     let schema: Value = serde_json::from_str(&read("schema/grafana.schema.json")?)?;
-    let mut kinds = BTreeMap::new();
-    for (kind, definition) in schema["definitions"].as_object().context("definitions")? {
-        kinds.insert(kind.as_str(), jsonschema::draft7::new(definition)?);
-    }
     let validate = |kind: &str, what: &str, value: &Value| -> Result<()> {
-        let kind = kinds.get(kind).with_context(|| format!("{what}: dashboard.ts has no panels of type {kind:?}"))?;
-        let errors: Vec<String> =
-            kind.iter_errors(value).map(|error| format!("{}: {error}", error.instance_path())).collect();
+        let of_kind = &schema["definitions"][kind];
+        ensure!(of_kind.is_object(), "{what}: dashboard.ts has no panels of type {kind:?}");
+        let errors = schema_errors(of_kind, value, "");
         ensure!(errors.is_empty(), "{what}: {}", errors.join("; "));
         Ok(())
     };

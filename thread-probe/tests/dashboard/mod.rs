@@ -1,6 +1,8 @@
 //! The files in `dashboards/`, and what their expressions ask for.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub mod schema;
+
 use std::{
     fs,
     path::{Path, PathBuf},

@@ -18,24 +18,37 @@ fn keyword_errors(
     value: &Value,
     place: &str,
 ) -> Vec<String> {
-    let holds = |holds: bool, what: &str| if holds { Vec::new() } else { vec![format!("{place} is {value}: {what} {argument}")] };
+    let holds = |holds: bool, what: &str| {
+        if holds { Vec::new() } else { vec![format!("{place} is {value}: {what} {argument}")] }
+    };
     let fields = value.as_object().into_iter().flatten();
     let inside = |name: &str| format!("{place}/{name}");
     match keyword {
         "type" => holds(one_or_more(argument).iter().any(|kind| is_of_type(value, kind)), "not of type"),
         "const" => holds(value == argument, "not"),
         "enum" => holds(one_or_more(argument).contains(value), "none of"),
-        "anyOf" => {
-            holds(one_or_more(argument).iter().any(|schema| errors(schema, value, place).is_empty()), "not valid by any of")
-        }
+        "anyOf" => holds(
+            one_or_more(argument).iter().any(|schema| errors(schema, value, place).is_empty()),
+            "not valid by any of",
+        ),
         "required" => {
-            let missing = one_or_more(argument).iter().filter_map(Value::as_str).filter(|name| value.is_object() && value.get(name).is_none());
+            let missing = one_or_more(argument)
+                .iter()
+                .filter_map(Value::as_str)
+                .filter(|name| value.is_object() && value.get(name).is_none());
             missing.map(|name| format!("{place} has no {name}")).collect()
         }
-        "properties" => fields.flat_map(|(name, field)| argument.get(name).map_or_else(Vec::new, |schema| errors(schema, field, &inside(name)))).collect(),
+        "properties" => fields
+            .flat_map(|(name, field)| {
+                argument.get(name).map_or_else(Vec::new, |schema| errors(schema, field, &inside(name)))
+            })
+            .collect(),
         "additionalProperties" => {
             let is_additional = |name: &str| schema.get("properties").and_then(|known| known.get(name)).is_none();
-            fields.filter(|(name, _)| is_additional(name)).flat_map(|(name, field)| errors(argument, field, &inside(name))).collect()
+            fields
+                .filter(|(name, _)| is_additional(name))
+                .flat_map(|(name, field)| errors(argument, field, &inside(name)))
+                .collect()
         }
         "items" => {
             let items = value.as_array().into_iter().flatten().enumerate();
