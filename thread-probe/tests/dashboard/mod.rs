@@ -61,7 +61,7 @@ pub fn of_panels(name: &str, board: &Value) -> Vec<Expression> {
 
 /// The rules of a file.
 pub fn rules(file: &str) -> Result<Vec<Value>> {
-    let file: Value = serde_norway::from_str(&read(&format!("rules/{file}"))?)?;
+    let file: Value = serde_saphyr::from_str(&read(&format!("rules/{file}"))?)?;
     let groups = file["groups"].as_array().context("groups")?;
     Ok(groups.iter().flat_map(|group| group["rules"].as_array().cloned().unwrap_or_default()).collect())
 }

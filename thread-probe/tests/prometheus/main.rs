@@ -32,7 +32,7 @@ use crate::{
     daemon::{Daemon, free_port, skipped},
     dashboard::{Expression, boards, of_panels, of_rules, rules, selectors},
     server::Prometheus,
-    workload::{ROLES, Workloads},
+    workload::Workloads,
 };
 
 fn main() -> ExitCode {
@@ -65,7 +65,8 @@ fn watch() -> Result<()> {
     let mut workloads = Workloads::start(seconds)?;
     let folder = tempfile::tempdir()?;
     let nobody = free_port()?;
-    let daemons = [500, 500, 1].map(|groups| start_daemon(folder.path(), groups, nobody));
+    let daemons =
+        [("comm", 500), ("cgroup", 500), ("comm", 1)].map(|groups| start_daemon(folder.path(), groups, nobody));
     let daemons = daemons.into_iter().collect::<Result<Vec<_>>>()?;
     fail_a_reload(folder.path(), &daemons[2])?;
     let ports: Vec<u16> = daemons.iter().map(|daemon| daemon.port).collect();
@@ -79,7 +80,7 @@ fn watch() -> Result<()> {
     quantiles::agree(&daemons[0], &prometheus, Duration::from_secs(seconds))?;
     workloads.check()?;
     metrics_are_those_of_the_table(&prometheus)?;
-    let asked = every_expression_has_an_answer(&prometheus, ports[0])?;
+    let asked = every_expression_has_an_answer(&prometheus, ports[0], &workloads.groups())?;
     let alerts = alerts_are_told(&prometheus)?;
     let recorded = the_fleet_is_federated(&prometheus, &above)?;
     let _ = writeln!(
@@ -90,12 +91,12 @@ fn watch() -> Result<()> {
 }
 
 /// One whose limits grow within seconds, and whose Alertmanager is not there.
-fn start_daemon(folder: &std::path::Path, groups: u32, nobody: u16) -> Result<Daemon> {
-    let config = folder.join(format!("{groups}.toml"));
+fn start_daemon(folder: &std::path::Path, (by, max): (&str, u32), nobody: u16) -> Result<Daemon> {
+    let config = folder.join(format!("{by}-{max}.toml"));
     fs::write(
         &config,
         format!(
-            "interval = '500ms'\n[limits]\nwindow = '20s'\n[groups]\nmax = {groups}\n\
+            "interval = '500ms'\n[limits]\nwindow = '20s'\n[groups]\nby = '{by}'\nmax = {max}\n\
              [alerts]\nalertmanager_urls = ['http://127.0.0.1:{nobody}']\n"
         ),
     )?;
@@ -103,7 +104,7 @@ fn start_daemon(folder: &std::path::Path, groups: u32, nobody: u16) -> Result<Da
 }
 
 fn fail_a_reload(folder: &std::path::Path, daemon: &Daemon) -> Result<()> {
-    fs::write(folder.join("1.toml"), "interval = 'soon'\n")?;
+    fs::write(folder.join("comm-1.toml"), "interval = 'soon'\n")?;
     daemon.signal(Signal::SIGHUP)?;
     daemon.wait_for_metric("threadprobe_config_last_reload_successful", 0.0)
 }
@@ -140,7 +141,7 @@ fn substituted(text: &str, instance: &str, group: &str) -> String {
     text
 }
 
-fn every_expression_has_an_answer(prometheus: &Prometheus, port: u16) -> Result<usize> {
+fn every_expression_has_an_answer(prometheus: &Prometheus, port: u16, groups: &[String]) -> Result<usize> {
     let mut unanswered = Vec::new();
     let mut asked = 0;
     let mut ask = |expression: &Expression, texts: Vec<String>| -> Result<()> {
@@ -159,8 +160,9 @@ fn every_expression_has_an_answer(prometheus: &Prometheus, port: u16) -> Result<
     let instance = format!("127.0.0.1:{port}");
     for (name, board) in boards()? {
         for expression in of_panels(&name, &board) {
-            let texts = ROLES.map(|group| substituted(&expression.text, &instance, group));
-            ask(&expression, texts.into_iter().collect::<BTreeSet<_>>().into_iter().collect())?;
+            let texts: BTreeSet<_> =
+                groups.iter().map(|group| substituted(&expression.text, &instance, group)).collect();
+            ask(&expression, texts.into_iter().collect())?;
         }
     }
     for expression in of_rules(&rules("recording.yml")?) {

@@ -24,7 +24,7 @@ use crate::cgroup::Cgroup;
 pub const ROLE: &str = "workload";
 
 /// All of them, by their comm.
-pub const ROLES: [&str; 6] = ["tp-switches", "tp-churn", "tp-busy", "tp-leak", "tp-full", "tp-nproc"];
+const ROLES: [&str; 6] = ["tp-switches", "tp-churn", "tp-busy", "tp-leak", "tp-full", "tp-nproc"];
 
 /// Threads that the leak creates in a second.
 const LEAKS_PER_SECOND: u64 = 10;
@@ -32,7 +32,7 @@ const LEAKS_PER_SECOND: u64 = 10;
 /// The processes, and the cgroups of two: gone with this.
 pub struct Workloads {
     processes: Vec<Process>,
-    _cgroups: Vec<Cgroup>,
+    cgroups: Vec<Cgroup>,
 }
 
 struct Process(Child);
@@ -47,7 +47,7 @@ impl Drop for Process {
 impl Workloads {
     /// For a test that watches for so long.
     pub fn start(seconds: u64) -> Result<Self> {
-        let mut workloads = Self { processes: Vec::new(), _cgroups: Vec::new() };
+        let mut workloads = Self { processes: Vec::new(), cgroups: Vec::new() };
         for role in ROLES {
             let mut command = Command::new(std::env::current_exe()?);
             let child =
@@ -63,11 +63,17 @@ impl Workloads {
                 let cgroup = Cgroup::new("pids", role)?;
                 cgroup.set("pids.max", &limit.to_string())?;
                 cgroup.add(process.0.id())?;
-                workloads._cgroups.push(cgroup);
+                workloads.cgroups.push(cgroup);
             }
             workloads.processes.push(process);
         }
         Ok(workloads)
+    }
+
+    /// The groups they are, by comm and by cgroup.
+    pub fn groups(&self) -> Vec<String> {
+        let cgroups = self.cgroups.iter().map(|cgroup| cgroup.path.clone());
+        ROLES.iter().map(|role| (*role).to_owned()).chain(cgroups).collect()
     }
 
     /// Whether all are still at work.

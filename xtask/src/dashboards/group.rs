@@ -2,7 +2,7 @@
 
 use super::{
     board::{Board, Variable},
-    panel::{Panel, heatmap, series, stat},
+    panel::{Panel, heatmap, series, stat, table},
 };
 
 pub(super) fn board() -> Board {
@@ -157,5 +157,9 @@ fn memory() -> Vec<Panel> {
             )
             .up_to(1.0)
             .bad_from(0.75, 0.9),
+        table("Whose it is", "Unit, container and pod, where groups are made by one of them or by cgroup.").query(
+            "count by (unit, container, pod) (threadprobe_group_info{*})",
+            "hosts",
+        ),
     ]
 }

@@ -149,6 +149,13 @@ fn limits() -> Vec<Panel> {
         ),
         series("Refused by pids.max of cgroups", "Clones a second that the cgroup refused.", "cps")
             .query("topk(10, rate(threadprobe_cgroup_pids_failures_total{*}[$__rate_interval]) > 0)", "{{cgroup}}"),
+        table("Cgroups with a limit", "Use of pids.max, and whose each cgroup is.")
+            .column(
+                "threadprobe_cgroup_pids_used{*} / threadprobe_cgroup_pids_max{*} * on (job, instance, cgroup) group_left (unit, container, pod) threadprobe_cgroup_info{*}",
+                "used",
+                "percentunit",
+            )
+            .size(12, 9),
         table("Alerts of the daemon's own rules", "Those that fire now.")
             .query("sum by (alert, severity, group) (threadprobe_alert_firing{*})", "alerts")
             .size(12, 9)
