@@ -56,7 +56,7 @@ pub(crate) fn test() -> Result<()> {
         return Ok(());
     }
     println!("Running the tests that need root through sudo.");
-    for test in ["kernel", "serve", "feed", "batch", "top"] {
+    for test in ["kernel", "serve", "feed", "batch", "top", "prometheus"] {
         succeed(as_root(&test_binary(test)?).env("RUST_BACKTRACE", "1").arg("--test-threads=1"))?;
     }
     Ok(())

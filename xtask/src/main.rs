@@ -4,6 +4,7 @@
 mod build;
 #[path = "../../thread-probe/tests/cgroup/mod.rs"]
 mod cgroup;
+mod dashboards;
 mod initramfs;
 mod kernels;
 mod screenshot;
@@ -50,6 +51,8 @@ enum Command {
     Vm(vm::Options),
     /// Take the README's picture of `thread-probe top`, as root, with processes at work (needs tmux)
     Screenshot(screenshot::Options),
+    /// Write the Grafana dashboards into dashboards/grafana
+    Dashboards,
     /// Be one of the processes at work in the picture
     #[command(hide = true)]
     Workload {
@@ -77,6 +80,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Bench { parts } => build::bench(&parts)?,
         Command::Vm(options) => vm::run(&options)?,
         Command::Screenshot(options) => screenshot::run(&options)?,
+        Command::Dashboards => dashboards::write()?,
         Command::Workload { role } => workload::play(&role)?,
     }
     Ok(ExitCode::SUCCESS)
