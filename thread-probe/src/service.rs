@@ -42,7 +42,8 @@ impl ServiceManager {
         latest: watch::Receiver<Published>,
         running: watch::Receiver<Running>,
     ) -> io::Result<Self> {
-        let socket = env::var_os("NOTIFY_SOCKET").map(|path| Ok::<_, io::Error>((socket()?, path.into()))).transpose()?;
+        let socket =
+            env::var_os("NOTIFY_SOCKET").map(|path| Ok::<_, io::Error>((socket()?, path.into()))).transpose()?;
         let (patience, addresses) = (sd_notify::watchdog_enabled(), addresses.join(" and "));
         Ok(Self { socket, patience, addresses, latest, running, samples: 1, told: Instant::now() })
     }

@@ -36,7 +36,11 @@ impl Manager {
         let mut bytes = [0; 4096];
         let length = self.socket.recv(&mut bytes).context("the daemon tells nothing more")?;
         let text = std::str::from_utf8(&bytes[..length])?;
-        Ok(text.lines().filter_map(|line| line.split_once('=')).map(|(key, value)| (key.into(), value.into())).collect())
+        Ok(text
+            .lines()
+            .filter_map(|line| line.split_once('='))
+            .map(|(key, value)| (key.into(), value.into()))
+            .collect())
     }
 
     /// The next message with this key.

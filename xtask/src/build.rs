@@ -27,7 +27,10 @@ pub(crate) fn run(arguments: &[OsString]) -> Result<ExitCode> {
 /// The build failed.
 pub(crate) fn release_binary() -> Result<PathBuf> {
     succeed(cargo().args(["build", "--release", "--package", "thread-probe", "--quiet"]))?;
-    executable(cargo().args(["build", "--release", "--package", "thread-probe", "--bin", "thread-probe"]), "thread-probe")
+    executable(
+        cargo().args(["build", "--release", "--package", "thread-probe", "--bin", "thread-probe"]),
+        "thread-probe",
+    )
 }
 
 /// A command that runs a program as root.
@@ -68,7 +71,8 @@ pub(crate) fn test() -> Result<()> {
 /// The build or a measurement failed.
 pub(crate) fn bench(parts: &[String]) -> Result<()> {
     setup()?;
-    let program = executable(cargo().args(["bench", "--package", "thread-probe", "--no-run", "--bench", "cost"]), "cost")?;
+    let program =
+        executable(cargo().args(["bench", "--package", "thread-probe", "--no-run", "--bench", "cost"]), "cost")?;
     succeed(as_root(&program).args(parts))
 }
 

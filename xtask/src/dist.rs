@@ -107,12 +107,16 @@ fn build(target: &Target) -> Result<PathBuf> {
     Ok(program)
 }
 
-/// The program says where in the source it panicked: not in whose home that was.
+/// The program says where in the source it panicked: not in whose folders that was built.
 fn remapped_paths() -> Result<String> {
+    let sysroot = output(Command::new("rustc").args(["--print", "sysroot"]).current_dir(root()))?;
+    // The toolchain's folder may be a link: the compiler names what it leads to.
+    let rust = Path::new(sysroot.trim()).join("lib/rustlib/src/rust").canonicalize()?;
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(std::env::home_dir()?.join(".cargo"))).context("no home directory")?;
-    let (home, root) = (home.display(), root());
-    Ok(format!("--remap-path-prefix={home}=/cargo --remap-path-prefix={}=/thread-probe", root.display()))
+    let folders = [(home, "/cargo"), (root(), "/thread-probe"), (rust, "/rust")];
+    let flags = folders.iter().map(|(folder, name)| format!("--remap-path-prefix={}={name}", folder.display()));
+    Ok(flags.collect::<Vec<String>>().join(" "))
 }
 
 /// An archive of what an installation by hand needs, the same whenever it is made.
@@ -124,7 +128,8 @@ fn archive(target: &Target, program: &Path) -> Result<PathBuf> {
     }
     fs::create_dir_all(&content)?;
     let (root, documents) = (root(), folder().join("documents"));
-    let files = ["README.md", "LICENSE-APACHE", "LICENSE-MIT", "docs", "dashboards", "packaging"].map(|file| root.join(file));
+    let files =
+        ["README.md", "LICENSE-APACHE", "LICENSE-MIT", "docs", "dashboards", "packaging"].map(|file| root.join(file));
     let made = ["man", "completions"].map(|file| documents.join(file));
     succeed(Command::new("cp").arg("-r").args(files).args(made).arg(program).arg(&content))?;
     let archive = folder().join(format!("{name}.tar.gz"));
@@ -145,13 +150,23 @@ fn package(triple: &str) -> Result<PathBuf> {
     command
         .current_dir(root())
         .env("SOURCE_DATE_EPOCH", commit_time()?)
-        .args(["--quiet", "--no-build", "--no-strip", "--compress-system", "--package", "thread-probe", "--target", triple])
+        .args([
+            "--quiet",
+            "--no-build",
+            "--no-strip",
+            "--compress-system",
+            "--package",
+            "thread-probe",
+            "--target",
+            triple,
+        ])
         .arg("--output")
         .arg(&packages);
     succeed(&mut command)?;
     let made = fs::read_dir(&packages)?.next().context("cargo-deb made nothing")??;
     let package = folder().join(made.file_name());
     fs::rename(made.path(), &package)?;
+    fs::remove_dir(packages)?;
     Ok(package)
 }
 

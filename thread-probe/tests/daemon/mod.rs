@@ -61,7 +61,8 @@ impl Daemon {
         if !args.contains(&"--web.socket") {
             command.arg("--web.socket").arg(folder.path().join(SOCKET));
         }
-        let child = command.args(args).envs(environment.iter().copied()).stdin(Stdio::null()).stderr(log.reopen()?).spawn()?;
+        let child =
+            command.args(args).envs(environment.iter().copied()).stdin(Stdio::null()).stderr(log.reopen()?).spawn()?;
         let daemon = Self { child, port, log, folder };
         let started = Instant::now();
         while daemon.get("/healthz").is_err() {
