@@ -111,9 +111,10 @@ fn system(suite: &str) -> Result<PathBuf> {
     Ok(archive)
 }
 
+/// CPU time, as whatever else runs here does not count; the guest tells time that passed, in which it does.
 fn loop_seconds_here() -> Result<f64> {
     let command = format!("{{ {LOOP}; }} 2>&1");
     let said = output(Command::new("bash").args(["-c", &command]))?;
-    let seconds = said.lines().find_map(|line| line.strip_prefix("real ")).context("bash told no time")?;
+    let seconds = said.lines().find_map(|line| line.strip_prefix("user ")).context("bash told no time")?;
     Ok(seconds.trim().parse()?)
 }
