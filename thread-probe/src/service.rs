@@ -15,8 +15,9 @@ use tokio::sync::watch;
 
 use crate::{config::Running, model::Model, server::Published};
 
-/// It is not told more often: each status makes systemd send a signal on its bus.
-const MIN_PAUSE: Duration = Duration::from_secs(1);
+/// It is not told more often: each status makes systemd send a signal on its bus. Less than a second, as one of two samples
+/// a second apart is always a little early.
+const MIN_PAUSE: Duration = Duration::from_millis(900);
 
 /// The service manager, if one has started the daemon and wants to be told.
 #[derive(Debug)]

@@ -65,7 +65,7 @@ fn it_is_told_ready_alive_with_each_sample_and_stopping() -> Result<()> {
     ensure!(ready["READY"] == "1", "{ready:?}");
     let status = &ready["STATUS"];
     let listening = format!("listening on 127.0.0.1:{} and {}", daemon.port, daemon.socket().display());
-    for part in [" processes with ", " threads; sample 1 in ", "; lost 0; ", "; clone probe ", &listening] {
+    for part in [" processes with ", " threads; sample 1 in ", "; lost ", "; clone probe ", &listening] {
         ensure!(status.contains(part), "no {part:?} in {status:?}");
     }
     // The interval, and how late a sample may be.
