@@ -156,6 +156,9 @@ pub struct ServeOptions {
     /// Unix socket to listen on besides, for `thread-probe top`; "" is none [default: /run/thread-probe/thread-probe.sock]
     #[arg(long = "web.socket", value_name = "PATH", value_parser = value::socket)]
     pub socket: Option<PathBuf>,
+    /// TLS, passwords and headers of the addresses listened on, as in Prometheus's exporter toolkit; "" is none
+    #[arg(long = "web.config.file", value_name = "FILE", value_parser = value::any_path)]
+    pub web_config_file: Option<PathBuf>,
     /// Base URL of an Alertmanager to send alerts to, as in http://localhost:9093; may be given more than once
     #[arg(long = "alertmanager.url", value_name = "URL", value_parser = value::alertmanager_url)]
     pub alertmanager_urls: Option<Vec<String>>,
@@ -169,7 +172,7 @@ pub struct ServeOptions {
 pub struct TopOptions {
     /// The daemon to ask, as in http://127.0.0.1:10420 or unix:/PATH; without it a probe of its own or, where that may
     /// not be loaded, the daemon's socket
-    #[arg(long, value_name = "URL", value_parser = choice::url)]
+    #[arg(long, value_name = "URL", value_parser = choice::url, env = "THREAD_PROBE_URL", hide_env_values = true)]
     pub url: Option<String>,
     /// Time between samples; a number alone is seconds [default: 1s, in the interactive view as it was last]
     #[arg(short = 'd', long, value_name = "DURATION", value_parser = value::interval_or_seconds)]
@@ -276,8 +279,12 @@ pub enum TableOrJson {
 pub enum ConfigCommand {
     /// Say whether a file is a valid configuration: exit code 0, or 1 and what is wrong
     Check {
-        /// The file
-        file: PathBuf,
+        /// The file; the web configuration that it names is checked, too
+        #[arg(required_unless_present = "web_config_file")]
+        file: Option<PathBuf>,
+        /// A web configuration
+        #[arg(long = "web.config.file", value_name = "FILE")]
+        web_config_file: Option<PathBuf>,
     },
     /// Print the configuration in force, every key with its value, as a file
     Show {

@@ -1,4 +1,5 @@
-//! `thread-probe serve`: one thread samples, the main one answers, and where there is an Alertmanager a third tells it.
+//! `thread-probe serve`: one thread samples, the main one answers; where there is an Alertmanager another tells it, and where
+//! there is a web configuration another checks passwords.
 //!
 //! All are there before the first request; nothing creates a thread or process afterwards, so at the host's limit the
 //! daemon goes on.
@@ -23,7 +24,7 @@ use crate::{
     limits,
     model::Model,
     sampler::Sampler,
-    server::{self, Published, ThreadsRequest},
+    server::{self, Guard, Published, ThreadsRequest},
     service::ServiceManager,
 };
 
@@ -37,6 +38,8 @@ const PENDING_REQUESTS: usize = 16;
 pub fn serve(options: &ServeOptions) -> Result<()> {
     let config = options.configure()?;
     warn_if_nothing_is_foreseen(&config);
+    // Before privileges are dropped: its files may be for root alone.
+    let web = server::open_web_config(&config.web)?;
     let runtime = new_runtime()?;
     // Before anything takes time: a signal while the programs load ends the daemon as later, once they are attached.
     let signals = runtime.block_on(async { Signals::new() })?;
@@ -49,6 +52,7 @@ pub fn serve(options: &ServeOptions) -> Result<()> {
     let mut alerting = Alerting::new(config.alerts.clone());
     alerting.apply(&mut first);
     let monitor = Monitor { sampler, alerting };
+    let guard = web.map(Guard::start).transpose()?;
     let (running, reloads) = watch::channel(Running { config: Arc::new(config), status: first.probe.config });
     let (models, latest) = watch::channel(Published::new(first));
     let (requests, pending) = mpsc::channel(PENDING_REQUESTS);
@@ -65,13 +69,14 @@ pub fn serve(options: &ServeOptions) -> Result<()> {
         })
         .context("starting the sampling thread failed")?;
     let reload = || {
+        guard.iter().for_each(Guard::reload);
         let reloaded = config::reload(&running.borrow(), options);
         if let Some(reloaded) = reloaded {
             warn_if_nothing_is_foreseen(&reloaded.config);
             running.send_replace(reloaded);
         }
     };
-    let serving = server::run(listeners, socket, state);
+    let serving = server::run(listeners, socket, state, guard.clone());
     let outcome = runtime.block_on(serve_until_signal(serving, service, failure, signals, reload));
     // The sampler hears of it at once, or when the scan it is in is done, and detaches the programs.
     drop(stop);
