@@ -28,6 +28,7 @@ pub mod sample;
 pub mod sampler;
 pub mod serve;
 pub mod server;
+pub mod service;
 #[cfg(test)]
 mod testing;
 pub mod top;

@@ -25,6 +25,7 @@ use crate::{
     model::Model,
     sampler::Sampler,
     server::{self, Guard, Published, ThreadsRequest},
+    service::ServiceManager,
 };
 
 /// Requests for the threads of a process that may wait for the sampler.
@@ -57,6 +58,8 @@ pub fn serve(options: &ServeOptions) -> Result<()> {
     let (requests, pending) = mpsc::channel(PENDING_REQUESTS);
     let (stop, stopped) = oneshot::channel();
     let (failed, failure) = oneshot::channel();
+    let service = ServiceManager::from_environment(&say(&listeners, socket.as_ref())?, latest.clone(), reloads.clone())
+        .context("opening a socket to tell the service manager failed")?;
     let state = server::State::new(latest, requests, reloads.clone());
     let thread = thread::Builder::new()
         .name("sampler".to_owned())
@@ -73,8 +76,8 @@ pub fn serve(options: &ServeOptions) -> Result<()> {
             running.send_replace(reloaded);
         }
     };
-    let server = (listeners, socket, guard.clone());
-    let outcome = runtime.block_on(serve_until_signal(server, state, failure, signals, reload));
+    let serving = server::run(listeners, socket, state, guard.clone());
+    let outcome = runtime.block_on(serve_until_signal(serving, service, failure, signals, reload));
     // The sampler hears of it at once, or when the scan it is in is done, and detaches the programs.
     drop(stop);
     drop(slow_links);
@@ -113,32 +116,48 @@ impl Signals {
     }
 }
 
+/// Logs where the daemon listens.
+fn say(listeners: &[TcpListener], socket: Option<&UnixListener>) -> Result<Vec<String>> {
+    let mut addresses = Vec::new();
+    for listener in listeners {
+        let address = listener.local_addr()?;
+        tracing::info!(%address, "listening");
+        addresses.push(address.to_string());
+    }
+    if let Some(path) = socket.and_then(|socket| socket.local_addr().ok()?.as_pathname().map(Path::to_owned)) {
+        tracing::info!(path = %path.display(), "listening");
+        addresses.push(path.display().to_string());
+    }
+    Ok(addresses)
+}
+
 async fn serve_until_signal(
-    (listeners, socket, guard): (Vec<TcpListener>, Option<UnixListener>, Option<Guard>),
-    state: server::State,
+    serving: impl Future<Output = ()>,
+    mut service: ServiceManager,
     failure: oneshot::Receiver<Result<()>>,
     mut signals: Signals,
     reload: impl Fn(),
 ) -> Result<()> {
-    for listener in &listeners {
-        tracing::info!(address = %listener.local_addr()?, "listening");
-    }
-    if let Some(path) = socket.as_ref().and_then(|socket| socket.local_addr().ok()?.as_pathname().map(Path::to_owned)) {
-        tracing::info!(path = %path.display(), "listening");
-    }
-    let serving = server::run(listeners, socket, state, guard);
     tokio::pin!(serving, failure);
+    service.ready();
     loop {
         tokio::select! {
             () = &mut serving => return Ok(()),
             outcome = &mut failure => {
                 return outcome.unwrap_or_else(|_| Err(anyhow!("the sampling thread ended: please report it")));
             }
-            _ = signals.terminate.recv() => { tracing::info!("SIGTERM: detaching"); return Ok(()) }
-            _ = signals.interrupt.recv() => { tracing::info!("SIGINT: detaching"); return Ok(()) }
-            _ = signals.hangup.recv() => reload(),
+            _ = signals.terminate.recv() => { tracing::info!("SIGTERM: detaching"); break }
+            _ = signals.interrupt.recv() => { tracing::info!("SIGINT: detaching"); break }
+            _ = signals.hangup.recv() => {
+                service.reloading();
+                reload();
+                service.reloaded();
+            }
+            () = service.tell_next_sample() => {}
         }
     }
+    service.stopping();
+    Ok(())
 }
 
 /// What the sampling thread has.

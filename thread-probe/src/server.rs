@@ -68,6 +68,11 @@ impl Published {
         Self(Arc::new(Rendered { model, at: Instant::now(), metrics, snapshot, alerts }))
     }
 
+    /// The sample itself.
+    pub fn model(&self) -> &Model {
+        &self.0.model
+    }
+
     fn metrics(&self) -> Result<Bytes> {
         let render = || metrics::render(&self.0.model).context("rendering the metrics failed");
         once(&self.0.metrics, render)
