@@ -123,9 +123,16 @@ impl TaskStorageMap<TaskStorage> {
             bpf_probe_read_kernel(copy.cast(), bytes, ptr::from_ref(storage).cast()) == 0
                 && bpf_task_storage_delete(map, task.0.cast_mut().cast::<task_struct>()) == 0
         };
-        if is_deleted && self.get_or_create(task, copy).is_none() {
-            lost(Lost::StorageNotCreated);
+        if !is_deleted {
+            return;
         }
+        // The kernel's reserve for this CPU is filled up as soon as one who asked got nothing.
+        for _ in 0..3 {
+            if self.get_or_create(task, copy).is_some() {
+                return;
+            }
+        }
+        lost(Lost::StorageNotCreated);
     }
 }
 
