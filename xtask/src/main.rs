@@ -4,6 +4,7 @@
 mod build;
 #[path = "../../thread-probe/tests/cgroup/mod.rs"]
 mod cgroup;
+mod fleet;
 mod initramfs;
 mod kernels;
 mod screenshot;
@@ -46,6 +47,14 @@ enum Command {
         #[arg(value_parser = ["switches", "scan", "limits", "daemon", "top"])]
         parts: Vec<String>,
     },
+    /// Measure what many hosts cost a Prometheus, as root (needs Debian's prometheus; some minutes)
+    Fleet(fleet::Options),
+    /// Be one of the processes on the host that all of them look like
+    #[command(hide = true)]
+    FleetProcess {
+        /// Which
+        number: u32,
+    },
     /// Run the kernel tests on Debian's stock kernels, in emulated machines
     Vm(vm::Options),
     /// Take the README's picture of `thread-probe top`, as root, with processes at work (needs tmux)
@@ -75,6 +84,8 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Test => build::test()?,
         Command::ClippyEbpf => build::clippy_ebpf()?,
         Command::Bench { parts } => build::bench(&parts)?,
+        Command::Fleet(options) => fleet::run(&options)?,
+        Command::FleetProcess { number } => fleet::be_process(number)?,
         Command::Vm(options) => vm::run(&options)?,
         Command::Screenshot(options) => screenshot::run(&options)?,
         Command::Workload { role } => workload::play(&role)?,
