@@ -91,6 +91,9 @@ fn print(options: &Options, exposition: &Exposition, size: Size, scraped: &Scrap
     for (group, seconds) in &scraped.rule_seconds {
         row(&format!("rules {group}"), format!("{seconds:.2} s of {:.0} s", options.interval.as_secs_f64()));
     }
+    for (rule, seconds) in &scraped.slowest_rules {
+        row(&format!("rule {rule}"), format!("{seconds:.2} s"));
+    }
     row("rule evaluations missed", format!("{:.0}", scraped.missed_evaluations));
     row("scrapes failed", scraped.failed_scrapes.to_string());
 }

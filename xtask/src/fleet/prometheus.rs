@@ -41,6 +41,8 @@ pub(super) struct Scraped {
     pub slowest_scrape_seconds: f64,
     /// By group of rules.
     pub rule_seconds: Vec<(String, f64)>,
+    /// The rules that took longest in their last evaluation.
+    pub slowest_rules: Vec<(String, f64)>,
     pub missed_evaluations: f64,
     pub failed_scrapes: u64,
 }
@@ -102,6 +104,7 @@ impl Prometheus {
             index_bytes_per_series,
             slowest_scrape_seconds: self.query("max(scrape_duration_seconds)")?,
             rule_seconds: by_rule_group(&after, "prometheus_rule_group_last_duration_seconds"),
+            slowest_rules: self.slowest_rules()?,
             missed_evaluations: sum(&after, "prometheus_rule_group_iterations_missed_total"),
             failed_scrapes: self.query(&not_up)? as u64,
         })
@@ -117,6 +120,22 @@ impl Prometheus {
         let mut answer = ureq::get(format!("{}/api/v1/query", self.url)).query("query", expression).call()?;
         let answer: Value = serde_json::from_str(&answer.body_mut().read_to_string()?)?;
         Ok(answer["data"]["result"][0]["value"][1].as_str().unwrap_or("0").parse()?)
+    }
+
+    fn slowest_rules(&self) -> Result<Vec<(String, f64)>> {
+        let mut answer = ureq::get(format!("{}/api/v1/rules", self.url)).call()?;
+        let answer: Value = serde_json::from_str(&answer.body_mut().read_to_string()?)?;
+        let groups = answer["data"]["groups"].as_array().context("no groups of rules")?;
+        let rules = groups.iter().filter_map(|group| group["rules"].as_array()).flatten();
+        let of_rule = |rule: &Value| {
+            let severity =
+                rule["labels"]["severity"].as_str().map_or_else(String::new, |severity| format!(" ({severity})"));
+            Some((format!("{}{severity}", rule["name"].as_str()?), rule["evaluationTime"].as_f64()?))
+        };
+        let mut rules: Vec<(String, f64)> = rules.filter_map(of_rule).collect();
+        rules.sort_by(|a, b| b.1.total_cmp(&a.1));
+        rules.truncate(5);
+        Ok(rules)
     }
 
     /// Bytes of chunks per sample and of the index per series, in a block made of all it has.
