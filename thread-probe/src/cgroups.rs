@@ -10,11 +10,15 @@ use nix::libc::ESRCH;
 use procfs::process::{MountInfo, MountInfos};
 use rustc_hash::FxHashMap;
 
+use crate::cgroup_owner::Owner;
+
 /// The cgroups of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Membership {
     /// The path people know it by: see [`name_path`].
     pub name: Arc<str>,
+    /// Whose that one is.
+    pub owner: Arc<Owner>,
     /// The path in the hierarchy of the pids controller.
     pub pids: Arc<str>,
     /// The path in the hierarchy of the memory controller.
@@ -29,7 +33,8 @@ impl Membership {
             let own = controller_path(lines, |controllers| controllers.split(',').any(|name| name == controller));
             Arc::from(own.or_else(|| path("")).unwrap_or("/"))
         };
-        Some(Self { name: Arc::from(name_path(lines)?), pids: of("pids"), memory: of("memory") })
+        let (name, owner) = name_path(lines)?;
+        Some(Self { name: Arc::from(name), owner: Arc::new(owner), pids: of("pids"), memory: of("memory") })
     }
 }
 
@@ -43,17 +48,19 @@ fn controller_path(lines: &str, is_wanted: impl Fn(&str) -> bool) -> Option<&str
 }
 
 /// The path in the v2 hierarchy; where that is its root, as on a host whose controllers are all v1, that of systemd's own
-/// hierarchy, or of the pids controller, or of any.
-fn name_path(lines: &str) -> Option<&str> {
+/// hierarchy, or of the pids controller, or of any. On a host with both, runtimes may make cgroups in those of v1 alone
+/// and leave the container's processes in the v2 cgroup of who started it: the first path that names a container counts.
+fn name_path(lines: &str) -> Option<(&str, Owner)> {
     let path_of = |is_wanted: &dyn Fn(&str) -> bool| {
         lines.lines().find_map(|line| controller_path(line, is_wanted).filter(|path| *path != "/"))
     };
     let v2 = path_of(&str::is_empty);
-    let systemd = || path_of(&|controllers| controllers == "name=systemd");
-    let pids = || path_of(&|controllers| controllers.split(',').any(|controller| controller == "pids"));
-    let any = || path_of(&|_| true);
-    let root = || lines.lines().next().map(|_| "/");
-    v2.or_else(systemd).or_else(pids).or_else(any).or_else(root)
+    let systemd = path_of(&|controllers| controllers == "name=systemd");
+    let pids = path_of(&|controllers| controllers.split(',').any(|controller| controller == "pids"));
+    let any = path_of(&|_| true);
+    let root = lines.lines().next().map(|_| "/");
+    let paths = || [v2, systemd, pids, any, root].into_iter().flatten().map(|path| (path, Owner::of(path)));
+    paths().find(|(_, owner)| owner.container.is_some()).or_else(|| paths().next())
 }
 
 /// What processes are in, read once for each `css_set`.
@@ -147,25 +154,13 @@ impl Hierarchy {
     }
 }
 
-/// The systemd unit of a cgroup's path: its deepest service or scope, else its deepest slice, else the path.
-pub fn unit(path: &str) -> &str {
-    let deepest =
-        |suffixes: &[&str]| path.rsplit('/').find(|part| suffixes.iter().any(|suffix| part.ends_with(suffix)));
-    deepest(&[".service", ".scope"]).or_else(|| deepest(&[".slice"])).unwrap_or(path)
-}
-
-/// The systemd unit that this very cgroup is of, not one that it is within.
-pub fn own_unit(path: &str) -> Option<&str> {
-    let name = path.rsplit('/').next()?;
-    [".service", ".scope", ".slice"].iter().any(|suffix| name.ends_with(suffix)).then_some(name)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_v2_path_is_taken_unless_the_process_is_in_its_root() {
+        let name_path = |lines| super::name_path(lines).map(|(path, _)| path);
         assert_eq!(name_path("0::/system.slice/a.service\n"), Some("/system.slice/a.service"));
         let v1 = "5:cpu,cpuacct:/c\n4:pids:/p\n1:name=systemd:/s:x\n0::/\n";
         assert_eq!(name_path(v1), Some("/s:x"));
@@ -174,6 +169,14 @@ mod tests {
         assert_eq!(name_path("0::/\n"), Some("/"));
         assert_eq!(name_path("0::/a.service (deleted)\n"), Some("/a.service"));
         assert_eq!(name_path(""), None);
+    }
+
+    #[test]
+    fn a_container_that_only_version_1_knows_is_found_although_the_v2_path_is_that_of_who_started_it() {
+        let id = "0123456789abcdef".repeat(4);
+        let lines = format!("9:pids:/docker/{id}\n1:name=systemd:/docker/{id}\n0::/system.slice/containerd.service\n");
+        let found = name_path(&lines).map(|(path, owner)| (path.to_owned(), owner.container));
+        assert_eq!(found, Some((format!("/docker/{id}"), Some(id.into()))));
     }
 
     #[test]
@@ -195,15 +198,5 @@ mod tests {
         let within = Hierarchy { root: "/docker/1".into(), ..hierarchy };
         assert_eq!(within.folder("/docker/1/a"), Some("a".into()));
         assert_eq!(within.folder("/other"), None);
-    }
-
-    #[test]
-    fn the_deepest_service_names_the_unit() {
-        assert_eq!(unit("/user.slice/user-1.slice/user@1.service/app.slice/a.service"), "a.service");
-        assert_eq!(unit("/system.slice/docker-12.scope/init"), "docker-12.scope");
-        assert_eq!(unit("/machine.slice/x"), "machine.slice");
-        assert_eq!(unit("/plain"), "/plain");
-        assert_eq!(own_unit("/system.slice/a.service"), Some("a.service"));
-        assert_eq!(own_unit("/system.slice/a.service/worker"), None);
     }
 }

@@ -40,6 +40,8 @@ pub enum Command {
     Ps(PsOptions),
     /// Print every limit on threads with its use, the most endangered first; without root those of the host
     Limits(LimitsOptions),
+    /// Examine this host: what thread-probe needs and does not find, whether it counts right, and what it costs
+    Doctor(DoctorOptions),
     /// Check or show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -50,6 +52,8 @@ impl Command {
     pub fn default_log_level(&self) -> LogLevel {
         match self {
             Self::Serve(_) => LogLevel::Info,
+            // It says itself what is wrong.
+            Self::Doctor(_) => LogLevel::Error,
             Self::Top(_) | Self::Ps(_) | Self::Limits(_) | Self::Config(_) => LogLevel::Warn,
         }
     }
@@ -152,6 +156,9 @@ pub struct ServeOptions {
     /// Unix socket to listen on besides, for `thread-probe top`; "" is none [default: /run/thread-probe/thread-probe.sock]
     #[arg(long = "web.socket", value_name = "PATH", value_parser = value::socket)]
     pub socket: Option<PathBuf>,
+    /// TLS, passwords and headers of the addresses listened on, as in Prometheus's exporter toolkit; "" is none
+    #[arg(long = "web.config.file", value_name = "FILE", value_parser = value::any_path)]
+    pub web_config_file: Option<PathBuf>,
     /// Base URL of an Alertmanager to send alerts to, as in http://localhost:9093; may be given more than once
     #[arg(long = "alertmanager.url", value_name = "URL", value_parser = value::alertmanager_url)]
     pub alertmanager_urls: Option<Vec<String>>,
@@ -165,7 +172,7 @@ pub struct ServeOptions {
 pub struct TopOptions {
     /// The daemon to ask, as in http://127.0.0.1:10420 or unix:/PATH; without it a probe of its own or, where that may
     /// not be loaded, the daemon's socket
-    #[arg(long, value_name = "URL", value_parser = choice::url)]
+    #[arg(long, value_name = "URL", value_parser = choice::url, env = "THREAD_PROBE_URL", hide_env_values = true)]
     pub url: Option<String>,
     /// Time between samples; a number alone is seconds [default: 1s, in the interactive view as it was last]
     #[arg(short = 'd', long, value_name = "DURATION", value_parser = value::interval_or_seconds)]
@@ -240,19 +247,30 @@ pub struct LimitsOptions {
     pub window: Duration,
     /// How to print
     #[arg(long, value_enum, default_value_t)]
-    pub format: LimitsFormat,
+    pub format: TableOrJson,
     /// The probe's.
     #[command(flatten)]
     pub probe: ProbeOptions,
 }
 
-/// How to print limits.
+/// Options of `doctor`.
+#[derive(Clone, Debug, Args)]
+pub struct DoctorOptions {
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    pub format: TableOrJson,
+    /// The probe's.
+    #[command(flatten)]
+    pub probe: ProbeOptions,
+}
+
+/// How to print what has no CSV.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum LimitsFormat {
+pub enum TableOrJson {
     /// Columns for people
     #[default]
     Table,
-    /// JSON: the same limits with all their fields
+    /// JSON: the same with all fields
     Json,
 }
 
@@ -261,8 +279,12 @@ pub enum LimitsFormat {
 pub enum ConfigCommand {
     /// Say whether a file is a valid configuration: exit code 0, or 1 and what is wrong
     Check {
-        /// The file
-        file: PathBuf,
+        /// The file; the web configuration that it names is checked, too
+        #[arg(required_unless_present = "web_config_file")]
+        file: Option<PathBuf>,
+        /// A web configuration
+        #[arg(long = "web.config.file", value_name = "FILE")]
+        web_config_file: Option<PathBuf>,
     },
     /// Print the configuration in force, every key with its value, as a file
     Show {

@@ -8,7 +8,10 @@ use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use thread_probe_ebpf::record::{self, COMM_BYTES, EXE_BYTES};
 
-use crate::cgroups::{Membership, Memberships, unit};
+use crate::{
+    cgroup_owner::Owner,
+    cgroups::{Membership, Memberships},
+};
 
 /// PF_KTHREAD of include/linux/sched.h.
 const PF_KTHREAD: u32 = 0x0020_0000;
@@ -28,6 +31,10 @@ pub enum GroupBy {
     Cgroup,
     /// The systemd unit: the deepest service or scope of the cgroup's path, else its deepest slice.
     Unit,
+    /// The container, by the first 12 digits of its id or its name; outside of containers the unit.
+    Container,
+    /// The pod, by its uid in Kubernetes; outside of pods the container, outside of those the unit.
+    Pod,
     /// The real user.
     User,
     /// Each process for itself.
@@ -71,6 +78,21 @@ pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&bytes[..end]).into_owned()
 }
 
+/// The group of a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Named {
+    /// Its name.
+    pub(crate) name: String,
+    /// Whose the process's cgroup is, where that names the group.
+    pub(crate) owner: Option<Arc<Owner>>,
+}
+
+impl From<String> for Named {
+    fn from(name: String) -> Self {
+        Self { name, owner: None }
+    }
+}
+
 /// Names groups, and remembers what it had to look up.
 pub struct Grouper {
     by: GroupBy,
@@ -86,16 +108,19 @@ impl Grouper {
 
     /// The group of a process. Kernel threads have a group by their own name, whatever the key, unless it is the user
     /// or the process id, which they have as any other.
-    pub(crate) fn name(&mut self, pid: u32, identity: &Identity, is_alive: bool) -> String {
+    pub(crate) fn name(&mut self, pid: u32, identity: &Identity, is_alive: bool) -> Named {
         match self.by {
-            GroupBy::User => self.user_name(identity.uid).to_string(),
-            GroupBy::Pid => pid.to_string(),
-            _ if identity.is_kernel_thread => kernel_thread_group(&text(&identity.comm)),
-            GroupBy::Comm => text(&identity.comm),
-            GroupBy::Exe if identity.exe[0] == 0 => text(&identity.comm),
-            GroupBy::Exe => text(&identity.exe),
-            GroupBy::Cgroup => self.cgroup(pid, identity, is_alive).to_string(),
-            GroupBy::Unit => unit(&self.cgroup(pid, identity, is_alive)).to_owned(),
+            GroupBy::User => self.user_name(identity.uid).to_string().into(),
+            GroupBy::Pid => pid.to_string().into(),
+            _ if identity.is_kernel_thread => kernel_thread_group(&text(&identity.comm)).into(),
+            GroupBy::Comm => text(&identity.comm).into(),
+            GroupBy::Exe if identity.exe[0] == 0 => text(&identity.comm).into(),
+            GroupBy::Exe => text(&identity.exe).into(),
+            GroupBy::Cgroup | GroupBy::Unit | GroupBy::Container | GroupBy::Pod => {
+                // What can't be read is counted where the limits are evaluated.
+                let membership = self.membership(pid, identity, is_alive).ok().flatten();
+                membership.map_or_else(|| UNKNOWN.to_owned().into(), |membership| by_cgroup(self.by, &membership))
+            }
         }
     }
 
@@ -104,7 +129,7 @@ impl Grouper {
         match self.by {
             GroupBy::Comm | GroupBy::Exe => text(comm),
             GroupBy::Pid => pid.to_string(),
-            GroupBy::Cgroup | GroupBy::Unit | GroupBy::User => UNKNOWN.to_owned(),
+            GroupBy::Cgroup | GroupBy::Unit | GroupBy::Container | GroupBy::Pod | GroupBy::User => UNKNOWN.to_owned(),
         }
     }
 
@@ -127,16 +152,20 @@ impl Grouper {
         self.memberships.of(pid, (identity.css_set, identity.cgroup_id), is_alive)
     }
 
-    fn cgroup(&mut self, pid: u32, identity: &Identity, is_alive: bool) -> Arc<str> {
-        // What can't be read is counted where the limits are evaluated.
-        let membership = self.membership(pid, identity, is_alive).ok().flatten();
-        membership.map_or_else(|| Arc::from(UNKNOWN), |membership| Arc::clone(&membership.name))
-    }
-
     /// Forgets what no process used for two samples.
     pub(crate) fn finish_sample(&mut self) {
         self.memberships.finish_sample();
     }
+}
+
+/// The group by a key that the cgroup names; where it does not name the one, the next wider.
+fn by_cgroup(by: GroupBy, membership: &Membership) -> Named {
+    let owner = &membership.owner;
+    let pod = owner.short_pod().filter(|_| by == GroupBy::Pod);
+    let container = || owner.short_container().filter(|_| matches!(by, GroupBy::Pod | GroupBy::Container));
+    let unit = || owner.unit.as_deref().filter(|_| by != GroupBy::Cgroup);
+    let name = pod.or_else(container).or_else(unit).unwrap_or(&membership.name);
+    Named { name: name.to_owned(), owner: Some(Arc::clone(owner)) }
 }
 
 /// `[kworker]` of `kworker/0:1-events`.
@@ -165,6 +194,27 @@ mod tests {
         let alive = Identity::of(&record::Thread::default(), &process, &Identity::default());
         process.exe = [0; EXE_BYTES];
         assert_eq!(Identity::of(&record::Thread::default(), &process, &alive), alive);
+    }
+
+    #[test]
+    fn outside_of_pods_it_is_the_container_and_outside_of_those_the_unit_and_else_the_path() {
+        let name = |by, path: &str| {
+            let (owner, path): (_, Arc<str>) = (Arc::new(Owner::of(path)), path.into());
+            let membership = Membership { name: Arc::clone(&path), owner, pids: Arc::clone(&path), memory: path };
+            by_cgroup(by, &membership).name
+        };
+        let id = "0123456789abcdef".repeat(4);
+        let uid = "0f5a3c1e-7b2d-4e6f-8a9b-0c1d2e3f4a5b";
+        let in_pod = format!("/kubepods/pod{uid}/{id}");
+        assert_eq!(name(GroupBy::Pod, &in_pod), uid);
+        assert_eq!(name(GroupBy::Container, &in_pod), "0123456789ab");
+        assert_eq!(name(GroupBy::Unit, &in_pod), in_pod);
+        let in_docker = format!("/system.slice/docker-{id}.scope");
+        assert_eq!(name(GroupBy::Pod, &in_docker), "0123456789ab");
+        assert_eq!(name(GroupBy::Unit, &in_docker), format!("docker-{id}.scope"));
+        assert_eq!(name(GroupBy::Cgroup, &in_docker), in_docker);
+        assert_eq!(name(GroupBy::Pod, "/system.slice/nginx.service"), "nginx.service");
+        assert_eq!(name(GroupBy::Container, "/plain"), "/plain");
     }
 
     #[test]

@@ -4,6 +4,8 @@ mod unix;
 
 use std::{io::Read as _, path::Path, time::Duration};
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use percent_encoding::percent_decode_str;
 use ureq::{
     Agent, Body, Error,
     config::Config,
@@ -91,9 +93,31 @@ pub(crate) fn without_userinfo(url: &str) -> String {
     format!("{scheme}://{host}{path}")
 }
 
+/// `Authorization` for the user and password in a URL, where `%40` is an `@`. The client by itself would send the `%40`.
+pub(crate) fn authorization(url: &str) -> Option<String> {
+    let (_, rest) = url.split_once("://")?;
+    let (user, _) = rest.split('/').next()?.rsplit_once('@')?;
+    let (name, password) = user.split_once(':').unwrap_or((user, ""));
+    let sent: Vec<u8> = percent_decode_str(name).chain([b':']).chain(percent_decode_str(password)).collect();
+    Some(format!("Basic {}", BASE64_STANDARD.encode(sent)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn user_and_password_of_a_url_are_sent_as_they_are() {
+        for (url, sent) in [
+            ("http://a:1/x@y", None),
+            ("https://me:secret@a", Some("me:secret")),
+            ("https://me@a/b", Some("me:")),
+            ("https://me:a%3Ab%40%25@a", Some("me:a:b@%")),
+        ] {
+            let expected = sent.map(|sent| format!("Basic {}", BASE64_STANDARD.encode(sent)));
+            assert_eq!(authorization(url), expected, "{url}");
+        }
+    }
 
     #[test]
     fn no_setting_makes_the_client_start_a_thread() {

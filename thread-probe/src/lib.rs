@@ -7,9 +7,11 @@
 
 pub mod alerts;
 pub mod bpf;
+pub mod cgroup_owner;
 pub mod cgroups;
 pub mod cli;
 pub mod config;
+pub mod doctor;
 pub mod grouping;
 mod http_client;
 mod human;
@@ -26,6 +28,7 @@ pub mod sample;
 pub mod sampler;
 pub mod serve;
 pub mod server;
+pub mod service;
 #[cfg(test)]
 mod testing;
 pub mod top;
@@ -46,6 +49,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Top(options) => top::top(options),
         Command::Ps(options) => ps::ps(options),
         Command::Limits(options) => limits_view::limits(options),
+        Command::Doctor(options) => doctor::doctor(options),
         Command::Config(command) => config::command::run(command),
     };
     match result {

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::{
     bpf::{self, LoadError},
-    cli::{LimitsFormat, LimitsOptions},
+    cli::{LimitsOptions, TableOrJson},
     config::Config,
     human,
     limit_text::{Bars, Level, amount, full_in},
@@ -106,20 +106,20 @@ fn of_host(config: &Config, reason: String) -> Printed {
     Printed { limits: report.shared, unreadable: report.unreadable, incomplete: Some(reason) }
 }
 
-fn write(out: &mut impl Write, format: LimitsFormat, printed: &Printed) -> io::Result<()> {
+fn write(out: &mut impl Write, format: TableOrJson, printed: &Printed) -> io::Result<()> {
     match format {
-        LimitsFormat::Json => {
+        TableOrJson::Json => {
             serde_json::to_writer(&mut *out, printed)?;
             writeln!(out)
         }
-        LimitsFormat::Table => writeln!(out, "{}", table(&printed.limits).trim_fmt()),
+        TableOrJson::Table => writeln!(out, "{}", table(&printed.limits).trim_fmt()),
     }
 }
 
 fn table(limits: &[LimitUse]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    if env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
+    if !has_colors() {
         table.force_no_tty();
     }
     table.set_header(["LIMIT", "OF", "USED", "MAX", "USE%", "", "ROOM FOR", "FULL IN", "SET BY"]);
@@ -153,6 +153,11 @@ fn color(level: Level) -> Color {
         Level::Warning => Color::Yellow,
         Level::Normal => Color::Green,
     }
+}
+
+/// See no-color.org.
+pub(crate) fn has_colors() -> bool {
+    env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// As setlocale(3) would choose it.

@@ -185,6 +185,11 @@ impl Sampler {
         self.probe.take_slow_links()
     }
 
+    /// The programs and where they are attached.
+    pub fn programs(&self) -> &[AttachedProgram] {
+        &self.programs
+    }
+
     /// More of one process in the last sample; empty if there is no such process.
     pub fn one_process(&self, pid: u32) -> OneProcess {
         let last_epoch = self.ledger.epoch().saturating_sub(1);

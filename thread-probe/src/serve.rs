@@ -1,4 +1,5 @@
-//! `thread-probe serve`: one thread samples, the main one answers, and where there is an Alertmanager a third tells it.
+//! `thread-probe serve`: one thread samples, the main one answers; where there is an Alertmanager another tells it, and where
+//! there is a web configuration another checks passwords.
 //!
 //! All are there before the first request; nothing creates a thread or process afterwards, so at the host's limit the
 //! daemon goes on.
@@ -23,7 +24,8 @@ use crate::{
     limits,
     model::Model,
     sampler::Sampler,
-    server::{self, Published, ThreadsRequest},
+    server::{self, Guard, Published, ThreadsRequest},
+    service::ServiceManager,
 };
 
 /// Requests for the threads of a process that may wait for the sampler.
@@ -36,6 +38,8 @@ const PENDING_REQUESTS: usize = 16;
 pub fn serve(options: &ServeOptions) -> Result<()> {
     let config = options.configure()?;
     warn_if_nothing_is_foreseen(&config);
+    // Before privileges are dropped: its files may be for root alone.
+    let web = server::open_web_config(&config.web)?;
     let runtime = new_runtime()?;
     // Before anything takes time: a signal while the programs load ends the daemon as later, once they are attached.
     let signals = runtime.block_on(async { Signals::new() })?;
@@ -48,11 +52,14 @@ pub fn serve(options: &ServeOptions) -> Result<()> {
     let mut alerting = Alerting::new(config.alerts.clone());
     alerting.apply(&mut first);
     let monitor = Monitor { sampler, alerting };
+    let guard = web.map(Guard::start).transpose()?;
     let (running, reloads) = watch::channel(Running { config: Arc::new(config), status: first.probe.config });
     let (models, latest) = watch::channel(Published::new(first));
     let (requests, pending) = mpsc::channel(PENDING_REQUESTS);
     let (stop, stopped) = oneshot::channel();
     let (failed, failure) = oneshot::channel();
+    let service = ServiceManager::from_environment(&say(&listeners, socket.as_ref())?, latest.clone(), reloads.clone())
+        .context("opening a socket to tell the service manager failed")?;
     let state = server::State::new(latest, requests, reloads.clone());
     let thread = thread::Builder::new()
         .name("sampler".to_owned())
@@ -62,13 +69,15 @@ pub fn serve(options: &ServeOptions) -> Result<()> {
         })
         .context("starting the sampling thread failed")?;
     let reload = || {
+        guard.iter().for_each(Guard::reload);
         let reloaded = config::reload(&running.borrow(), options);
         if let Some(reloaded) = reloaded {
             warn_if_nothing_is_foreseen(&reloaded.config);
             running.send_replace(reloaded);
         }
     };
-    let outcome = runtime.block_on(serve_until_signal((listeners, socket), state, failure, signals, reload));
+    let serving = server::run(listeners, socket, state, guard.clone());
+    let outcome = runtime.block_on(serve_until_signal(serving, service, failure, signals, reload));
     // The sampler hears of it at once, or when the scan it is in is done, and detaches the programs.
     drop(stop);
     drop(slow_links);
@@ -107,32 +116,48 @@ impl Signals {
     }
 }
 
+/// Logs where the daemon listens.
+fn say(listeners: &[TcpListener], socket: Option<&UnixListener>) -> Result<Vec<String>> {
+    let mut addresses = Vec::new();
+    for listener in listeners {
+        let address = listener.local_addr()?;
+        tracing::info!(%address, "listening");
+        addresses.push(address.to_string());
+    }
+    if let Some(path) = socket.and_then(|socket| socket.local_addr().ok()?.as_pathname().map(Path::to_owned)) {
+        tracing::info!(path = %path.display(), "listening");
+        addresses.push(path.display().to_string());
+    }
+    Ok(addresses)
+}
+
 async fn serve_until_signal(
-    (listeners, socket): (Vec<TcpListener>, Option<UnixListener>),
-    state: server::State,
+    serving: impl Future<Output = ()>,
+    mut service: ServiceManager,
     failure: oneshot::Receiver<Result<()>>,
     mut signals: Signals,
     reload: impl Fn(),
 ) -> Result<()> {
-    for listener in &listeners {
-        tracing::info!(address = %listener.local_addr()?, "listening");
-    }
-    if let Some(path) = socket.as_ref().and_then(|socket| socket.local_addr().ok()?.as_pathname().map(Path::to_owned)) {
-        tracing::info!(path = %path.display(), "listening");
-    }
-    let serving = server::run(listeners, socket, state);
     tokio::pin!(serving, failure);
+    service.ready();
     loop {
         tokio::select! {
             () = &mut serving => return Ok(()),
             outcome = &mut failure => {
                 return outcome.unwrap_or_else(|_| Err(anyhow!("the sampling thread ended: please report it")));
             }
-            _ = signals.terminate.recv() => { tracing::info!("SIGTERM: detaching"); return Ok(()) }
-            _ = signals.interrupt.recv() => { tracing::info!("SIGINT: detaching"); return Ok(()) }
-            _ = signals.hangup.recv() => reload(),
+            _ = signals.terminate.recv() => { tracing::info!("SIGTERM: detaching"); break }
+            _ = signals.interrupt.recv() => { tracing::info!("SIGINT: detaching"); break }
+            _ = signals.hangup.recv() => {
+                service.reloading();
+                reload();
+                service.reloaded();
+            }
+            () = service.tell_next_sample() => {}
         }
     }
+    service.stopping();
+    Ok(())
 }
 
 /// What the sampling thread has.

@@ -4,16 +4,16 @@
 //! of which the oldest goes when another comes. Bodies are rendered once a sample and shared, but for those with the
 //! threads of a process, of which there are two at a time.
 
+mod connection;
+mod guard;
+mod passwords;
 mod socket;
+pub mod web_config;
 
 use std::{
-    collections::VecDeque,
     fmt::Write as _,
-    future::poll_fn,
-    io,
     net::SocketAddr,
     sync::{Arc, OnceLock},
-    task::{self, Poll},
     time::{Duration, Instant},
 };
 
@@ -26,18 +26,17 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::get,
 };
-use hyper::server::conn::http1;
-use hyper_util::{rt::TokioIo, rt::TokioTimer, service::TowerToHyperService};
 use serde::{Deserialize, Serialize};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, UnixListener},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
-    task::AbortHandle,
 };
 use tower_http::{CompressionLevel, compression::CompressionLayer};
 
-pub use self::socket::{SocketFile, bind_socket};
+pub use self::{
+    guard::{Guard, open_web_config},
+    socket::{SocketFile, bind_socket},
+};
 use crate::{
     alerts::view::AlertView,
     config::Running,
@@ -46,12 +45,8 @@ use crate::{
     sampler::Sampler,
 };
 
-const MAX_HEAD_BYTES: usize = 16 << 10;
-const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-const MAX_CONNECTIONS: usize = 64;
 /// Answers with the threads of a process that may be held at a time: each may be a hundred megabytes.
 const MAX_THREAD_BODIES: usize = 2;
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A sample, with what was rendered of it so far.
 #[derive(Clone, Debug)]
@@ -71,6 +66,11 @@ impl Published {
     pub fn new(model: Model) -> Self {
         let (metrics, snapshot, alerts) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
         Self(Arc::new(Rendered { model, at: Instant::now(), metrics, snapshot, alerts }))
+    }
+
+    /// The sample itself.
+    pub fn model(&self) -> &Model {
+        &self.0.model
     }
 
     fn metrics(&self) -> Result<Bytes> {
@@ -166,17 +166,15 @@ pub async fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>> {
     Ok(listeners)
 }
 
-/// Serves for ever.
-pub async fn run(listeners: Vec<TcpListener>, socket: Option<UnixListener>, state: State) {
+/// Serves for ever; what comes over TCP as the web configuration says, if there is one.
+pub async fn run(listeners: Vec<TcpListener>, socket: Option<UnixListener>, state: State, web: Option<Guard>) {
     let router = router(state);
     let mut accepting = tokio::task::JoinSet::new();
     for listener in listeners {
-        let next = move |context: &mut task::Context<'_>| listener.poll_accept(context).map_ok(|(stream, _)| stream);
-        accepting.spawn(accept(next, router.clone()));
+        accepting.spawn(connection::serve_tcp(listener, router.clone(), web.clone()));
     }
     if let Some(listener) = socket {
-        let next = move |context: &mut task::Context<'_>| listener.poll_accept(context).map_ok(|(stream, _)| stream);
-        accepting.spawn(accept(next, router.clone()));
+        accepting.spawn(connection::serve_unix(listener, router));
     }
     accepting.join_all().await;
 }
@@ -192,47 +190,6 @@ pub fn router(state: State) -> Router {
         // The names and labels repeat: a scrape shrinks to a twentieth at the fastest level, better ones cost more than they save.
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
         .with_state(state)
-}
-
-/// What a connection is made of.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
-
-impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for S {}
-
-/// Serves what a listener hands out.
-async fn accept<S: Stream>(mut next: impl FnMut(&mut task::Context<'_>) -> Poll<io::Result<S>> + Send, router: Router) {
-    let mut connections: VecDeque<AbortHandle> = VecDeque::new();
-    loop {
-        let stream = match poll_fn(&mut next).await {
-            Ok(stream) => stream,
-            Err(error) => {
-                // Out of descriptors: those of other clients come back.
-                tracing::warn!(%error, "accepting a connection failed");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
-        connections.retain(|connection| !connection.is_finished());
-        if connections.len() >= MAX_CONNECTIONS
-            && let Some(oldest) = connections.pop_front()
-        {
-            oldest.abort();
-        }
-        connections.push_back(tokio::spawn(serve_connection(stream, router.clone())).abort_handle());
-    }
-}
-
-async fn serve_connection(stream: impl Stream, router: Router) {
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    match tokio::time::timeout(CONNECTION_TIMEOUT, connection).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "connection"),
-        Err(_) => tracing::debug!("connection closed: it was open for too long"),
-    }
 }
 
 async fn telemetry(Extract(state): Extract<State>) -> Response {

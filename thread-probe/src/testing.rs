@@ -69,6 +69,7 @@ pub(crate) fn limit_use((limit, scope): (Limit, Scope), name: &str, used: u64, m
 pub(crate) fn idle_group(name: &str) -> Group {
     Group {
         group: name.into(),
+        owner: None,
         processes: 1,
         threads: ThreadCounts::default(),
         totals: Activity::default(),

@@ -27,7 +27,10 @@ pub(crate) fn run(arguments: &[OsString]) -> Result<ExitCode> {
 /// The build failed.
 pub(crate) fn release_binary() -> Result<PathBuf> {
     succeed(cargo().args(["build", "--release", "--package", "thread-probe", "--quiet"]))?;
-    executable(&["build", "--release", "--package", "thread-probe", "--bin", "thread-probe"], "thread-probe")
+    executable(
+        cargo().args(["build", "--release", "--package", "thread-probe", "--bin", "thread-probe"]),
+        "thread-probe",
+    )
 }
 
 /// A command that runs a program as root.
@@ -56,7 +59,9 @@ pub(crate) fn test() -> Result<()> {
         return Ok(());
     }
     println!("Running the tests that need root through sudo.");
-    for test in ["kernel", "serve", "feed", "batch", "top"] {
+    let tests =
+        ["kernel", "serve", "service", "web_config", "containers", "doctor", "feed", "batch", "top", "prometheus"];
+    for test in tests {
         succeed(as_root(&test_binary(test)?).env("RUST_BACKTRACE", "1").arg("--test-threads=1"))?;
     }
     Ok(())
@@ -68,7 +73,8 @@ pub(crate) fn test() -> Result<()> {
 /// The build or a measurement failed.
 pub(crate) fn bench(parts: &[String]) -> Result<()> {
     setup()?;
-    let program = executable(&["bench", "--package", "thread-probe", "--no-run", "--bench", "cost"], "cost")?;
+    let program =
+        executable(cargo().args(["bench", "--package", "thread-probe", "--no-run", "--bench", "cost"]), "cost")?;
     succeed(as_root(&program).args(parts))
 }
 
@@ -77,12 +83,15 @@ pub(crate) fn bench(parts: &[String]) -> Result<()> {
 /// # Errors
 /// The build failed.
 pub(crate) fn test_binary(name: &str) -> Result<PathBuf> {
-    executable(&["test", "--package", "thread-probe", "--no-run", "--test", name], name)
+    executable(cargo().args(["test", "--package", "thread-probe", "--no-run", "--test", name]), name)
 }
 
-/// The executable of a target, as cargo names it.
-fn executable(arguments: &[&str], target: &str) -> Result<PathBuf> {
-    let messages = output(cargo().args(arguments).args(["--quiet", "--message-format=json"]))?;
+/// The executable of a target that a cargo command builds, as cargo names it.
+///
+/// # Errors
+/// The build failed.
+pub(crate) fn executable(command: &mut Command, target: &str) -> Result<PathBuf> {
+    let messages = output(command.args(["--quiet", "--message-format=json"]))?;
     let found = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).find_map(|message| {
         let is_target = message["target"]["name"] == target;
         message["executable"].as_str().filter(|_| is_target).map(PathBuf::from)

@@ -30,18 +30,50 @@ sync
 reboot -f
 ";
 
-/// Packs a guest that runs `script` into `archive`.
+/// Unpacks a system into memory, puts what is added to it in place, and starts its own init.
+const SYSTEM_INIT: &str = r"#!/bin/sh
+mount -t tmpfs -o size=80% tmpfs /root
+tar -xf /system.tar -C /root
+cp -a /added/. /root
+exec switch_root /root /sbin/init
+";
+
+/// Packs a guest that starts the system in the archive `tar`, with files added: where, with which mode, and what.
 ///
 /// # Errors
 /// A tool is missing.
-pub(crate) fn pack(folder: &Path, archive: &Path, programs: &[(&Path, &str)], script: &str) -> Result<()> {
+pub(crate) fn pack_system(folder: &Path, archive: &Path, tar: &Path, added: &[(&str, u32, &[u8])]) -> Result<()> {
+    prepare(folder)?;
+    write_executable(&folder.join("init"), SYSTEM_INIT)?;
+    fs::hard_link(tar, folder.join("system.tar")).with_context(|| format!("linking {}", tar.display()))?;
+    for (path, mode, content) in added {
+        let target = folder.join("added").join(path.trim_start_matches('/'));
+        fs::create_dir_all(target.parent().context("it has a parent")?)?;
+        fs::write(&target, content)?;
+        fs::set_permissions(&target, fs::Permissions::from_mode(*mode))?;
+    }
+    // Not compressed: an emulated machine takes longer to undo that than to copy.
+    let pack = "find . | cpio --quiet -o -H newc --owner=0:0 >\"$1\"";
+    succeed(Command::new("sh").args(["-euc", pack, "sh"]).arg(archive).current_dir(folder))
+}
+
+/// An empty guest with busybox.
+fn prepare(folder: &Path) -> Result<()> {
     if folder.exists() {
         fs::remove_dir_all(folder)?;
     }
     for part in ["bin", "proc", "sys", "dev", "tmp", "root"] {
         fs::create_dir_all(folder.join(part))?;
     }
-    install_busybox(folder)?;
+    install_busybox(folder)
+}
+
+/// Packs a guest that runs `script` into `archive`.
+///
+/// # Errors
+/// A tool is missing.
+pub(crate) fn pack(folder: &Path, archive: &Path, programs: &[(&Path, &str)], script: &str) -> Result<()> {
+    prepare(folder)?;
     let mut libraries = BTreeSet::new();
     for (program, name) in programs {
         let target = folder.join("bin").join(name);

@@ -18,7 +18,8 @@ use crate::setup::{output, root, succeed};
 pub(crate) struct Series {
     /// Major and minor version, or the major alone.
     pub(crate) version: &'static str,
-    suite: &'static str,
+    /// Which release of Debian has it.
+    pub(crate) suite: &'static str,
     /// Since 6.19 the image is a metapackage.
     package_prefix: &'static str,
     /// Whether thread-probe must refuse it.
@@ -37,7 +38,8 @@ pub(crate) const SERIES: [Series; 4] = [
     series("7", "trixie-backports", "linux-binary-"),
 ];
 
-const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+/// What Debian's archive is signed with.
+pub(crate) const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// An apt root of its own.
 pub(crate) struct Apt {
@@ -131,7 +133,10 @@ fn version_of(name: &str) -> Vec<u64> {
 }
 
 /// The mirror of Debian that this host's own apt uses.
-fn mirror() -> Result<String> {
+///
+/// # Errors
+/// It has none.
+pub(crate) fn mirror() -> Result<String> {
     let targets = output(Command::new("apt-get").args(["indextargets", "--format", "$(ORIGIN) $(LABEL) $(REPO_URI)"]))
         .context("the kernels come from Debian's archive, by apt")?;
     let mirror = targets.lines().find_map(|line| line.strip_prefix("Debian Debian "));

@@ -4,12 +4,15 @@
 mod build;
 #[path = "../../thread-probe/tests/cgroup/mod.rs"]
 mod cgroup;
+mod dashboards;
+mod dist;
 mod fleet;
 mod initramfs;
 mod kernels;
 mod screenshot;
 mod setup;
 mod svg;
+mod systemd;
 mod tmux;
 mod vm;
 mod workload;
@@ -57,8 +60,14 @@ enum Command {
     },
     /// Run the kernel tests on Debian's stock kernels, in emulated machines
     Vm(vm::Options),
+    /// Make what is handed out, in target/dist: a static program, in a Debian package and an archive, with checksums
+    Dist(dist::Options),
+    /// Install the Debian package on Debian 12 and 13 with systemd, in emulated machines, and see it serve and go
+    VmSystemd(systemd::Options),
     /// Take the README's picture of `thread-probe top`, as root, with processes at work (needs tmux)
     Screenshot(screenshot::Options),
+    /// Write the Grafana dashboards into dashboards/grafana
+    Dashboards,
     /// Be one of the processes at work in the picture
     #[command(hide = true)]
     Workload {
@@ -87,7 +96,10 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Fleet(options) => fleet::run(&options)?,
         Command::FleetProcess { number } => fleet::be_process(number)?,
         Command::Vm(options) => vm::run(&options)?,
+        Command::Dist(options) => dist::run(&options)?,
+        Command::VmSystemd(options) => systemd::run(&options)?,
         Command::Screenshot(options) => screenshot::run(&options)?,
+        Command::Dashboards => dashboards::write()?,
         Command::Workload { role } => workload::play(&role)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 /// It links against rustc's own LLVM, so its version goes with rust-toolchain.toml's.
 const BPF_LINKER_VERSION: &str = "0.10.4";
 const BPF_LINKER_FEATURES: &str = "rust-llvm-22";
+const CARGO_DEB_VERSION: &str = "3.8.0";
 
 /// The workspace's root.
 pub(crate) fn root() -> PathBuf {
@@ -71,18 +72,45 @@ fn rust_src() -> Result<()> {
 }
 
 fn bpf_linker() -> Result<()> {
-    let installed = output(Command::new(tools().join("bin/bpf-linker")).arg("--version")).unwrap_or_default();
-    if installed.trim().ends_with(BPF_LINKER_VERSION) {
+    install("bpf-linker", BPF_LINKER_VERSION, &["--no-default-features", "--features", BPF_LINKER_FEATURES])
+}
+
+/// Installs what packages are made with, if it is missing.
+///
+/// # Errors
+/// The installation failed; it has said why.
+pub(crate) fn cargo_deb() -> Result<PathBuf> {
+    // Its default features are for debug information and a compressor of its own.
+    install("cargo-deb", CARGO_DEB_VERSION, &["--no-default-features"])?;
+    Ok(tools().join("bin/cargo-deb"))
+}
+
+/// Adds a target to the toolchain, if it is missing.
+///
+/// # Errors
+/// rustup failed; it has said why.
+pub(crate) fn rust_target(target: &str) -> Result<()> {
+    let installed = output(Command::new("rustup").args(["target", "list", "--installed"]).current_dir(root()))?;
+    if installed.lines().any(|line| line == target) {
         return Ok(());
     }
-    println!("Installing bpf-linker {BPF_LINKER_VERSION} into {} (about a minute).", tools().display());
+    println!("Adding the target {target} to the toolchain.");
+    succeed(Command::new("rustup").args(["target", "add", target]).current_dir(root()))
+}
+
+fn install(tool: &str, version: &str, features: &[&str]) -> Result<()> {
+    let installed = output(Command::new(tools().join("bin").join(tool)).arg("--version")).unwrap_or_default();
+    if installed.trim().ends_with(version) {
+        return Ok(());
+    }
+    println!("Installing {tool} {version} into {} (some minutes).", tools().display());
     // Not RUSTFLAGS and the like: they are meant for the project, not for its tools.
     succeed(
         cargo()
             .env_remove("RUSTFLAGS")
             .env_remove("CARGO_TARGET_DIR")
-            .args(["install", "bpf-linker", "--locked", "--version", BPF_LINKER_VERSION])
-            .args(["--no-default-features", "--features", BPF_LINKER_FEATURES])
+            .args(["install", tool, "--locked", "--version", version])
+            .args(features)
             .arg("--root")
             .arg(tools()),
     )

@@ -67,7 +67,7 @@ fn test(series: Series, kernel: &Path, qemu: &Qemu, programs: &[(PathBuf, &str)]
     let archive = folder.join("initramfs.gz");
     initramfs::pack(&folder.join("root"), &archive, &programs, &script)?;
     let started = Instant::now();
-    let guest = qemu.boot(kernel, &archive, &folder)?;
+    let guest = qemu.boot(&Machine { kernel, initramfs: &archive, memory_mib: 1024, arguments: "" }, &folder)?;
     println!("{}", guest.stdout.trim_end());
     if series.is_too_old {
         expect_refusal(series, &guest)?
@@ -93,20 +93,33 @@ fn expect_refusal(series: Series, guest: &Guest) -> Result<()> {
     Ok(())
 }
 
+/// What is booted.
+pub(crate) struct Machine<'a> {
+    pub(crate) kernel: &'a Path,
+    pub(crate) initramfs: &'a Path,
+    pub(crate) memory_mib: u32,
+    /// Further arguments of the kernel.
+    pub(crate) arguments: &'a str,
+}
+
 /// What a guest left behind.
-struct Guest {
-    status: i32,
-    stdout: String,
-    stderr: String,
+pub(crate) struct Guest {
+    pub(crate) status: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 /// QEMU, and what its version needs.
-struct Qemu {
+pub(crate) struct Qemu {
     cpu: &'static str,
 }
 
 impl Qemu {
-    fn find() -> Result<Self> {
+    /// The one that is installed.
+    ///
+    /// # Errors
+    /// None is.
+    pub(crate) fn find() -> Result<Self> {
         let version = output(Command::new(QEMU).arg("--version"))
             .context("no QEMU: install qemu-system-x86 (on bookworm from bookworm-backports)")?;
         let major = version.split_whitespace().filter_map(|word| word.split('.').next()?.parse::<u32>().ok()).next();
@@ -115,17 +128,21 @@ impl Qemu {
     }
 
     /// Boots a guest, waits until it turns itself off, and reads its serial ports.
-    fn boot(&self, kernel: &Path, initramfs: &Path, folder: &Path) -> Result<Guest> {
+    ///
+    /// # Errors
+    /// It died before it had said how it went.
+    pub(crate) fn boot(&self, machine: &Machine<'_>, folder: &Path) -> Result<Guest> {
         let ports = ["kernel.log", "stdout", "stderr", "status"].map(|name| folder.join(name));
         let mut command = Command::new(QEMU);
         command
-            .args(["-machine", "q35", "-accel", "tcg,thread=single", "-cpu", self.cpu, "-smp", "2", "-m", "1024"])
+            .args(["-machine", "q35", "-accel", "tcg,thread=single", "-cpu", self.cpu, "-smp", "2"])
+            .args(["-m", &machine.memory_mib.to_string()])
             .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
             .arg("-kernel")
-            .arg(kernel)
+            .arg(machine.kernel)
             .arg("-initrd")
-            .arg(initramfs)
-            .args(["-append", "console=ttyS0 panic=-1 loglevel=5 8250.nr_uarts=4"]);
+            .arg(machine.initramfs)
+            .args(["-append", &format!("console=ttyS0 panic=-1 loglevel=5 8250.nr_uarts=4 {}", machine.arguments)]);
         for port in &ports {
             fs::write(port, "")?;
             command.arg("-serial").arg(format!("file:{}", port.display()));

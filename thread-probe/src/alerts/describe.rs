@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    cgroups::own_unit,
+    cgroup_owner::own_unit,
     human::{bytes, count, duration, percent, plain},
     limits::{self, Limit, LimitUse, Scope, Unit},
     model::{Process, Rates},

@@ -94,7 +94,7 @@ const KEPT: [capctl::caps::Cap; 2] = [capctl::caps::Cap::BPF, capctl::caps::Cap:
 
 /// Before 5.19 `kernel.unprivileged_bpf_disabled` closed every command of bpf(2) to processes without CAP_BPF, also
 /// those on file descriptors they hold (lifted by commit c8644cd0efe7): there the scan needs it.
-fn must_keep_bpf() -> Option<&'static str> {
+pub(crate) fn must_keep_bpf() -> Option<&'static str> {
     let release = nix::sys::utsname::uname().ok()?;
     let version = parse_release(&release.release().to_string_lossy())?;
     let closed =

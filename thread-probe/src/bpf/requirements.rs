@@ -3,14 +3,15 @@
 use std::{fs, io, path::Path};
 
 use aya::{EbpfError, programs::ProgramError};
-use capctl::caps::{Cap, CapState};
+use capctl::caps::{Cap, CapSet, CapState};
 use thiserror::Error;
 
 /// The kernel's own types; world-readable.
 pub(super) const VMLINUX_BTF: &str = "/sys/kernel/btf/vmlinux";
 /// The oldest Linux whose task storage and task iterator do what the programs need.
-const MIN_KERNEL: (u32, u32) = (5, 15);
-const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
+pub(crate) const MIN_KERNEL: (u32, u32) = (5, 15);
+/// Which mode of kernel_lockdown(7) is in force.
+pub(crate) const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
 
 /// Why the programs can't run here: one line that says what is missing and what to do.
 #[derive(Debug, Error)]
@@ -167,21 +168,20 @@ fn check_kernel(release: &str) -> Result<(), LoadError> {
 }
 
 /// Major and minor version; `None` if the release does not start with them.
-pub(super) fn parse_release(release: &str) -> Option<(u32, u32)> {
+pub(crate) fn parse_release(release: &str) -> Option<(u32, u32)> {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit());
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
-/// CAP_SYS_ADMIN includes the other two (include/linux/capability.h).
-fn check_capabilities(effective: capctl::caps::CapSet) -> Result<(), LoadError> {
-    if effective.has(Cap::SYS_ADMIN) {
-        return Ok(());
-    }
-    let missing: Vec<_> = [(Cap::BPF, "CAP_BPF"), (Cap::PERFMON, "CAP_PERFMON")]
-        .into_iter()
-        .filter(|(cap, _)| !effective.has(*cap))
-        .map(|(_, name)| name)
-        .collect();
+/// What of the capabilities that loading takes is not there. CAP_SYS_ADMIN includes both (include/linux/capability.h).
+pub(crate) fn missing_capabilities(effective: CapSet) -> Vec<&'static str> {
+    let is_missing = |cap| !effective.has(cap) && !effective.has(Cap::SYS_ADMIN);
+    let needed = [(Cap::BPF, "CAP_BPF"), (Cap::PERFMON, "CAP_PERFMON")].into_iter();
+    needed.filter(|(cap, _)| is_missing(*cap)).map(|(_, name)| name).collect()
+}
+
+fn check_capabilities(effective: CapSet) -> Result<(), LoadError> {
+    let missing = missing_capabilities(effective);
     if missing.is_empty() { Ok(()) } else { Err(LoadError::MissingCapabilities { missing: missing.join(" and ") }) }
 }
 
@@ -197,8 +197,6 @@ fn check_lockdown(path: &Path) -> Result<(), LoadError> {
 
 #[cfg(test)]
 mod tests {
-    use capctl::caps::CapSet;
-
     use super::*;
 
     fn message(result: Result<(), LoadError>) -> String {

@@ -9,10 +9,12 @@ use std::{
     io,
     ops::Add,
     os::{
-        fd::{AsRawFd as _, BorrowedFd},
+        fd::{AsRawFd as _, BorrowedFd, OwnedFd},
         unix::fs::FileExt as _,
     },
 };
+
+use aya::sys::{Stats, enable_stats};
 
 /// Runs since the programs were loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,6 +37,14 @@ impl Add for Runs {
             timed_ns: self.timed_ns + other.timed_ns,
         }
     }
+}
+
+/// Has the kernel time all programs for as long as the result is held: `kernel.bpf_stats_enabled` restores itself so.
+///
+/// # Errors
+/// No CAP_SYS_ADMIN, which this takes besides CAP_BPF.
+pub(crate) fn time_runs() -> io::Result<OwnedFd> {
+    enable_stats(Stats::RunTime).map_err(|error| error.io_error)
 }
 
 /// The files of the programs whose runs count.

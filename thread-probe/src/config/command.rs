@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use super::{Config, keys, read};
-use crate::cli::ConfigCommand;
+use crate::{cli::ConfigCommand, server::web_config};
 
 /// Checks or shows a configuration.
 ///
@@ -16,12 +16,19 @@ use crate::cli::ConfigCommand;
 /// What is wrong with the file, or standard output that can't be written to.
 pub fn run(command: &ConfigCommand) -> Result<()> {
     match command {
-        ConfigCommand::Check { file } => {
-            read(file)?;
-            print(&format!("{}: ok\n", file.display()))
-        }
+        ConfigCommand::Check { file, web_config_file } => check(file.as_deref(), web_config_file.as_deref()),
         ConfigCommand::Show { config_file } => print(&shown(config_file.as_deref())?),
     }
+}
+
+/// Checks what is named, and the web configuration that the file names.
+fn check(file: Option<&Path>, web_config_file: Option<&Path>) -> Result<()> {
+    let config = file.map(read).transpose()?;
+    let named = config.and_then(|config| config.web.config_file);
+    for path in web_config_file.into_iter().chain(named.as_deref()) {
+        web_config::check(path)?;
+    }
+    file.into_iter().chain(web_config_file).try_for_each(|checked| print(&format!("{}: ok\n", checked.display())))
 }
 
 fn shown(file: Option<&Path>) -> Result<String> {

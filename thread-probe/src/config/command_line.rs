@@ -42,6 +42,9 @@ impl ServeOptions {
         if let Some(path) = &self.socket {
             config.web.socket = value::some_path(path.clone());
         }
+        if let Some(path) = &self.web_config_file {
+            config.web.config_file = value::some_path(path.clone());
+        }
         replace(&mut config.alerts.alertmanager_urls, self.alertmanager_urls.as_ref());
         Ok(config)
     }

@@ -3,7 +3,7 @@
 use std::{
     fs::OpenOptions,
     io::{self, Read as _},
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -81,10 +81,16 @@ pub fn read(path: &Path) -> Result<Config, FileError> {
 
 /// What is in a file, if it is one that may be a configuration.
 pub(crate) fn content(path: &Path) -> Result<Vec<u8>, FileError> {
+    content_and_mode(path).map(|(content, _)| content)
+}
+
+/// The same, and who may do what with the file.
+pub(crate) fn content_and_mode(path: &Path) -> Result<(Vec<u8>, u32), FileError> {
     let failed = |error| FileError::Read { path: path.to_owned(), error };
     // Opening a pipe would wait for its other end.
     let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path).map_err(failed)?;
-    if !file.metadata().map_err(failed)?.is_file() {
+    let metadata = file.metadata().map_err(failed)?;
+    if !metadata.is_file() {
         return Err(FileError::NotRegular(path.to_owned()));
     }
     let mut content = Vec::new();
@@ -92,7 +98,7 @@ pub(crate) fn content(path: &Path) -> Result<Vec<u8>, FileError> {
     if content.len() as u64 > MAX_BYTES {
         return Err(FileError::TooLarge(path.to_owned()));
     }
-    Ok(content)
+    Ok((content, metadata.permissions().mode() & 0o7777))
 }
 
 /// The configuration in the content of a file.

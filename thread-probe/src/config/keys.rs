@@ -43,6 +43,10 @@ fn strings<T: ToString>(items: &[T]) -> Value {
     items.iter().map(T::to_string).collect::<Vec<_>>().into()
 }
 
+fn path(path: Option<&Path>) -> Value {
+    path.map(Path::to_string_lossy).unwrap_or_default().into_owned().into()
+}
+
 /// The keys, section by section, in the order in which they are shown.
 pub(super) const KEYS: &[Key] = &[
     live(
@@ -80,7 +84,14 @@ pub(super) const KEYS: &[Key] = &[
         |config, given| {
             put(&mut config.web.socket, given::text(given, "a string", value::socket).map(value::some_path))
         },
-        |config| config.web.socket.as_deref().map(Path::to_string_lossy).unwrap_or_default().into_owned().into(),
+        |config| path(config.web.socket.as_deref()),
+    ),
+    fixed(
+        "web.config_file",
+        |config, given| {
+            put(&mut config.web.config_file, given::text(given, "a string", value::path).map(value::some_path))
+        },
+        |config| path(config.web.config_file.as_deref()),
     ),
     fixed(
         "probe.user",

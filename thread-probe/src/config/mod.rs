@@ -60,6 +60,8 @@ pub struct WebConfig {
     pub telemetry_path: String,
     /// The Unix socket that it listens on besides.
     pub socket: Option<PathBuf>,
+    /// Where TLS, users and headers are configured, in the format of Prometheus's exporter toolkit.
+    pub config_file: Option<PathBuf>,
 }
 
 /// Where a daemon's Unix socket is unless something else is configured, and where others look for it.
@@ -115,6 +117,7 @@ impl Default for WebConfig {
             listen_addresses: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 10420))],
             telemetry_path: "/metrics".to_owned(),
             socket: Some(DEFAULT_SOCKET.into()),
+            config_file: None,
         }
     }
 }

@@ -38,7 +38,9 @@ impl Running {
 /// What is in force after SIGHUP: a file that is wrong changes nothing. `None` if there is no file.
 pub fn reload(running: &Running, options: &ServeOptions) -> Option<Running> {
     if options.probe.config_file.is_none() {
-        tracing::warn!("SIGHUP: there is no file to reload, as it was started without --config");
+        if running.config.web.config_file.is_none() {
+            tracing::warn!("SIGHUP: there is no file to reload, as it was started without --config");
+        }
         return None;
     }
     Some(match options.configure() {

@@ -22,6 +22,7 @@ retention = "7d"
 listen_addresses = [":1", "[::1]:2", "localhost:3"]
 telemetry_path = "/probe"
 socket = ""
+config_file = "/web.yml"
 [probe]
 user = "nobody"
 clone_probe = "off"
@@ -161,7 +162,7 @@ fn a_value_out_of_range_is_told_with_the_range() {
         ("interval = 'soon'", "1:12: interval: expected number at 0 (as in 500ms, 5s, 10m)"),
         ("groups.max = 0", "1:14: groups.max: must be from 1 to 100000"),
         ("groups.max = -99999999999999999999", "1:14: groups.max: must be from 1 to 100000"),
-        ("groups.by = 'x'", "1:13: groups.by: must be one of comm, exe, cgroup, unit, user, pid"),
+        ("groups.by = 'x'", "1:13: groups.by: must be one of comm, exe, cgroup, unit, container, pod, user, pid"),
         (
             "web.listen_addresses = []",
             "1:24: web.listen_addresses: must have at least one address, as in [\"127.0.0.1:10420\"]",
@@ -254,7 +255,7 @@ fn what_is_no_file_is_refused_by_name() -> std::io::Result<()> {
 }
 
 /// The option of `serve` for a key.
-const OPTIONS: [(&str, &str); 12] = [
+const OPTIONS: [(&str, &str); 13] = [
     ("interval", "interval"),
     ("groups.by", "group-by"),
     ("groups.max", "max-groups"),
@@ -262,6 +263,7 @@ const OPTIONS: [(&str, &str); 12] = [
     ("web.listen_addresses", "web.listen-address"),
     ("web.telemetry_path", "web.telemetry-path"),
     ("web.socket", "web.socket"),
+    ("web.config_file", "web.config.file"),
     ("probe.user", "user"),
     ("probe.clone_probe", "clone-probe"),
     ("probe.ebpf_log", "ebpf-log"),
@@ -298,7 +300,7 @@ fn the_command_line_wins_over_the_file_and_the_file_over_the_defaults() -> std::
     std::fs::write(&path, FULL)?;
     let file = path.display().to_string();
     let all = "--interval 1s --group-by pid --max-groups 3 --group-retention 1h --web.listen-address :4 \
-               --web.telemetry-path /t --web.socket /s --user 1 --clone-probe fexit --ebpf-log=false --alertmanager.url http://c \
+               --web.telemetry-path /t --web.socket /s --web.config.file c.yml --user 1 --clone-probe fexit --ebpf-log=false --alertmanager.url http://c \
                --alertmanager.url http://d";
     let configured = |flags: &str| match clap::Parser::try_parse_from(
         ["thread-probe", "serve", "--config", &file].into_iter().chain(flags.split_whitespace()),

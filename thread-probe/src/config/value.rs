@@ -115,6 +115,20 @@ pub(crate) fn socket(text: &str) -> Result<PathBuf, String> {
     }
 }
 
+/// The path of a file, or empty: in a file it can't depend on the folder that the daemon is started in.
+pub(crate) fn path(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() || text.starts_with('/') && !text.contains(char::is_control) {
+        Ok(text.into())
+    } else {
+        Err("must begin with /".to_owned())
+    }
+}
+
+/// The path of a file as the command line gives it, or empty.
+pub(crate) fn any_path(text: &str) -> Result<PathBuf, String> {
+    Ok(text.into())
+}
+
 /// A path; an empty one is none.
 pub(super) fn some_path(path: PathBuf) -> Option<PathBuf> {
     Some(path).filter(|path| !path.as_os_str().is_empty())
@@ -246,7 +260,10 @@ mod tests {
     #[test]
     fn a_choice_is_one_that_the_command_line_offers() {
         assert_eq!(choice("unit"), Ok(GroupBy::Unit));
-        assert_eq!(choice::<GroupBy>("colour"), Err("must be one of comm, exe, cgroup, unit, user, pid".to_owned()));
+        assert_eq!(
+            choice::<GroupBy>("colour"),
+            Err("must be one of comm, exe, cgroup, unit, container, pod, user, pid".to_owned())
+        );
     }
 
     #[test]

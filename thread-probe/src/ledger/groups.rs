@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use rustc_hash::FxHashMap;
 
 use super::totals::{Delta, Interval, Totals};
+use crate::cgroup_owner::Owner;
 
 /// Where processes go that no group has room for.
 pub const OTHER: &str = "~other";
@@ -24,6 +25,9 @@ pub struct Group {
     pub totals: Totals,
     /// Deepest kernel stack of its threads seen while switched out, in bytes.
     pub stack_depth_max_bytes: u32,
+    /// Whose the cgroups of its processes are: what is the same of all that there ever were, so that it does not change
+    /// to and fro. `None` where no cgroup names the group.
+    pub owner: Option<Owner>,
     pub(super) interval: Interval,
     last_alive_ns: u64,
 }
@@ -80,6 +84,7 @@ impl Groups {
             name: Arc::clone(&name),
             totals: Totals::default(),
             stack_depth_max_bytes: 0,
+            owner: None,
             interval: Interval::default(),
             last_alive_ns: now_ns,
         };
@@ -111,6 +116,17 @@ impl Groups {
     pub(super) fn saw_depth(&mut self, id: GroupId, depth_bytes: u32) {
         if let Some(group) = self.by_id.get_mut(&id) {
             group.stack_depth_max_bytes = group.stack_depth_max_bytes.max(depth_bytes);
+        }
+    }
+
+    /// One of its processes is in a cgroup of that owner. `~other` has everybody's.
+    pub(super) fn saw_owner(&mut self, id: GroupId, owner: &Owner) {
+        match self.by_id.get_mut(&id) {
+            Some(group) if *group.name != *OTHER => match &mut group.owner {
+                Some(common) => common.keep_common(owner),
+                none => *none = Some(owner.clone()),
+            },
+            _ => {}
         }
     }
 

@@ -397,8 +397,11 @@ impl Ledger {
         if process.group.is_some() && identity == process.identity {
             return;
         }
-        let name = self.grouper.name(key.tgid, &identity, is_alive);
-        let group = self.groups.get_or_create(&name, self.now_ns);
+        let named = self.grouper.name(key.tgid, &identity, is_alive);
+        let group = self.groups.get_or_create(&named.name, self.now_ns);
+        if let Some(owner) = &named.owner {
+            self.groups.saw_owner(group, owner);
+        }
         process.identity = identity;
         process.group = Some(group);
         let unassigned = std::mem::take(&mut process.unassigned);

@@ -19,6 +19,7 @@ use super::{
     tree::Tree,
 };
 use crate::{
+    cgroups::Membership,
     grouping::text,
     ledger::{GroupId, Ledger, Process, ProcessKey, ThreadState},
     sample::ThreadCost,
@@ -59,8 +60,8 @@ pub struct Evaluation {
 /// The limits of one process.
 #[derive(Debug)]
 pub struct ProcessLimits {
-    /// The path of its cgroup; `None` if it could not be read.
-    pub cgroup: Option<Arc<str>>,
+    /// Its cgroups; `None` if they could not be read.
+    pub cgroups: Option<Arc<Membership>>,
     /// The nearest.
     pub headroom: Headroom,
     /// What a further thread takes of memory besides the kernel's, in bytes, once that is known.
@@ -94,7 +95,7 @@ impl Refusers {
 
 /// What processes in the same cgroups share.
 struct Cgroup {
-    path: Arc<str>,
+    membership: Arc<Membership>,
     /// Where the limits are that hold for them.
     limits: Vec<usize>,
 }
@@ -180,8 +181,8 @@ impl Limits {
             indices.extend(cgroup.into_iter().flat_map(|cgroup| &cgroup.limits));
             indices.extend(nproc_key(&process.facts).and_then(|user| users.get(&user)));
             let limits = self.of_process(key, process, host, kernel_bytes, (indices, &shared.limits));
-            let path = cgroup.map(|cgroup| Arc::clone(&cgroup.path));
-            processes.extend(limits.map(|limits| (key, ProcessLimits { cgroup: path, ..limits })));
+            let cgroups = cgroup.map(|cgroup| Arc::clone(&cgroup.membership));
+            processes.extend(limits.map(|limits| (key, ProcessLimits { cgroups, ..limits })));
         }
         self.tree.finish_pass();
         let pass = self.histories.pass;
@@ -210,7 +211,7 @@ impl Limits {
             match ledger.membership(key) {
                 Ok(Some(membership)) => {
                     let limits = self.tree.limits_of(&membership, thread_bytes, &mut self.files, limits);
-                    found.insert(css_set, Cgroup { path: Arc::clone(&membership.name), limits });
+                    found.insert(css_set, Cgroup { membership, limits });
                 }
                 Ok(None) => {}
                 Err(error) => self.files.failed("cgroup", format!("/proc/{}/cgroup", key.tgid).as_ref(), &error),
@@ -247,7 +248,7 @@ impl Limits {
             cgroup_pids: self.refuser(Limit::CgroupPids, process.refused_by.pids),
             cgroup_memory: self.refuser(Limit::CgroupMemory, process.refused_by.memory),
         };
-        Some(ProcessLimits { cgroup: None, headroom, own_bytes_per_thread, refused_by, shared, own, thread_bytes })
+        Some(ProcessLimits { cgroups: None, headroom, own_bytes_per_thread, refused_by, shared, own, thread_bytes })
     }
 
     /// The path of a cgroup that refused a clone. Kept from when it is first asked for: the cgroup may go.

@@ -20,7 +20,7 @@ pub use self::{
     growth::MIN_SAMPLES,
     host::HostReading,
 };
-use crate::cgroups::own_unit;
+use crate::cgroup_owner::own_unit;
 
 /// A limit that keeps threads from being created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

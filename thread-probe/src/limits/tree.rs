@@ -17,7 +17,10 @@ use super::{
     Limit, LimitUse, Scope, cgroup_setting,
     files::{Files, Folder, keyed},
 };
-use crate::cgroups::{Hierarchy, Membership, own_unit};
+use crate::{
+    cgroup_owner::own_unit,
+    cgroups::{Hierarchy, Membership},
+};
 
 /// What version 1 says of a cgroup without a memory limit, or more: PAGE_COUNTER_MAX in bytes.
 const NO_MEMORY_LIMIT: u64 = 1 << 62;

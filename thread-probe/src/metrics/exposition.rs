@@ -1,6 +1,6 @@
 //! Filling the table from a model. Built anew for each sample, so a group that is gone is gone.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use prometheus::{Encoder as _, TextEncoder, core::Collector as _, process_collector::ProcessCollector, proto};
 use thread_probe_ebpf::{
@@ -11,6 +11,7 @@ use thread_probe_ebpf::{
 use super::table::{self, Kind, Metric};
 use crate::{
     alerts::{notify::NotificationCount, view::State},
+    cgroup_owner::Owner,
     ledger::{LIFETIME_BOUNDS_NS, ThreadState},
     limits::Limit,
     model::{Group, Host, Model},
@@ -162,8 +163,20 @@ fn group_families(groups: &[Group]) -> Vec<proto::MetricFamily> {
         per_group(table::STACK, groups, |group| group.memory.kernel_stack_bytes as f64),
         per_group(table::STACK_DEPTH, groups, |group| group.memory.kernel_stack_depth_max_bytes as f64),
         per_group(table::KERNEL_MEMORY, groups, |group| group.memory.kernel_memory_bytes as f64),
+        group_info(groups),
         clone_failures(groups),
     ]
+}
+
+/// What the name of a group or cgroup stands for.
+pub(super) fn info(metric: &Metric, name: &str, owner: &Owner) -> proto::Metric {
+    let label = |part: &Option<Arc<str>>| part.clone().unwrap_or_default();
+    value(metric, &[name, &label(&owner.unit), &label(&owner.container), &label(&owner.pod)], 1.0)
+}
+
+fn group_info(groups: &[Group]) -> proto::MetricFamily {
+    let of_group = |group: &Group| Some(info(&table::GROUP_INFO, &group.group, group.owner.as_ref()?));
+    family(table::GROUP_INFO, groups.iter().filter_map(of_group).collect())
 }
 
 fn threads(groups: &[Group]) -> proto::MetricFamily {

@@ -3,10 +3,11 @@
 use prometheus::proto;
 
 use super::{
-    exposition::{family, single, value},
+    exposition::{family, info, single, value},
     table::{self, Metric},
 };
 use crate::{
+    cgroup_owner::Owner,
     limits::{Limit, LimitUse, Scope},
     model::{Group, Model},
 };
@@ -29,6 +30,7 @@ pub(super) fn families(model: &Model) -> Vec<proto::MetricFamily> {
         per_limit(table::CGROUP_PIDS_MAX, &cgroups.limits, name, max),
         per_limit(table::CGROUP_PIDS_USED, &cgroups.limits, name, used),
         per_limit(table::CGROUP_PIDS_FAILURES, &cgroups.limits, name, |limit| limit.refused.map(|count| count as f64)),
+        cgroup_info(&cgroups.limits),
         per_limit(table::USER_THREADS_MAX, &users.limits, name, max),
         per_limit(table::USER_THREADS_USED, &users.limits, name, used),
         headroom_threads(&model.groups),
@@ -72,6 +74,11 @@ fn per_limit(
 ) -> proto::MetricFamily {
     let series = limits.iter().filter_map(|limit| Some(value(&metric, &[&label(limit)], of(limit)?)));
     family(metric, series.collect())
+}
+
+fn cgroup_info(limits: &[&LimitUse]) -> proto::MetricFamily {
+    let of_cgroup = |limit: &&LimitUse| info(&table::CGROUP_INFO, &limit.name, &Owner::of(&limit.name));
+    family(table::CGROUP_INFO, limits.iter().map(of_cgroup).collect())
 }
 
 fn headroom_threads(groups: &[Group]) -> proto::MetricFamily {

@@ -58,6 +58,8 @@ metrics! {
         "Deepest kernel stack seen while switched out, since the group exists.";
     KERNEL_MEMORY: Gauge "threadprobe_kernel_memory_bytes" ["group"]
         "Kernel stacks and task structures with their FPU area.";
+    GROUP_INFO: Gauge "threadprobe_group_info" ["group", "unit", "container", "pod"]
+        "Always 1, of groups by cgroup, unit, container or pod: whose they are; empty where it is none's or several's.";
     CLONE_FAILURES: Counter "threadprobe_clone_failures_total" ["group", "errno", "limit"]
         "Calls of clone, clone3, fork and vfork that failed, with the limit that was exhausted then; once there was one.";
     HOST_CLONE_FAILURES: Counter "threadprobe_host_clone_failures_total" ["errno", "limit"]
@@ -71,6 +73,8 @@ metrics! {
     CGROUP_PIDS_USED: Gauge "threadprobe_cgroup_pids_used" ["cgroup"] "Threads in them.";
     CGROUP_PIDS_FAILURES: Counter "threadprobe_cgroup_pids_failures_total" ["cgroup"]
         "Clones that it refused (max in pids.events.local); before Linux 6.11 and in version 1, those refused to its threads (pids.events).";
+    CGROUP_INFO: Gauge "threadprobe_cgroup_info" ["cgroup", "unit", "container", "pod"]
+        "Always 1, of each cgroup in threadprobe_cgroup_pids_*: whose it is.";
     USER_THREADS_MAX: Gauge "threadprobe_user_threads_max" ["user"] "The lowest RLIMIT_NPROC that holds for a process of the user.";
     USER_THREADS_USED: Gauge "threadprobe_user_threads_used" ["user"] "Threads that count against it.";
     HEADROOM_THREADS: Gauge "threadprobe_headroom_threads" ["group", "limit"]

@@ -261,6 +261,7 @@ fn groups(ledger: &Ledger, limits: &Evaluation, seconds: Option<f64>, cost: &Thr
             let interval = group.interval(ledger.epoch());
             Group {
                 group: Arc::clone(&group.name),
+                owner: group.owner.clone(),
                 processes,
                 threads,
                 totals: Activity::new(&group.totals.counters, group.totals.threads_exited),
@@ -322,6 +323,7 @@ fn process_model(
         is_kernel_thread: identity.is_kernel_thread,
         cgroup_id: facts.cgroup_id,
         cgroup: None,
+        owner: None,
         totals: Activity::new(&process.totals.counters, process.totals.threads_exited),
         rates: Rates::of(process.interval(ledger.epoch()), seconds),
         memory: Memory::new(&threads, process.stack_depth_max_bytes, cost),
@@ -343,7 +345,8 @@ impl Process {
     fn with_limits(self, limits: &ProcessLimits) -> Self {
         Self {
             headroom: Some(limits.headroom.clone()),
-            cgroup: limits.cgroup.clone(),
+            cgroup: limits.cgroups.as_ref().map(|cgroups| Arc::clone(&cgroups.name)),
+            owner: limits.cgroups.as_ref().map(|cgroups| Arc::clone(&cgroups.owner)),
             own_bytes_per_thread: limits.own_bytes_per_thread,
             clone_refused_by: limits.refused_by.clone(),
             ..self

@@ -19,6 +19,7 @@ pub use self::{
 use crate::{
     alerts::{notify::NotificationCount, view::AlertView},
     bpf::AttachedProgram,
+    cgroup_owner::Owner,
     grouping::GroupBy,
     ledger::{ThreadState, Totals},
     limits::{Headroom, Limit, LimitUse, LimitsReport, Refusers},
@@ -131,6 +132,9 @@ impl Default for HostRaw {
 pub struct Group {
     /// Its name.
     pub group: Arc<str>,
+    /// Whose the cgroups of its processes are, each part that is the same of all of them; null unless groups are by cgroup,
+    /// unit, container or pod.
+    pub owner: Option<Owner>,
     /// Live processes.
     pub processes: u64,
     /// Threads by state.
@@ -179,6 +183,8 @@ pub struct Process {
     /// Path of its cgroup: in the v2 hierarchy or, where that is its root, in a v1 hierarchy; null for kernel threads, for
     /// what has ended, and where it could not be read.
     pub cgroup: Option<Arc<str>>,
+    /// Whose that cgroup is; null where it is.
+    pub owner: Option<Arc<Owner>>,
     /// Threads by state.
     pub threads: ThreadCounts,
     /// Totals since each thread was created, ended threads included since the probe was started.

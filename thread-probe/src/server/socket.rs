@@ -5,16 +5,14 @@ use std::{
     io::{self, ErrorKind},
     os::{
         fd::AsRawFd as _,
-        unix::fs::{
-            DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, lchown,
-        },
+        unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _, lchown},
     },
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result};
 use nix::{
-    libc::{O_NOFOLLOW, O_PATH},
+    fcntl::{OFlag, open},
     sys::stat::{Mode, fchmod},
     unistd::User,
 };
@@ -115,8 +113,9 @@ fn bind_file(path: &Path) -> io::Result<UnixSocket> {
     fchmod(&socket, Mode::from_bits_truncate(SOCKET_MODE))?;
     socket.bind(path)?;
     // The mask of the process may have taken some of it. The folder may be another user's, who may put a link there: by
-    // path it would be followed, and a descriptor of O_PATH itself can't change a mode.
-    let file = fs::OpenOptions::new().read(true).custom_flags(O_PATH | O_NOFOLLOW).open(path)?;
+    // path it would be followed, and a descriptor of O_PATH itself can't change a mode. Not fs::OpenOptions: with musl it takes
+    // O_PATH for an access mode and leaves it out.
+    let file = open(path, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?;
     fs::set_permissions(format!("/proc/self/fd/{}", file.as_raw_fd()), fs::Permissions::from_mode(SOCKET_MODE))?;
     Ok(socket)
 }

@@ -60,11 +60,9 @@ fn who_accepts_gzip_gets_the_same_compressed() {
     let interval = Duration::from_secs(5);
     let plain = Request::builder().uri("/metrics");
     let gzip = Request::builder().uri("/metrics").header(header::ACCEPT_ENCODING, "gzip");
-    let (Some((_, None, plain)), Some((_, Some(encoding), gzip))) = (answer(interval, plain), answer(interval, gzip))
-    else {
-        panic!("both are answered, one with an encoding");
-    };
-    assert_eq!(encoding, "gzip");
+    let (_, plain_encoding, plain) = answer(interval, plain).unwrap_or_default();
+    let (_, gzip_encoding, gzip) = answer(interval, gzip).unwrap_or_default();
+    assert_eq!((plain_encoding, gzip_encoding), (None, Some(HeaderValue::from_static("gzip"))));
     assert!(gzip.len() < plain.len() / 2, "{} of {} bytes", gzip.len(), plain.len());
     let mut decoded = String::new();
     assert!(GzDecoder::new(&*gzip).read_to_string(&mut decoded).is_ok());

@@ -48,6 +48,11 @@ impl Daemon {
 
     /// With no option but these, the port and a socket.
     pub fn start_configured(args: &[&str]) -> Result<Self> {
+        Self::start_with(args, &[])
+    }
+
+    /// The same, with more in its environment.
+    pub fn start_with(args: &[&str], environment: &[(&str, &str)]) -> Result<Self> {
         let port = free_port()?;
         let log = tempfile::NamedTempFile::new()?;
         let mut command = Command::new(PROGRAM);
@@ -56,7 +61,8 @@ impl Daemon {
         if !args.contains(&"--web.socket") {
             command.arg("--web.socket").arg(folder.path().join(SOCKET));
         }
-        let child = command.args(args).stdin(Stdio::null()).stderr(log.reopen()?).spawn()?;
+        let child =
+            command.args(args).envs(environment.iter().copied()).stdin(Stdio::null()).stderr(log.reopen()?).spawn()?;
         let daemon = Self { child, port, log, folder };
         let started = Instant::now();
         while daemon.get("/healthz").is_err() {

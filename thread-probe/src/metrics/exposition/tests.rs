@@ -67,6 +67,7 @@ fn with_limits(mut model: Model) -> Model {
     model.limits.shared.extend([of_user(100), of_user(1000)]);
     model.limits.unreadable = vec![Unreadable { file: "pids.max".into(), count: 2 }];
     for group in &mut model.groups {
+        group.owner = Some(Owner { unit: Some("a.service".into()), container: None, pod: Some("p".into()) });
         group.headroom = Some(Headroom { binding: cgroup.clone(), first_exhausted: Some(leak.clone()) });
     }
     model
@@ -149,6 +150,18 @@ fn limits_are_exported_with_what_they_bind() {
     assert_eq!(value("headroom_threads{group=\"a\",limit=\"cgroup_pids\"}"), Some(1.0));
     assert!(value("headroom_ratio{group=\"a\"}").is_some_and(|free| (free - 0.02).abs() < 1e-9));
     assert_eq!(value("exhaustion_seconds{group=\"a\",limit=\"memory\"}"), Some(60.0));
+}
+
+#[test]
+fn whose_a_group_is_and_whose_a_cgroup_is_are_labels_and_empty_where_it_is_nobodys() {
+    let mut model = with_limits(model_of(&[b"a"]));
+    let text = text_of(&model);
+    let value = |text: &str, name: &str| series(text, &format!("threadprobe_{name}"));
+    let of_group = "group_info{group=\"a\",unit=\"a.service\",container=\"\",pod=\"p\"}";
+    assert_eq!(value(&text, of_group), Some(1.0));
+    assert_eq!(value(&text, "cgroup_info{cgroup=\"/a\",unit=\"\",container=\"\",pod=\"\"}"), Some(1.0));
+    model.groups[0].owner = None;
+    assert!(!text_of(&model).contains("threadprobe_group_info"), "of a group that no cgroup names");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use super::{Column, Rated, Value, per_second, rate_columns, ratio};
 use crate::{
+    cgroup_owner::Owner,
     limits::LimitUse,
     model::{Process, Rates},
 };
@@ -19,7 +20,7 @@ impl Rated for Process {
 /// The columns of processes, in the order they have at first.
 pub fn process_columns() -> &'static [Column<Process>] {
     static COLUMNS: LazyLock<Vec<Column<Process>>> =
-        LazyLock::new(|| [&identity()[..], &rate_columns(), &costs(), &more()].concat());
+        LazyLock::new(|| [&identity()[..], &rate_columns(), &costs(), &owners(), &more()].concat());
     &COLUMNS
 }
 
@@ -90,6 +91,36 @@ const fn costs() -> [Column<Process>; 5] {
             |p| Value::Until(exhausted_in(p)),
             "Time until a limit is reached if its use goes on to grow; - where it does not clearly grow",
         ),
+    ]
+}
+
+/// Whose its cgroup is.
+const fn owners() -> [Column<Process>; 3] {
+    fn owner(process: &Process) -> Option<&Owner> {
+        process.owner.as_deref()
+    }
+    [
+        ProcessColumn::new(
+            ("unit", "UNIT", 24),
+            9,
+            |p| Value::Text(owner(p).and_then(|owner| owner.unit.as_deref()).unwrap_or_default().into()),
+            "Its systemd unit",
+        )
+        .hidden(),
+        ProcessColumn::new(
+            ("container", "CONTAINER", 12),
+            9,
+            |p| Value::Text(owner(p).and_then(Owner::short_container).unwrap_or_default().into()),
+            "Its container: the first 12 digits of the id, or the name",
+        )
+        .hidden(),
+        ProcessColumn::new(
+            ("pod", "POD", 36),
+            9,
+            |p| Value::Text(owner(p).and_then(Owner::short_pod).unwrap_or_default().into()),
+            "Its pod's uid",
+        )
+        .hidden(),
     ]
 }
 

@@ -10,7 +10,7 @@ use super::{
     thread::{Event, Orders, Outbox},
 };
 use crate::{
-    http_client::{agent, agent_of_socket, reason, refusal},
+    http_client::{agent, agent_of_socket, authorization, reason, refusal, without_userinfo},
     human::plain,
     model::Model,
 };
@@ -35,16 +35,18 @@ pub(super) struct Client {
     name: String,
     snapshot: String,
     agent: Agent,
+    authorization: Option<String>,
 }
 
 impl Client {
     pub(super) fn new(address: &Address) -> Self {
-        let (base, agent) = match address {
+        let (base, agent, authorization) = match address {
             // The host is not looked at, but has to be an address lest one is looked up.
-            Address::Socket(path) => ("http://127.0.0.1", agent_of_socket(path, TIMEOUT)),
-            Address::Url(url) => (url.trim_end_matches('/'), agent(url, TIMEOUT)),
+            Address::Socket(path) => ("http://127.0.0.1".to_owned(), agent_of_socket(path, TIMEOUT), None),
+            Address::Url(url) => (without_userinfo(url), agent(url, TIMEOUT), authorization(url)),
         };
-        Self { name: address.label(), snapshot: format!("{base}/api/v1/snapshot"), agent }
+        let snapshot = format!("{}/api/v1/snapshot", base.trim_end_matches('/'));
+        Self { name: address.label(), snapshot, agent, authorization }
     }
 
     /// Its last sample, with more of a process if that exists.
@@ -62,7 +64,11 @@ impl Client {
     /// `None` if there is no such thing.
     fn get(&self, url: &str) -> Result<Option<Vec<u8>>, String> {
         // The daemon closes a connection after a minute, be it in the middle of an answer: each question has its own.
-        let mut response = self.agent.get(url).header("Connection", "close").call().map_err(reason)?;
+        let mut request = self.agent.get(url).header("Connection", "close");
+        if let Some(authorization) = &self.authorization {
+            request = request.header("Authorization", authorization);
+        }
+        let mut response = request.call().map_err(reason)?;
         match response.status() {
             status if status.is_success() => {
                 response.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_vec().map(Some).map_err(reason)

@@ -1,0 +1,104 @@
+//! Containers and pods by the cgroups that their runtimes make: real ones, with a real process in each. What needs root
+//! says so.
+mod cgroup;
+mod daemon;
+
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::{
+    cgroup::Cgroup,
+    daemon::{Daemon, skipped},
+};
+
+const ID: &str = "3f4e8d1c9b7a65f2e0d1c2b3a4958677685a4b3c2d1e0f9a8b7c6d5e4f302112";
+const UID: &str = "0f5a3c1e-7b2d-4e6f-8a9b-0c1d2e3f4a5b";
+
+/// A pod with a container in it, as Kubernetes and containerd make them with systemd's driver, and a process in that.
+/// What is dropped first is below what is dropped later.
+struct Pod {
+    process: Child,
+    container: Cgroup,
+    _slices: [Cgroup; 2],
+}
+
+impl Pod {
+    fn new(name: &str) -> Result<Self> {
+        let kubepods = Cgroup::new("pids", name)?;
+        let slice = kubepods.child(&format!("kubepods-burstable-pod{}.slice", UID.replace('-', "_")))?;
+        let container = slice.child(&format!("cri-containerd-{ID}.scope"))?;
+        container.set("pids.max", "50")?;
+        let process = Command::new("sleep").arg("600").stdin(Stdio::null()).spawn()?;
+        let pod = Self { process, container, _slices: [slice, kubepods] };
+        pod.container.add(pod.process.id())?;
+        Ok(pod)
+    }
+
+    fn unit() -> String {
+        format!("cri-containerd-{ID}.scope")
+    }
+}
+
+impl Drop for Pod {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn ensure_series(daemon: &Daemon, series: &str) -> Result<()> {
+    daemon.wait_until(series, |daemon| Ok(daemon.get("/metrics")?.1.lines().any(|line| line == series)))
+}
+
+#[test]
+fn a_container_is_a_group_and_its_series_say_which_pod_it_is_in() -> Result<()> {
+    if skipped("a_container_is_a_group_and_its_series_say_which_pod_it_is_in") {
+        return Ok(());
+    }
+    let pod = Pod::new("tp-container")?;
+    let daemon = Daemon::start(&["--group-by", "container"])?;
+    let (short, unit) = (&ID[..12], Pod::unit());
+    let owner = format!("unit=\"{unit}\",container=\"{ID}\",pod=\"{UID}\"");
+    ensure_series(&daemon, &format!("threadprobe_processes{{group=\"{short}\"}} 1"))?;
+    ensure_series(&daemon, &format!("threadprobe_group_info{{group=\"{short}\",{owner}}} 1"))?;
+    let cgroup = &pod.container.path;
+    ensure_series(&daemon, &format!("threadprobe_cgroup_info{{cgroup=\"{cgroup}\",{owner}}} 1"))?;
+    ensure_series(&daemon, &format!("threadprobe_cgroup_pids_max{{cgroup=\"{cgroup}\"}} 50"))?;
+    let snapshot = daemon.second_snapshot(pod.process.id())?;
+    let owner = json!({ "unit": unit, "container": ID, "pod": UID });
+    ensure!(process(&snapshot, pod.process.id())?["owner"] == owner, "{snapshot}");
+    // This test is in no container with that id, so it is in another group.
+    let own = process(&snapshot, std::process::id())?;
+    ensure!(own["group"].as_str().is_some_and(|group| !group.is_empty() && group != short), "{own}");
+    Ok(())
+}
+
+#[test]
+fn a_process_that_moves_into_a_pod_moves_to_its_group() -> Result<()> {
+    if skipped("a_process_that_moves_into_a_pod_moves_to_its_group") {
+        return Ok(());
+    }
+    let pod = Pod::new("tp-pod")?;
+    let mut outside = Command::new("sleep").arg("600").stdin(Stdio::null()).spawn()?;
+    let daemon = Daemon::start(&["--group-by", "pod"])?;
+    let pid = outside.id();
+    let group = |daemon: &Daemon| Ok::<_, anyhow::Error>(process(&daemon.second_snapshot(pid)?, pid)?["group"].clone());
+    ensure!(group(&daemon)? != UID, "it was in the pod already");
+    pod.container.add(pid)?;
+    let moved = daemon.wait_until("the pod's group", |daemon| Ok(group(daemon)? == UID));
+    outside.kill()?;
+    outside.wait()?;
+    moved?;
+    let unit = Pod::unit();
+    ensure_series(
+        &daemon,
+        &format!("threadprobe_group_info{{group=\"{UID}\",unit=\"{unit}\",container=\"{ID}\",pod=\"{UID}\"}} 1"),
+    )
+}
+
+fn process(snapshot: &Value, pid: u32) -> Result<&Value> {
+    let processes = snapshot["processes"].as_array().context("processes")?;
+    processes.iter().find(|process| process["pid"] == pid).with_context(|| format!("process {pid}"))
+}

@@ -1,0 +1,51 @@
+//! The Grafana dashboards, made from what this module's files say of each. `{*` in an expression begins the selector
+//! of what the dashboard's variables chose.
+
+mod board;
+mod group;
+mod host;
+mod overview;
+mod panel;
+mod probe;
+
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use crate::setup::root;
+
+/// Every dashboard: its file, and what is in it.
+fn files() -> Result<Vec<(PathBuf, String)>> {
+    let folder = root().join("dashboards/grafana");
+    let boards = [overview::board(), host::board(), group::board(), probe::board()];
+    let file = |board: board::Board| {
+        let text = serde_json::to_string_pretty(&board.to_json())? + "\n";
+        Ok((folder.join(format!("{}.json", board.name)), text))
+    };
+    boards.into_iter().map(file).collect()
+}
+
+/// Writes them.
+///
+/// # Errors
+/// A file could not be written.
+pub(crate) fn write() -> Result<()> {
+    for (path, text) in files()? {
+        fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_dashboards_are_what_cargo_xtask_dashboards_writes() -> Result<()> {
+        for (path, text) in files()? {
+            let written = fs::read_to_string(&path)?;
+            assert!(written == text, "{}: run cargo xtask dashboards", path.display());
+        }
+        Ok(())
+    }
+}
