@@ -6,6 +6,7 @@ mod build;
 mod cgroup;
 mod dashboards;
 mod dist;
+mod fleet;
 mod initramfs;
 mod kernels;
 mod screenshot;
@@ -49,6 +50,14 @@ enum Command {
         #[arg(value_parser = ["switches", "scan", "limits", "daemon", "top"])]
         parts: Vec<String>,
     },
+    /// Measure what many hosts cost a Prometheus, as root (needs Debian's prometheus; some minutes)
+    Fleet(fleet::Options),
+    /// Be one of the processes on the host that all of them look like
+    #[command(hide = true)]
+    FleetProcess {
+        /// Which
+        number: u32,
+    },
     /// Run the kernel tests on Debian's stock kernels, in emulated machines
     Vm(vm::Options),
     /// Make what is handed out, in target/dist: a static program, in a Debian package and an archive, with checksums
@@ -84,6 +93,8 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Test => build::test()?,
         Command::ClippyEbpf => build::clippy_ebpf()?,
         Command::Bench { parts } => build::bench(&parts)?,
+        Command::Fleet(options) => fleet::run(&options)?,
+        Command::FleetProcess { number } => fleet::be_process(number)?,
         Command::Vm(options) => vm::run(&options)?,
         Command::Dist(options) => dist::run(&options)?,
         Command::VmSystemd(options) => systemd::run(&options)?,

@@ -1,3 +1,5 @@
+mod fleet;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use thread_probe_ebpf::record::{

@@ -1,0 +1,75 @@
+//! The example configurations in `deploy/`: as Debian's promtool reads them, and the manifests against what the daemon
+//! listens on. Need Debian's prometheus, or nothing.
+
+use std::{
+    fs,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+const PROMTOOL: &str = "/usr/bin/promtool";
+
+fn deploy(path: &str) -> PathBuf {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy")).join(path)
+}
+
+fn promtool_accepts(file: &Path) -> Result<()> {
+    let output = Command::new(PROMTOOL).args(["check", "config"]).arg(file).output()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{}: {text}", file.display());
+    // It does not follow links and patterns that match nothing silently: it names each file of rules.
+    let has_rules = fs::read_to_string(file)?.contains("rule_files:");
+    ensure!(!has_rules || text.contains("rules found"), "{}: no rules found: {text}", file.display());
+    Ok(())
+}
+
+#[test]
+fn promtool_accepts_the_example_configurations() -> Result<()> {
+    if !Path::new(PROMTOOL).exists() {
+        // Not println, which the test harness swallows when a test passes.
+        let _ = writeln!(io::stderr(), "*** SKIPPED: deploy: Debian's prometheus is not installed");
+        return Ok(());
+    }
+    for name in ["file-sd", "http-sd", "fewer-series", "federation", "shard-remote-write"] {
+        promtool_accepts(&deploy(&format!("prometheus/{name}.yml")))?;
+    }
+    // Debian builds it without discovery in Kubernetes: all but those three lines are checked.
+    let discovery = "    kubernetes_sd_configs:\n      - role: pod\n        namespaces: { names: [thread-probe] }\n";
+    let text = fs::read_to_string(deploy("prometheus/kubernetes.yml"))?;
+    ensure!(text.contains(discovery), "kubernetes.yml finds its pods in another way");
+    let rules = deploy("../dashboards/rules");
+    let text = text.replace(discovery, "").replace("../../dashboards/rules", &rules.to_string_lossy());
+    let mut file = tempfile::Builder::new().suffix(".yml").tempfile()?;
+    file.write_all(text.as_bytes())?;
+    promtool_accepts(file.path())
+}
+
+/// The configuration within the manifest of one.
+fn config_map() -> Result<String> {
+    let manifest = fs::read_to_string(deploy("kubernetes/config.yaml"))?;
+    let (_, block) = manifest.split_once("config.toml: |\n").context("no config.toml")?;
+    Ok(block.lines().map(|line| line.strip_prefix("    ").unwrap_or(line)).collect::<Vec<_>>().join("\n"))
+}
+
+#[test]
+fn the_daemon_accepts_the_configuration_of_the_manifest_and_listens_where_it_is_asked() -> Result<()> {
+    let file = tempfile::NamedTempFile::new()?;
+    fs::write(file.path(), config_map()?)?;
+    let checked = |subcommand: &[&str]| -> Result<String> {
+        let output = Command::new(env!("CARGO_BIN_EXE_thread-probe")).args(subcommand).arg(file.path()).output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    checked(&["config", "check"])?;
+    ensure!(checked(&["config", "show", "--config"])?.contains(":10420\""), "it listens elsewhere");
+    let pod = fs::read_to_string(deploy("kubernetes/daemonset.yaml"))?;
+    ensure!(pod.contains("{ name: metrics, containerPort: 10420 }") && pod.contains("path: /healthz, port: metrics"));
+    ensure!(fs::read_to_string(deploy("kubernetes/networkpolicy.yaml"))?.contains("port: 10420"));
+    // The user that the configuration names is in the image.
+    let users = fs::read_to_string(deploy("container/passwd"))?;
+    ensure!(config_map()?.contains("user = \"thread-probe\"") && users.contains("thread-probe:x:65532:65532:"));
+    Ok(())
+}
