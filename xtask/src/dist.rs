@@ -99,7 +99,7 @@ fn build(target: &Target) -> Result<PathBuf> {
         // Rust brings musl and its start-up code along; its own linker needs no more.
         .env(format!("{prefix}_LINKER"), "rust-lld")
         .env(format!("{prefix}_RUSTFLAGS"), remapped_paths()?)
-        // The names of functions are 2 MB. Who profiles the daemon builds it: `cargo xtask build` keeps them.
+        // The names of functions are 2 MB. Who profiles the daemon builds it: `cargo build --release` keeps them.
         .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")
         .args(["build", "--release", "--package", "thread-probe", "--bin", "thread-probe", "--target", triple]);
     let program = executable(&mut command, "thread-probe")?;
