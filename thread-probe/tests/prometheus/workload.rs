@@ -24,7 +24,7 @@ use crate::cgroup::Cgroup;
 pub const ROLE: &str = "workload";
 
 /// All of them, by their comm.
-const ROLES: [&str; 6] = ["tp-switches", "tp-churn", "tp-busy", "tp-leak", "tp-full", "tp-nproc"];
+const ROLES: [&str; 7] = ["tp-switches", "tp-churn", "tp-births", "tp-busy", "tp-leak", "tp-full", "tp-nproc"];
 
 /// Threads that the leak creates in a second.
 const LEAKS_PER_SECOND: u64 = 10;
@@ -96,6 +96,7 @@ pub fn play(role: &str) -> Result<()> {
     match role {
         "tp-switches" => pass_a_token(),
         "tp-churn" => every(Duration::from_millis(2), || thread::spawn(|| {}).join().is_ok()),
+        "tp-births" => every(Duration::from_millis(100), || Command::new("true").status().is_ok()),
         "tp-busy" => keep_cpus_busy(),
         "tp-leak" => every(Duration::from_millis(1000 / LEAKS_PER_SECOND), || sleeper().is_ok()),
         "tp-full" => every(Duration::from_millis(100), || goes_on(sleeper())),

@@ -68,9 +68,10 @@ fn losses() -> Vec<Panel> {
         series("Lost, by host", "The ten that lose most.", "cps")
             .query("topk(10, sum by (instance) (rate(threadprobe_lost_total{*}[$__rate_interval])))", "{{instance}}"),
         series("Left out", "What is not told by itself, as there are more than --max-groups.", "short")
+            .query("threadprobe_processes{*, group=\"~other\"} > 0", "{{instance}} processes under ~other")
             .query(
-                "sum by (instance) (increase(threadprobe_groups_dropped_total{*}[1h])) > 0",
-                "{{instance}} processes under ~other, in 1 h",
+                "increase(threadprobe_groups_dropped_total{*}[1h]) > 0",
+                "{{instance}} new processes under ~other, in 1 h",
             )
             .query(
                 "sum by (instance, scope) (threadprobe_limits_left_out{*}) > 0",
