@@ -4,8 +4,8 @@ use core::ptr;
 
 use aya_ebpf::{
     bindings::{bpf_map_type::BPF_MAP_TYPE_TASK_STORAGE, task_struct},
-    btf_maps::{Array, PerCpuArray, RingBuf},
-    helpers::{bpf_task_storage_delete, bpf_task_storage_get, generated::bpf_probe_read_kernel},
+    btf_maps::{Array, HashMap, PerCpuArray, RingBuf},
+    helpers::{bpf_task_storage_delete, bpf_task_storage_get},
     macros::btf_map,
 };
 use thread_probe_ebpf::{
@@ -57,10 +57,11 @@ pub(crate) static SCRATCH: PerCpuArray<[ThreadRecord; 2], 1> = PerCpuArray::new(
 #[btf_map]
 pub(crate) static ADOPTED: PerCpuArray<TaskStorage, 1> = PerCpuArray::new();
 
-/// Storage on its way from a task to the same task (see [`TaskStorageMap::renew`]). Written and read within one run of a
-/// program; never deleted.
+/// Storage on its way from a task to the same task (see [`TaskStorageMap::renew`]), by the task's address. Written, read
+/// and deleted within one run of a program on that task; the scan sees by it that the task is not without. The daemon
+/// sets its size by the number of CPUs.
 #[btf_map]
-static RENEWED: PerCpuArray<TaskStorage, 1> = PerCpuArray::new();
+pub(crate) static RENEWED: HashMap<u64, TaskStorage, 64> = HashMap::new();
 
 /// A map of task-local storage, which aya-ebpf does not have: the BTF that the loader reads is the layout below.
 #[repr(C)]
@@ -112,18 +113,27 @@ impl<T> TaskStorageMap<T> {
 }
 
 impl TaskStorageMap<TaskStorage> {
-    /// Puts the storage of a task in another place, with all that is in it.
+    /// Puts the storage of the current task in another place, with all that is in it.
     #[inline(always)]
     pub(crate) fn renew(&self, task: Task, storage: &TaskStorage) {
-        let Some(copy) = RENEWED.get_ptr_mut(0) else { return };
+        let address = task.0 as u64;
+        if RENEWED.insert(address, storage, 0).is_err() {
+            lost(Lost::StorageNotRenewed);
+            return;
+        }
+        if let Some(copy) = RENEWED.get_ptr_mut(address) {
+            self.replace(task, copy);
+        }
+        // Fails only if it is not there.
+        let _ = RENEWED.remove(address);
+    }
+
+    #[inline(always)]
+    fn replace(&self, task: Task, copy: *mut TaskStorage) {
         let map = ptr::from_ref(self).cast_mut().cast();
-        let bytes = size_of::<TaskStorage>() as u32;
-        // SAFETY: the copy is this CPU's slot and as long as the storage; the verifier checks map and task.
-        let is_deleted = unsafe {
-            bpf_probe_read_kernel(copy.cast(), bytes, ptr::from_ref(storage).cast()) == 0
-                && bpf_task_storage_delete(map, task.0.cast_mut().cast::<task_struct>()) == 0
-        };
-        if !is_deleted {
+        // SAFETY: the verifier checks map and task.
+        if unsafe { bpf_task_storage_delete(map, task.0.cast_mut().cast::<task_struct>()) } != 0 {
+            lost(Lost::StorageNotRenewed);
             return;
         }
         // The kernel's reserve for this CPU is filled up as soon as one who asked got nothing.

@@ -6,7 +6,8 @@
 pub enum Lost {
     /// A thread was switched in that has no storage: its wait is in `run_delay` but not in the histogram.
     StorageMissing = 0,
-    /// Storage could not be allocated when a thread was created; `sched_process_fork` and the next scan try again.
+    /// Storage could not be allocated: when a thread was created, where `sched_process_fork` and the next scan try
+    /// again; or for what a thread had counted whose clone failed, which is gone then.
     StorageNotCreated = 1,
     /// `run_delay` went backwards between two switches of one thread; the wait is not in the histogram.
     ImpossibleWait = 2,
@@ -20,11 +21,14 @@ pub enum Lost {
     FailureWithoutStorage = 6,
     /// A thread ended and the programs did not see when: its record has no lifetime.
     EndNotSeen = 7,
+    /// A clone failed, and the storage of who asked could not be put out of the way of kernels before summer 2026, which
+    /// may empty it.
+    StorageNotRenewed = 8,
 }
 
 impl Lost {
     /// All reasons that the programs count, in the order of their index.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::StorageMissing,
         Self::StorageNotCreated,
         Self::ImpossibleWait,
@@ -33,6 +37,7 @@ impl Lost {
         Self::CreatorWithoutStorage,
         Self::FailureWithoutStorage,
         Self::EndNotSeen,
+        Self::StorageNotRenewed,
     ];
 
     /// The value of the label `reason`.
@@ -46,6 +51,7 @@ impl Lost {
             Self::CreatorWithoutStorage => "creator_without_storage",
             Self::FailureWithoutStorage => "failure_without_storage",
             Self::EndNotSeen => "end_not_seen",
+            Self::StorageNotRenewed => "storage_not_renewed",
         }
     }
 }

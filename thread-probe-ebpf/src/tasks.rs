@@ -20,7 +20,7 @@ use thread_probe_ebpf::{
 use crate::{
     clone,
     kernel::{Comm, MAX_USER_NAMESPACES, RLIMIT_AS, RLIMIT_NPROC, RLIMIT_STACK, Task},
-    maps::{ADOPTED, ENDED, SCRATCH, TASKS, lost, orphan},
+    maps::{ADOPTED, ENDED, RENEWED, SCRATCH, TASKS, lost, orphan},
 };
 
 /// Index of `threads_created` in [`Counters`].
@@ -316,6 +316,10 @@ fn is_as_sent(task: Task, storage: &TaskStorage) -> bool {
 /// Storage for a task that was there before the probe, or whose storage could not be allocated when it was created.
 #[inline(always)]
 fn adopt(task: Task) -> Option<&'static mut TaskStorage> {
+    // Put there before the storage is taken away, and taken away after it is back.
+    if RENEWED.get_ptr(task.0 as u64).is_some() {
+        return None;
+    }
     // Put in whole: from the moment it is there the context switch counts in it.
     let initial = ADOPTED.get_ptr_mut(0)?;
     let run_delay = task.run_delay();

@@ -8,6 +8,7 @@ use std::{
 use aya::{
     Btf, Ebpf, EbpfLoader, include_bytes_aligned,
     maps::{Array, MapData, PerCpuArray, RingBuf},
+    util::nr_cpus,
 };
 use aya_log::EbpfLogger;
 use log::Log;
@@ -235,6 +236,9 @@ fn load_object(btf: &Btf, types: &KernelTypes, options: LoadOptions) -> Result<E
         &log_level,
         true,
     );
+    // One for each CPU whose clone just failed, and one for each that was preempted at that.
+    let cpus = nr_cpus().map_err(|(path, error)| LoadError::Object(format!("reading {path}: {error}")))?;
+    loader.map_max_entries("RENEWED", 2 * cpus as u32);
     loader.load(OBJECT).map_err(|error| LoadError::object(&error))
 }
 

@@ -14,7 +14,7 @@ use thread_probe::{
 
 use crate::{
     cgroup::Cgroup,
-    probe::{Probe, ensure_equal, is_before_6_2, process},
+    probe::{Probe, ensure_equal, is_before_6_2, lost_for, process},
     tests::Test,
     workloads::{CREATED_BEFORE_NPROC, Workload},
 };
@@ -23,6 +23,7 @@ pub const ALL: &[(&str, Test)] = &[
     ("a_full_cgroup_is_named_with_what_it_refused", a_full_cgroup_is_named),
     ("a_limit_above_a_cgroup_holds_for_it_too", a_limit_above_a_cgroup_holds_too),
     ("a_user_at_rlimit_nproc_is_refused_by_it", a_user_at_nproc_is_refused_by_it),
+    ("a_row_of_refused_clones_is_counted_beside_a_scan", a_row_of_refused_clones_is_counted_beside_a_scan),
     ("a_user_namespace_is_bound_by_the_limit_of_who_made_it", a_user_namespace_is_bound_by_its_makers_limit),
     ("a_cgroup_that_allows_no_thread_refuses_the_first", a_cgroup_that_allows_none_refuses_the_first),
     ("root_is_exempt_from_rlimit_nproc", root_is_exempt_from_nproc),
@@ -125,6 +126,21 @@ fn a_user_at_nproc_is_refused_by_it() -> Result<()> {
     ensure_equal("used and max", (limit.used, limit.max), (1, 1))?;
     ensure_equal("set by", &*limit.set_by, "RLIMIT_NPROC of user 64321")?;
     ensure_equal("binding limit", headroom(&model, pid)?.binding.limit, Limit::Nproc)?;
+    workload.finish()
+}
+
+/// At the return of each, the storage of who failed is put in another place: no scan may take what is between for new.
+fn a_row_of_refused_clones_is_counted_beside_a_scan() -> Result<()> {
+    let mut probe = Probe::get()?;
+    let backwards = lost_for(&probe.sample()?, "counter_backwards");
+    let mut workload = Workload::start("tp-nproc", &["50000"])?;
+    let failed = workload.facts_while_sampling(&mut probe)?[0];
+    let model = probe.sample()?;
+    let pid = workload.pid();
+    ensure_equal("created before", process(&model, pid)?.totals.threads_created, CREATED_BEFORE_NPROC)?;
+    let expected = CloneFailuresByLimit { nproc: failed, ..Default::default() };
+    ensure_equal("failures by limit", failures(&model, pid)?, expected)?;
+    ensure_equal("counters that went backwards", lost_for(&model, "counter_backwards"), backwards)?;
     workload.finish()
 }
 

@@ -105,9 +105,10 @@ pub fn lost_for(model: &Model, reason: &str) -> u64 {
 }
 
 /// What is counted where a thread's storage is out of reach.
-const OF_STORAGE: [&str; 5] = [
+const OF_STORAGE: [&str; 6] = [
     "storage_missing",
     "storage_not_created",
+    "storage_not_renewed",
     "creator_without_storage",
     "failure_without_storage",
     "record_without_histogram",

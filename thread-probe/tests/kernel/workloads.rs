@@ -78,6 +78,18 @@ impl Workload {
     }
 
     /// Lets it go on.
+
+    /// The same, while the probe samples without a pause.
+    pub fn facts_while_sampling(&mut self, probe: &mut Probe) -> Result<Vec<u64>> {
+        loop {
+            probe.sample()?;
+            let mut ready = [PollFd::new(self.output.get_ref().as_fd(), PollFlags::POLLIN)];
+            if poll(&mut ready, PollTimeout::ZERO)? > 0 {
+                return self.facts();
+            }
+        }
+    }
+
     pub fn go(&mut self) -> Result<()> {
         self.input.as_mut().context("its input is open")?.write_all(b"\n")?;
         Ok(())
