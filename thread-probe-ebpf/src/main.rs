@@ -13,9 +13,12 @@
 #![no_main]
 
 mod clone;
+mod ended;
+mod fill;
 mod kernel;
 mod limits;
 mod maps;
+mod scan;
 mod sched;
 mod tasks;
 
@@ -34,8 +37,8 @@ use crate::kernel::Task;
 /// The kernel passes a valid `struct bpf_iter__task`.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task")]
-pub unsafe extern "C" fn scan_tasks(context: *const tasks::IterContext) -> i32 {
-    tasks::scan(context);
+pub unsafe extern "C" fn scan_tasks(context: *const scan::IterContext) -> i32 {
+    scan::scan(context);
     0
 }
 
@@ -85,7 +88,7 @@ fn sched_process_exit_again(context: BtfTracePointContext) -> i32 {
 /// `sched_process_free(task)`, an RCU grace period after the task was released.
 #[btf_tracepoint(function = "sched_process_free")]
 fn sched_process_free(context: BtfTracePointContext) -> i32 {
-    tasks::freed(&context, Task(context.arg(0)));
+    ended::freed(&context, Task(context.arg(0)));
     0
 }
 

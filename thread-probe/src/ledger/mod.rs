@@ -4,145 +4,33 @@
 //! turned into what it adds to the thread's record before it, and that is added to its process, its group and the
 //! host at once: so totals only grow, and what a process did before it changed its name stays where it was counted.
 
+mod account;
+mod entries;
 mod groups;
+mod overdue;
 mod state;
 mod totals;
 
 use std::{io, sync::Arc, time::Duration};
 
 use rustc_hash::FxHashMap;
-use thread_probe_ebpf::{
-    names::CloneFailure,
-    record::{self, COMM_BYTES, Counters, PART_END_SEEN, PART_STORAGE},
-};
+use thread_probe_ebpf::record::{self, Counters, PART_END_SEEN};
 
-use self::{
-    groups::Groups,
-    totals::{Delta, ThreadWaits, combine},
-};
 pub use self::{
+    entries::{Process, ProcessKey, RefusedBy, Thread},
     groups::{Group, GroupId, LOST, OTHER},
     state::ThreadState,
     totals::{Interval, LIFETIME_BOUNDS_NS, Totals, WaitCounts},
 };
+use self::{
+    groups::Groups,
+    totals::{Delta, combine},
+};
 use crate::{
     cgroups::Membership,
-    grouping::{Grouper, Identity},
+    grouping::Grouper,
     sample::{Observation, ThreadObservation},
 };
-
-/// How long a thread that left the scan may be without a final record before it is given up as lost. The record comes
-/// after an RCU grace period: milliseconds, or the 21 s at which the kernel reports a stall.
-const END_OVERDUE: Duration = Duration::from_secs(30);
-
-/// A process: its thread group id and when its leader started, nanoseconds since boot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ProcessKey {
-    /// Thread group id.
-    pub tgid: u32,
-    /// `start_boottime` of the leader; an exec does not change it.
-    pub start_ns: u64,
-}
-
-/// One thread that is alive, or whose final record is still to come.
-#[derive(Clone, Debug)]
-pub struct Thread {
-    /// Thread id.
-    pub tid: u32,
-    /// Its process.
-    pub process: ProcessKey,
-    /// `start_boottime`, nanoseconds since boot.
-    pub start_ns: u64,
-    /// What it was doing at the last scan.
-    pub state: ThreadState,
-    /// Name, ended by a 0.
-    pub comm: [u8; COMM_BYTES],
-    /// Bytes of kernel stack in use when it was last switched out.
-    pub stack_depth_bytes: u32,
-    /// Its counters.
-    pub counters: Counters,
-    waits: ThreadWaits,
-    before: Option<Box<(u64, Counters)>>,
-    seen_ns: u64,
-    /// The first sample after which it had left the scan; 0 while it is in it.
-    missing_since_ns: u64,
-}
-
-impl Thread {
-    /// How often it waited for a CPU how long, since it has a histogram.
-    pub fn wait_buckets(&self) -> [u64; thread_probe_ebpf::histogram::BUCKETS] {
-        self.waits.buckets()
-    }
-
-    /// What its counters grew by in the interval `epoch`.
-    pub fn grown(&self, epoch: u64) -> Counters {
-        match self.before.as_deref() {
-            Some((of, before)) if *of == epoch => combine(self.counters, *before, u64::wrapping_sub),
-            _ => Counters::default(),
-        }
-    }
-}
-
-/// Ids of the cgroups that refused a process a clone last; 0 if none did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RefusedBy {
-    /// By `pids.max`.
-    pub pids: u64,
-    /// By its memory limit.
-    pub memory: u64,
-}
-
-impl RefusedBy {
-    /// Takes over what a thread says whose failures have grown.
-    fn observe(&mut self, record: &record::Thread, grown: &Counters) {
-        if grown.clone_failures[CloneFailure::CgroupPids as usize] > 0 {
-            self.pids = record.refused_by_pids;
-        }
-        if grown.clone_failures[CloneFailure::CgroupMemory as usize] > 0 {
-            self.memory = record.refused_by_memory;
-        }
-    }
-}
-
-/// One process.
-#[derive(Clone, Debug, Default)]
-pub struct Process {
-    /// What names it: comm, executable, uid, cgroup.
-    pub identity: Identity,
-    /// What its leader reported last.
-    pub facts: record::Process,
-    /// Its group; `None` until its leader was seen.
-    pub group: Option<GroupId>,
-    /// All that its threads did, dead ones included.
-    pub totals: Totals,
-    /// Threads by state at the last scan.
-    pub threads: [u32; ThreadState::ALL.len()],
-    /// Deepest kernel stack of its threads at the last scan, in bytes.
-    pub stack_depth_max_bytes: u32,
-    /// Which cgroups refused it a clone last.
-    pub refused_by: RefusedBy,
-    /// Name of a thread that ended before the leader was seen.
-    fallback_comm: [u8; COMM_BYTES],
-    interval: Interval,
-    /// What was counted before the group was known.
-    unassigned: Totals,
-    /// Entries in [`Ledger::threads`].
-    entries: u32,
-    leader_ended: bool,
-    touched_ns: u64,
-}
-
-impl Process {
-    /// What was added in the interval `epoch`.
-    pub fn interval(&self, epoch: u64) -> Option<&Totals> {
-        self.interval.in_epoch(epoch)
-    }
-
-    /// Threads at the last scan, zombies included.
-    pub fn live_threads(&self) -> u32 {
-        self.threads.iter().sum()
-    }
-}
 
 /// What the ledger itself had to give up, since start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -151,6 +39,8 @@ pub struct LedgerLosses {
     pub end_missing: u64,
     /// Records that said "as before" of a thread the ledger does not know.
     pub unknown_thread: u64,
+    /// Threads whose storage the kernel emptied: what it had counted since the sample before is gone.
+    pub storage_emptied: u64,
     /// Records with a counter below the one before it.
     pub counter_backwards: u64,
 }
@@ -291,136 +181,6 @@ impl Ledger {
         Some(self.displaced.swap_remove(index).1)
     }
 
-    /// Adds what a record adds to the one before it. Returns the thread's new entry and its process, whose count of
-    /// entries no longer includes it.
-    fn account(
-        &mut self,
-        observed: ThreadObservation<'_>,
-        previous: Option<Thread>,
-        ended: Option<Option<u64>>,
-    ) -> (Thread, ProcessKey) {
-        let record = observed.thread;
-        let key = self.key_of(record, previous.as_ref());
-        let counters = self.counters_of(record, previous.as_ref());
-        let before = previous.as_ref().map(|thread| thread.counters);
-        let (grown, waited_ns) = match before {
-            Some(before) => {
-                let grown = combine(counters, before, u64::saturating_sub);
-                (grown, grown.run_delay_ns)
-            }
-            None => (counters, counters.run_delay_ns.wrapping_sub(record.run_delay_base_ns)),
-        };
-        let entry_in = previous.as_ref().map(|thread| thread.process);
-        let (mut waits, old_before) = previous.map_or_else(Default::default, |thread| (thread.waits, thread.before));
-        let mut changes = std::mem::take(&mut self.changes);
-        changes.clear();
-        if let Some(reported) = observed.waits
-            && record.head.parts & PART_STORAGE != 0
-        {
-            waits.replace(reported, &mut changes);
-        }
-        if let Some(process) = entry_in.and_then(|key| self.processes.get_mut(&key)) {
-            process.entries = process.entries.saturating_sub(1);
-        }
-        self.update_process(key, observed, ended.is_none());
-        if let Some(process) = self.processes.get_mut(&key) {
-            process.refused_by.observe(record, &grown);
-        }
-        self.add(key, &Delta { counters: grown, waited_ns, waits: &changes, ended });
-        self.changes = changes;
-        let thread = Thread {
-            tid: record.head.tid,
-            process: key,
-            start_ns: record.start_boottime_ns,
-            state: ThreadState::from_bits(record.state, record.exit_state),
-            comm: record.comm,
-            stack_depth_bytes: record.stack_depth_bytes,
-            counters,
-            waits,
-            before: remember(old_before, self.epoch, before.unwrap_or_default()),
-            seen_ns: self.now_ns,
-            missing_since_ns: 0,
-        };
-        (thread, key)
-    }
-
-    /// The process of a record. Without storage the record does not know its leader's start: then it is that of the
-    /// thread's own entry, or the process of that tgid that started last before the thread.
-    fn key_of(&self, record: &record::Thread, previous: Option<&Thread>) -> ProcessKey {
-        let tgid = record.tgid;
-        if record.process_start_ns != 0 {
-            return ProcessKey { tgid, start_ns: record.process_start_ns };
-        }
-        if record.head.tid == tgid {
-            return ProcessKey { tgid, start_ns: record.start_boottime_ns };
-        }
-        let known = || {
-            let candidates = self.processes.keys().filter(|key| key.tgid == tgid);
-            candidates.filter(|key| key.start_ns <= record.start_boottime_ns).max_by_key(|key| key.start_ns).copied()
-        };
-        previous
-            .map(|thread| thread.process)
-            .or_else(known)
-            .unwrap_or(ProcessKey { tgid, start_ns: record.start_boottime_ns })
-    }
-
-    /// The counters of a record; those that live in the storage stay as they were where the record was made without.
-    fn counters_of(&mut self, record: &record::Thread, previous: Option<&Thread>) -> Counters {
-        let mut counters = record.counters;
-        let Some(before) = previous.map(|thread| thread.counters) else {
-            return counters;
-        };
-        if record.head.parts & PART_STORAGE == 0 {
-            counters.same_process_switches = before.same_process_switches;
-            counters.threads_created = before.threads_created;
-            counters.processes_created = before.processes_created;
-            counters.clone_failures = before.clone_failures;
-        }
-        if counters.to_array().iter().zip(before.to_array()).any(|(now, before)| *now < before) {
-            // Whatever it means, totals must not shrink.
-            self.losses.counter_backwards += 1;
-            counters = combine(counters, before, u64::max);
-        }
-        counters
-    }
-
-    /// Makes the process known, and takes over what its leader says of it.
-    fn update_process(&mut self, key: ProcessKey, observed: ThreadObservation<'_>, is_alive: bool) {
-        let process = self.processes.entry(key).or_default();
-        process.touched_ns = self.now_ns;
-        let Some(facts) = observed.process else {
-            process.fallback_comm = observed.thread.comm;
-            return;
-        };
-        process.facts = *facts;
-        let identity = Identity::of(observed.thread, facts, &process.identity);
-        if process.group.is_some() && identity == process.identity {
-            return;
-        }
-        let named = self.grouper.name(key.tgid, &identity, is_alive);
-        let group = self.groups.get_or_create(&named.name, self.now_ns);
-        if let Some(owner) = &named.owner {
-            self.groups.saw_owner(group, owner);
-        }
-        process.identity = identity;
-        process.group = Some(group);
-        let unassigned = std::mem::take(&mut process.unassigned);
-        self.groups.merge(group, self.epoch, &unassigned);
-    }
-
-    fn add(&mut self, key: ProcessKey, delta: &Delta<'_>) {
-        self.host.add(delta);
-        self.host_interval.of(self.epoch).add(delta);
-        let Some(process) = self.processes.get_mut(&key) else { return };
-        process.totals.add(delta);
-        process.interval.of(self.epoch).add(delta);
-        let late = || self.ended.iter().find_map(|ended| ended.get(&key)).copied();
-        match process.group.or_else(late) {
-            Some(group) => self.groups.add(group, self.epoch, delta),
-            None => process.unassigned.add(delta),
-        }
-    }
-
     /// Forgets a process whose leader and last thread have ended, but for its group: see [`Self::ended`].
     fn forget_if_over(&mut self, key: ProcessKey) {
         let is_late = self.ended.iter().any(|ended| ended.contains_key(&key));
@@ -449,9 +209,7 @@ impl Ledger {
 
     /// Ends the sample: gives up what is overdue and drops groups past their retention.
     pub fn finish_sample(&mut self) {
-        let overdue_ns = self.now_ns.saturating_sub(END_OVERDUE.as_nanos() as u64);
-        self.give_up_threads(overdue_ns);
-        self.give_up_processes(overdue_ns);
+        self.give_up_overdue();
         for process in self.processes.values() {
             if let Some(group) = process.group {
                 self.groups.saw_alive(group, self.now_ns);
@@ -466,45 +224,6 @@ impl Ledger {
     pub fn next_interval(&mut self) {
         self.grouper.finish_sample();
         self.epoch += 1;
-    }
-
-    fn give_up_threads(&mut self, overdue_ns: u64) {
-        let now_ns = self.now_ns;
-        let is_overdue = |thread: &mut Thread, is_missing: bool| {
-            if is_missing && thread.missing_since_ns == 0 {
-                thread.missing_since_ns = now_ns;
-            }
-            is_missing && thread.missing_since_ns < overdue_ns
-        };
-        let gone = self.threads.extract_if(|_, thread| {
-            let is_missing = thread.seen_ns != now_ns;
-            is_overdue(thread, is_missing)
-        });
-        let mut gone: Vec<Thread> = gone.map(|(_, gone)| gone).collect();
-        gone.extend(self.displaced.extract_if(.., |(_, thread)| is_overdue(thread, true)).map(|(_, gone)| gone));
-        for thread in gone {
-            self.losses.end_missing += 1;
-            let delta = Delta { counters: Counters::default(), waited_ns: 0, waits: &[], ended: Some(None) };
-            self.add(thread.process, &delta);
-            if let Some(process) = self.processes.get_mut(&thread.process) {
-                process.entries = process.entries.saturating_sub(1);
-                process.leader_ended |= thread.tid == thread.process.tgid;
-            }
-            self.forget_if_over(thread.process);
-        }
-    }
-
-    /// Processes of which only threads that ended were ever seen: they go where the thread's own name says.
-    fn give_up_processes(&mut self, overdue_ns: u64) {
-        let orphaned: Vec<_> =
-            self.processes.extract_if(|_, process| process.entries == 0 && process.touched_ns < overdue_ns).collect();
-        for (key, process) in orphaned {
-            if process.group.is_none() {
-                let name = self.grouper.name_without_leader(key.tgid, &process.fallback_comm);
-                let group = self.groups.get_or_create(&name, self.now_ns);
-                self.groups.merge(group, self.epoch, &process.unassigned);
-            }
-        }
     }
 
     /// The groups.
@@ -574,18 +293,6 @@ impl Ledger {
     /// THREAD_SIZE in bytes; 0 before the first record with a stack.
     pub fn stack_bytes(&self) -> u64 {
         self.stack_bytes
-    }
-}
-
-/// Keeps the counters from before the interval `epoch`, once.
-fn remember(old: Option<Box<(u64, Counters)>>, epoch: u64, before: Counters) -> Option<Box<(u64, Counters)>> {
-    match old {
-        Some(old) if old.0 == epoch => Some(old),
-        Some(mut old) => {
-            *old = (epoch, before);
-            Some(old)
-        }
-        None => Some(Box::new((epoch, before))),
     }
 }
 

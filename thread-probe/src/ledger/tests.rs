@@ -1,7 +1,7 @@
 //! Scenarios: what threads do between scans, and what must come out.
 
 use thread_probe_ebpf::record::{
-    Head, PART_END_SEEN, PART_ENDED, PART_PROCESS, PART_STORAGE, PART_THREAD, PART_WAITS, Waits,
+    COMM_BYTES, Head, PART_END_SEEN, PART_ENDED, PART_PROCESS, PART_STORAGE, PART_THREAD, PART_WAITS, Waits,
 };
 
 use super::*;
@@ -28,6 +28,7 @@ struct Task {
     run_delay_ns: u64,
     waits: u32,
     has_storage: bool,
+    storage_base_ns: u64,
     created: u64,
     exit_state: u32,
 }
@@ -46,6 +47,7 @@ fn leader(pid: u32, comm: &'static str) -> Task {
         run_delay_ns: 0,
         waits: 0,
         has_storage: true,
+        storage_base_ns: 0,
         created: 0,
         exit_state: 0,
     }
@@ -71,6 +73,7 @@ impl Task {
             tgid: self.tgid,
             start_boottime_ns: self.start_ns,
             process_start_ns: own(self.process_start_ns),
+            run_delay_base_ns: own(self.storage_base_ns),
             state: 1,
             exit_state: self.exit_state,
             comm,
@@ -452,6 +455,26 @@ fn a_counter_that_goes_backwards_is_noticed() {
     assert_eq!(scene.switches("a"), 5, "totals only grow");
     scene.sample(&[main.switched(6)], &[]);
     assert_eq!(scene.switches("a"), 6);
+}
+
+#[test]
+fn storage_that_the_kernel_emptied_goes_on_from_what_was_counted() {
+    let mut scene = Scene::new();
+    let main = Task { created: 3, ..leader(10, "a").switched(5) };
+    scene.sample(&[main], &[]);
+    let anew = Task { storage_base_ns: 5000, created: 0, waits: 0, ..main };
+    scene.sample(&[anew], &[]);
+    assert_eq!(scene.ledger.losses().storage_emptied, 1);
+    let waits = |scene: &Scene| scene.group("a").waits.count();
+    assert_eq!((scene.group("a").counters.threads_created, waits(&scene)), (3, 5));
+    scene.sample(&[Task { created: 2, waits: 4, switches: 9, ..anew }], &[]);
+    assert_eq!((scene.group("a").counters.threads_created, waits(&scene)), (5, 9));
+    scene.sample(&[Task { has_storage: false, switches: 10, ..anew }], &[]);
+    scene.sample(&[], &[Task { created: 3, waits: 6, switches: 11, ..anew }]);
+    assert_eq!((scene.group("a").counters.threads_created, waits(&scene)), (6, 11));
+    let losses = scene.ledger.losses();
+    assert_eq!((losses.storage_emptied, losses.counter_backwards), (1, 0));
+    scene.assert_adds_up();
 }
 
 #[test]

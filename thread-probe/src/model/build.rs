@@ -145,6 +145,7 @@ fn lost_counts(host: &HostCounters, ledger: LedgerLosses) -> Vec<LostCount> {
         Lost::ALL.iter().zip(host.lost).map(|(reason, count)| LostCount { reason: reason.label().into(), count });
     let own = [
         ("end_missing", ledger.end_missing),
+        ("storage_emptied", ledger.storage_emptied),
         ("unknown_thread", ledger.unknown_thread),
         ("counter_backwards", ledger.counter_backwards),
         ("malformed_record", host.malformed_records),

@@ -141,8 +141,15 @@ impl Input {
 
     /// Says what of the samples may be too low, of each reason once. A wait that is missing in a histogram is not worth a line.
     fn warn_of_losses(&mut self, model: &Model) {
-        let lacks_counts =
-            ["ring_full", "end_missing", "unknown_thread", "counter_backwards", "malformed_record", "program_skipped"];
+        let lacks_counts = [
+            "ring_full",
+            "end_missing",
+            "storage_emptied",
+            "unknown_thread",
+            "counter_backwards",
+            "malformed_record",
+            "program_skipped",
+        ];
         for lost in model.probe.lost.iter().filter(|lost| lost.count > 0 && lacks_counts.contains(&&*lost.reason)) {
             if self.warned.insert(lost.reason.to_string()) {
                 tracing::warn!(reason = &*lost.reason, count = lost.count, "lost: some counts are too low");

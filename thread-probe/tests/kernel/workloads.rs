@@ -77,8 +77,6 @@ impl Workload {
         }
     }
 
-    /// Lets it go on.
-
     /// The same, while the probe samples without a pause.
     pub fn facts_while_sampling(&mut self, probe: &mut Probe) -> Result<Vec<u64>> {
         loop {
@@ -90,6 +88,7 @@ impl Workload {
         }
     }
 
+    /// Lets it go on.
     pub fn go(&mut self) -> Result<()> {
         self.input.as_mut().context("its input is open")?.write_all(b"\n")?;
         Ok(())

@@ -1,0 +1,127 @@
+//! The scan: a record of each task, cut to what changed since the one before.
+
+use core::ptr;
+
+use aya_ebpf::{bindings::seq_file, helpers::generated::bpf_seq_write};
+use thread_probe_ebpf::{
+    record::{Head, PART_PROCESS, PART_STORAGE, PART_THREAD, PART_WAITS, ThreadRecord},
+    storage::TaskStorage,
+};
+
+use crate::{
+    fill::{copy_words, fill_process, fill_thread},
+    kernel::Task,
+    maps::{ADOPTED, RENEWED, SCRATCH, TASKS},
+};
+
+/// `struct bpf_iter__task`.
+#[repr(C)]
+pub struct IterContext {
+    meta: *const IterMeta,
+    task: *const u8,
+}
+
+/// `struct bpf_iter_meta`.
+#[repr(C)]
+struct IterMeta {
+    seq: *mut seq_file,
+}
+
+/// Writes the record of one task to the scan's stream, cut to what changed since the last scan.
+#[inline(always)]
+pub(crate) fn scan(context: *const IterContext) {
+    // SAFETY: the kernel passes a valid context, and the verifier checks the loads.
+    let (seq, task) = unsafe { ((*(*context).meta).seq, Task((*context).task)) };
+    if task.0.is_null() {
+        return;
+    }
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
+        return;
+    };
+    // SAFETY: this CPU's slot; the program is not migrated and one scan runs at a time.
+    let record = unsafe { &raw mut (*scratch)[0] };
+    let leads = task.pid() == task.tgid();
+    let parts = PART_THREAD | if leads { PART_PROCESS } else { 0 };
+    let Some(storage) = TASKS.get(task).or_else(|| adopt(task)) else {
+        // SAFETY: a whole record.
+        unsafe { fill_thread(&raw mut (*record).thread, task, None, parts) };
+        write_record(seq, record, task, parts);
+        return;
+    };
+    if !leads && is_as_sent(task, storage) {
+        write(seq, &Head { task: task.0 as u64, parts: PART_STORAGE, tid: task.pid() });
+        return;
+    }
+    // SAFETY: a whole record.
+    let waits = unsafe {
+        fill_thread(&raw mut (*record).thread, task, Some(storage), parts | PART_STORAGE);
+        // By the runs of this very record: the thread may go on meanwhile, and the next record must not miss a wait.
+        if storage.sent_once == 0 || (*record).thread.counters.runs != storage.sent.runs { PART_WAITS } else { 0 }
+    };
+    // On a full buffer the kernel drops what this call wrote and calls again for the same task: only what was
+    // written whole counts as sent.
+    if write_record(seq, record, task, parts | PART_STORAGE | waits) && (waits == 0 || write(seq, &storage.waits)) {
+        // SAFETY: both are whole counters; the record was just filled.
+        unsafe { copy_words(&raw const (*record).thread.counters, &raw mut storage.sent) };
+        storage.sent_comm = task.comm();
+        // SAFETY: as above.
+        storage.sent_state = unsafe { (*record).thread.state };
+        storage.sent_once = 1;
+    }
+}
+
+/// Whether the last record of a sleeping thread still stands: it has not run since, nor been renamed.
+#[inline(always)]
+fn is_as_sent(task: Task, storage: &TaskStorage) -> bool {
+    let comm = task.comm();
+    storage.sent_state != 0
+        && task.state() == storage.sent_state
+        && task.exit_state() == 0
+        && task.nvcsw() == storage.sent.voluntary_switches
+        && task.nivcsw() == storage.sent.involuntary_switches
+        && task.pcount() == storage.sent.runs
+        && comm[0] == storage.sent_comm[0]
+        && comm[1] == storage.sent_comm[1]
+}
+
+/// Storage for a task that was there before the probe, or whose storage could not be allocated when it was created.
+#[inline(always)]
+fn adopt(task: Task) -> Option<&'static mut TaskStorage> {
+    // Put there before the storage is taken away, and taken away after it is back.
+    if RENEWED.get_ptr(task.0 as u64).is_some() {
+        return None;
+    }
+    // Put in whole: from the moment it is there the context switch counts in it.
+    let initial = ADOPTED.get_ptr_mut(0)?;
+    let run_delay = task.run_delay();
+    // SAFETY: this CPU's slot; the program is not migrated and one scan runs at a time.
+    unsafe {
+        (*initial).accounted_ns = run_delay;
+        (*initial).run_delay_base_ns = run_delay;
+        (*initial).process_start_ns = task.process_start_ns();
+    }
+    TASKS.get_or_create(task, initial)
+}
+
+/// Writes the thread's part, which is filled but for what follows it, and the process's if it is to follow.
+#[inline(always)]
+fn write_record(seq: *mut seq_file, record: *mut ThreadRecord, task: Task, parts: u32) -> bool {
+    // SAFETY: the caller passes a whole record.
+    unsafe {
+        (*record).thread.head.parts = parts;
+        if !write(seq, &(*record).thread) {
+            return false;
+        }
+        if parts & PART_PROCESS == 0 {
+            return true;
+        }
+        fill_process(&raw mut (*record).process, task);
+        write(seq, &(*record).process)
+    }
+}
+
+#[inline(always)]
+fn write<T>(seq: *mut seq_file, part: &T) -> bool {
+    // SAFETY: the part is plain data without padding, of the size said.
+    unsafe { bpf_seq_write(seq, ptr::from_ref(part).cast(), size_of::<T>() as u32) == 0 }
+}

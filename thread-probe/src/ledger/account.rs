@@ -1,0 +1,157 @@
+//! Adds what a record adds to the one before it, to its process, its group and the host.
+
+use thread_probe_ebpf::record::{self, Counters, PART_STORAGE};
+
+use super::{
+    Ledger,
+    entries::{ProcessKey, StorageOrigin, Thread, of_storage},
+    state::ThreadState,
+    totals::{Delta, ThreadWaits, combine},
+};
+use crate::{grouping::Identity, sample::ThreadObservation};
+
+impl Ledger {
+    /// Adds what a record adds to the one before it. Returns the thread's new entry and its process, whose count of
+    /// entries no longer includes it.
+    pub(super) fn account(
+        &mut self,
+        observed: ThreadObservation<'_>,
+        previous: Option<Thread>,
+        ended: Option<Option<u64>>,
+    ) -> (Thread, ProcessKey) {
+        let record = observed.thread;
+        let has_storage = record.head.parts & PART_STORAGE != 0;
+        let key = self.key_of(record, previous.as_ref());
+        let entry_in = previous.as_ref().map(|thread| thread.process);
+        let before = previous.as_ref().map(|thread| thread.counters);
+        let (mut waits, old_before, mut origin) =
+            previous.map_or_else(Default::default, |thread| (thread.waits, thread.before, thread.storage_origin));
+        if has_storage && origin.observe(record.run_delay_base_ns, before.unwrap_or_default()) {
+            self.losses.storage_emptied += 1;
+            waits = ThreadWaits::default();
+        }
+        let counters = self.counters_of(record, before.unwrap_or_default(), &origin);
+        let (grown, waited_ns) = match before {
+            Some(before) => {
+                let grown = combine(counters, before, u64::saturating_sub);
+                (grown, grown.run_delay_ns)
+            }
+            None => (counters, counters.run_delay_ns.wrapping_sub(record.run_delay_base_ns)),
+        };
+        let mut changes = std::mem::take(&mut self.changes);
+        changes.clear();
+        if let Some(reported) = observed.waits
+            && has_storage
+        {
+            waits.replace(reported, &mut changes);
+        }
+        if let Some(process) = entry_in.and_then(|key| self.processes.get_mut(&key)) {
+            process.entries = process.entries.saturating_sub(1);
+        }
+        self.update_process(key, observed, ended.is_none());
+        if let Some(process) = self.processes.get_mut(&key) {
+            process.refused_by.observe(record, &grown);
+        }
+        self.add(key, &Delta { counters: grown, waited_ns, waits: &changes, ended });
+        self.changes = changes;
+        let thread = Thread {
+            tid: record.head.tid,
+            process: key,
+            start_ns: record.start_boottime_ns,
+            state: ThreadState::from_bits(record.state, record.exit_state),
+            comm: record.comm,
+            stack_depth_bytes: record.stack_depth_bytes,
+            counters,
+            waits,
+            storage_origin: origin,
+            before: remember(old_before, self.epoch, before.unwrap_or_default()),
+            seen_ns: self.now_ns,
+            missing_since_ns: 0,
+        };
+        (thread, key)
+    }
+
+    /// The process of a record. Without storage the record does not know its leader's start: then it is that of the
+    /// thread's own entry, or the process of that tgid that started last before the thread.
+    fn key_of(&self, record: &record::Thread, previous: Option<&Thread>) -> ProcessKey {
+        let tgid = record.tgid;
+        if record.process_start_ns != 0 {
+            return ProcessKey { tgid, start_ns: record.process_start_ns };
+        }
+        if record.head.tid == tgid {
+            return ProcessKey { tgid, start_ns: record.start_boottime_ns };
+        }
+        let known = || {
+            let candidates = self.processes.keys().filter(|key| key.tgid == tgid);
+            candidates.filter(|key| key.start_ns <= record.start_boottime_ns).max_by_key(|key| key.start_ns).copied()
+        };
+        previous
+            .map(|thread| thread.process)
+            .or_else(known)
+            .unwrap_or(ProcessKey { tgid, start_ns: record.start_boottime_ns })
+    }
+
+    /// The counters of a record; those that live in the storage stay as they were where the record was made without.
+    fn counters_of(&mut self, record: &record::Thread, before: Counters, origin: &StorageOrigin) -> Counters {
+        let earlier = match record.head.parts & PART_STORAGE {
+            0 => of_storage(before),
+            _ => origin.earlier(),
+        };
+        let counters = combine(record.counters, earlier, u64::wrapping_add);
+        if counters.to_array().iter().zip(before.to_array()).any(|(now, before)| *now < before) {
+            // Whatever it means, totals must not shrink.
+            self.losses.counter_backwards += 1;
+            return combine(counters, before, u64::max);
+        }
+        counters
+    }
+
+    /// Makes the process known, and takes over what its leader says of it.
+    fn update_process(&mut self, key: ProcessKey, observed: ThreadObservation<'_>, is_alive: bool) {
+        let process = self.processes.entry(key).or_default();
+        process.touched_ns = self.now_ns;
+        let Some(facts) = observed.process else {
+            process.fallback_comm = observed.thread.comm;
+            return;
+        };
+        process.facts = *facts;
+        let identity = Identity::of(observed.thread, facts, &process.identity);
+        if process.group.is_some() && identity == process.identity {
+            return;
+        }
+        let named = self.grouper.name(key.tgid, &identity, is_alive);
+        let group = self.groups.get_or_create(&named.name, self.now_ns);
+        if let Some(owner) = &named.owner {
+            self.groups.saw_owner(group, owner);
+        }
+        process.identity = identity;
+        process.group = Some(group);
+        let unassigned = std::mem::take(&mut process.unassigned);
+        self.groups.merge(group, self.epoch, &unassigned);
+    }
+
+    pub(super) fn add(&mut self, key: ProcessKey, delta: &Delta<'_>) {
+        self.host.add(delta);
+        self.host_interval.of(self.epoch).add(delta);
+        let Some(process) = self.processes.get_mut(&key) else { return };
+        process.totals.add(delta);
+        process.interval.of(self.epoch).add(delta);
+        let late = || self.ended.iter().find_map(|ended| ended.get(&key)).copied();
+        match process.group.or_else(late) {
+            Some(group) => self.groups.add(group, self.epoch, delta),
+            None => process.unassigned.add(delta),
+        }
+    }
+}
+
+/// Keeps the counters from before the interval `epoch`, once.
+fn remember(old: Option<Box<(u64, Counters)>>, epoch: u64, before: Counters) -> Option<Box<(u64, Counters)>> {
+    match old {
+        Some(old) if old.0 == epoch => Some(old),
+        Some(mut old) => {
+            *old = (epoch, before);
+            Some(old)
+        }
+        None => Some(Box::new((epoch, before))),
+    }
+}

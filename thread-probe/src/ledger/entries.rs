@@ -1,0 +1,160 @@
+//! What the ledger keeps of each thread and process.
+
+use thread_probe_ebpf::{
+    histogram::BUCKETS,
+    names::CloneFailure,
+    record::{self, COMM_BYTES, Counters},
+};
+
+use super::{
+    groups::GroupId,
+    state::ThreadState,
+    totals::{Interval, ThreadWaits, Totals, combine},
+};
+use crate::grouping::Identity;
+
+/// A process: its thread group id and when its leader started, nanoseconds since boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProcessKey {
+    /// Thread group id.
+    pub tgid: u32,
+    /// `start_boottime` of the leader; an exec does not change it.
+    pub start_ns: u64,
+}
+
+/// One thread that is alive, or whose final record is still to come.
+#[derive(Clone, Debug)]
+pub struct Thread {
+    /// Thread id.
+    pub tid: u32,
+    /// Its process.
+    pub process: ProcessKey,
+    /// `start_boottime`, nanoseconds since boot.
+    pub start_ns: u64,
+    /// What it was doing at the last scan.
+    pub state: ThreadState,
+    /// Name, ended by a 0.
+    pub comm: [u8; COMM_BYTES],
+    /// Bytes of kernel stack in use when it was last switched out.
+    pub stack_depth_bytes: u32,
+    /// Its counters.
+    pub counters: Counters,
+    pub(super) waits: ThreadWaits,
+    pub(super) storage_origin: StorageOrigin,
+    pub(super) before: Option<Box<(u64, Counters)>>,
+    pub(super) seen_ns: u64,
+    /// The first sample after which it had left the scan; 0 while it is in it.
+    pub(super) missing_since_ns: u64,
+}
+
+impl Thread {
+    /// How often it waited for a CPU how long, since it has a histogram.
+    pub fn wait_buckets(&self) -> [u64; BUCKETS] {
+        self.waits.buckets()
+    }
+
+    /// What its counters grew by in the interval `epoch`.
+    pub fn grown(&self, epoch: u64) -> Counters {
+        match self.before.as_deref() {
+            Some((of, before)) if *of == epoch => combine(self.counters, *before, u64::wrapping_sub),
+            _ => Counters::default(),
+        }
+    }
+}
+
+/// What a thread's storage began with. Some kernels empty it (README, "Kernels"), and the scan gives the thread a new one.
+#[derive(Clone, Debug, Default)]
+pub(super) struct StorageOrigin {
+    /// The `run_delay` at which it was made; `None` before one was seen.
+    base_ns: Option<u64>,
+    earlier: Option<Box<Counters>>,
+}
+
+impl StorageOrigin {
+    /// Takes note of the storage of a record. Returns whether it is another one than before, when the thread's counters
+    /// were as in `before`.
+    pub(super) fn observe(&mut self, base_ns: u64, before: Counters) -> bool {
+        let is_other = self.base_ns.replace(base_ns).is_some_and(|old| old != base_ns);
+        if is_other {
+            self.earlier = Some(Box::new(of_storage(before)));
+        }
+        is_other
+    }
+
+    /// What those before it had counted.
+    pub(super) fn earlier(&self) -> Counters {
+        self.earlier.as_deref().copied().unwrap_or_default()
+    }
+}
+
+/// The counters that live in the storage.
+pub(super) fn of_storage(counters: Counters) -> Counters {
+    Counters {
+        same_process_switches: counters.same_process_switches,
+        threads_created: counters.threads_created,
+        processes_created: counters.processes_created,
+        clone_failures: counters.clone_failures,
+        ..Counters::default()
+    }
+}
+
+/// Ids of the cgroups that refused a process a clone last; 0 if none did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RefusedBy {
+    /// By `pids.max`.
+    pub pids: u64,
+    /// By its memory limit.
+    pub memory: u64,
+}
+
+impl RefusedBy {
+    /// Takes over what a thread says whose failures have grown.
+    pub(super) fn observe(&mut self, record: &record::Thread, grown: &Counters) {
+        if grown.clone_failures[CloneFailure::CgroupPids as usize] > 0 {
+            self.pids = record.refused_by_pids;
+        }
+        if grown.clone_failures[CloneFailure::CgroupMemory as usize] > 0 {
+            self.memory = record.refused_by_memory;
+        }
+    }
+}
+
+/// One process.
+#[derive(Clone, Debug, Default)]
+pub struct Process {
+    /// What names it: comm, executable, uid, cgroup.
+    pub identity: Identity,
+    /// What its leader reported last.
+    pub facts: record::Process,
+    /// Its group; `None` until its leader was seen.
+    pub group: Option<GroupId>,
+    /// All that its threads did, dead ones included.
+    pub totals: Totals,
+    /// Threads by state at the last scan.
+    pub threads: [u32; ThreadState::ALL.len()],
+    /// Deepest kernel stack of its threads at the last scan, in bytes.
+    pub stack_depth_max_bytes: u32,
+    /// Which cgroups refused it a clone last.
+    pub refused_by: RefusedBy,
+    /// Name of a thread that ended before the leader was seen.
+    pub(super) fallback_comm: [u8; COMM_BYTES],
+    pub(super) interval: Interval,
+    /// What was counted before the group was known.
+    pub(super) unassigned: Totals,
+    /// Entries in [`Ledger::threads`].
+    pub(super) entries: u32,
+    pub(super) leader_ended: bool,
+    pub(super) touched_ns: u64,
+}
+
+impl Process {
+    /// What was added in the interval `epoch`.
+    pub fn interval(&self, epoch: u64) -> Option<&Totals> {
+        self.interval.in_epoch(epoch)
+    }
+
+    /// Threads at the last scan, zombies included.
+    pub fn live_threads(&self) -> u32 {
+        self.threads.iter().sum()
+    }
+}
