@@ -1,10 +1,9 @@
 //! The families of the limits.
 
-use prometheus::proto;
-
 use super::{
-    exposition::{family, info, single, value},
+    exposition::info,
     table::{self, Metric},
+    text::Exposition,
 };
 use crate::{
     cgroup_owner::Owner,
@@ -13,45 +12,35 @@ use crate::{
 };
 
 /// The limits that processes share, and each group's nearest.
-pub(super) fn families(model: &Model) -> Vec<proto::MetricFamily> {
+pub(super) fn write(out: &mut Exposition, model: &Model) {
     let limits = &model.limits;
-    let shared = |scope, limit| Exported::of(model, scope, limit);
-    let (cgroups, users) = (shared(Scope::Cgroup, Limit::CgroupPids), shared(Scope::User, Limit::Nproc));
     let host: Vec<&LimitUse> = limits.shared.iter().filter(|limit| limit.scope == Scope::Host).collect();
-    let label_of_host = |limit: &LimitUse| limit.limit.label().to_owned();
-    let name = |limit: &LimitUse| limit.name.to_string();
-    let used = |limit: &LimitUse| Some(limit.used as f64);
-    let max = |limit: &LimitUse| Some(limit.max as f64);
-    let left_out = [(Scope::Cgroup, cgroups.left_out), (Scope::User, users.left_out)];
-    let unreadable = limits.unreadable.iter();
-    vec![
-        per_limit(table::LIMIT_MAX, &host, label_of_host, max),
-        per_limit(table::LIMIT_USED, &host, label_of_host, used),
-        per_limit(table::CGROUP_PIDS_MAX, &cgroups.limits, name, max),
-        per_limit(table::CGROUP_PIDS_USED, &cgroups.limits, name, used),
-        per_limit(table::CGROUP_PIDS_FAILURES, &cgroups.limits, name, |limit| limit.refused.map(|count| count as f64)),
-        cgroup_info(&cgroups.limits),
-        per_limit(table::USER_THREADS_MAX, &users.limits, name, max),
-        per_limit(table::USER_THREADS_USED, &users.limits, name, used),
-        headroom_threads(&model.groups),
-        headroom_ratio(&model.groups),
-        exhaustion(&model.groups),
-        family(
-            table::LIMITS_LEFT_OUT,
-            left_out.map(|(scope, count)| value(&table::LIMITS_LEFT_OUT, &[scope.label()], count as f64)).to_vec(),
-        ),
-        family(
-            table::LIMITS_UNREADABLE,
-            unreadable.map(|file| value(&table::LIMITS_UNREADABLE, &[&file.file], file.count as f64)).collect(),
-        ),
-        single(table::LIMITS_DURATION, limits.duration_seconds),
-    ]
+    per_limit(out, table::LIMIT_MAX, &host, label, max);
+    per_limit(out, table::LIMIT_USED, &host, label, used);
+    let cgroups = Exported::of(model, Scope::Cgroup, Limit::CgroupPids);
+    per_limit(out, table::CGROUP_PIDS_MAX, &cgroups.limits, name, max);
+    per_limit(out, table::CGROUP_PIDS_USED, &cgroups.limits, name, used);
+    per_limit(out, table::CGROUP_PIDS_FAILURES, &cgroups.limits, name, |limit| limit.refused);
+    cgroup_info(out, &cgroups.limits);
+    let users = Exported::of(model, Scope::User, Limit::Nproc);
+    per_limit(out, table::USER_THREADS_MAX, &users.limits, name, max);
+    per_limit(out, table::USER_THREADS_USED, &users.limits, name, used);
+    headroom(out, &model.groups);
+    exhaustion(out, &model.groups);
+    let mut family = out.family(table::LIMITS_LEFT_OUT);
+    family.value(&[Scope::Cgroup.label()], cgroups.left_out);
+    family.value(&[Scope::User.label()], users.left_out);
+    let mut family = out.family(table::LIMITS_UNREADABLE);
+    for unreadable in &limits.unreadable {
+        family.value(&[&unreadable.file], unreadable.count);
+    }
+    out.single(table::LIMITS_DURATION, limits.duration_seconds);
 }
 
 /// The most endangered limits of a kind, as many as there may be groups, each name once.
 struct Exported<'a> {
     limits: Vec<&'a LimitUse>,
-    left_out: usize,
+    left_out: u64,
 }
 
 impl<'a> Exported<'a> {
@@ -60,51 +49,69 @@ impl<'a> Exported<'a> {
         let mut names = rustc_hash::FxHashSet::default();
         // A user may have several limits: the fullest, which is the lowest, comes first.
         let mut limits: Vec<&LimitUse> = wanted.filter(|limit| names.insert(&limit.name)).collect();
-        let left_out = limits.len().saturating_sub(model.max_groups);
+        let left_out = limits.len().saturating_sub(model.max_groups) as u64;
         limits.truncate(model.max_groups);
         Self { limits, left_out }
     }
 }
 
+fn label(limit: &LimitUse) -> &str {
+    limit.limit.label()
+}
+
+fn name(limit: &LimitUse) -> &str {
+    &limit.name
+}
+
+fn used(limit: &LimitUse) -> Option<u64> {
+    Some(limit.used)
+}
+
+fn max(limit: &LimitUse) -> Option<u64> {
+    Some(limit.max)
+}
+
 fn per_limit(
+    out: &mut Exposition,
     metric: Metric,
     limits: &[&LimitUse],
-    label: impl Fn(&LimitUse) -> String,
-    of: impl Fn(&LimitUse) -> Option<f64>,
-) -> proto::MetricFamily {
-    let series = limits.iter().filter_map(|limit| Some(value(&metric, &[&label(limit)], of(limit)?)));
-    family(metric, series.collect())
+    label: impl Fn(&LimitUse) -> &str,
+    of: impl Fn(&LimitUse) -> Option<u64>,
+) {
+    let mut family = out.family(metric);
+    for limit in limits {
+        if let Some(number) = of(limit) {
+            family.value(&[label(limit)], number);
+        }
+    }
 }
 
-fn cgroup_info(limits: &[&LimitUse]) -> proto::MetricFamily {
-    let of_cgroup = |limit: &&LimitUse| info(&table::CGROUP_INFO, &limit.name, &Owner::of(&limit.name));
-    family(table::CGROUP_INFO, limits.iter().map(of_cgroup).collect())
+fn cgroup_info(out: &mut Exposition, limits: &[&LimitUse]) {
+    let mut family = out.family(table::CGROUP_INFO);
+    for limit in limits {
+        info(&mut family, &limit.name, &Owner::of(&limit.name));
+    }
 }
 
-fn headroom_threads(groups: &[Group]) -> proto::MetricFamily {
-    let metric = table::HEADROOM_THREADS;
-    let of_group = |group: &Group| {
-        let binding = &group.headroom.as_ref()?.binding;
-        Some(value(&metric, &[&group.group, binding.limit.label()], binding.headroom_threads as f64))
-    };
-    family(metric, groups.iter().filter_map(of_group).collect())
-}
-
-fn headroom_ratio(groups: &[Group]) -> proto::MetricFamily {
-    let metric = table::HEADROOM_RATIO;
-    let of_group = |group: &Group| {
-        let binding = &group.headroom.as_ref()?.binding;
+fn headroom(out: &mut Exposition, groups: &[Group]) {
+    let with_limit = || groups.iter().filter_map(|group| Some((&*group.group, &group.headroom.as_ref()?.binding)));
+    let mut family = out.family(table::HEADROOM_THREADS);
+    for (group, binding) in with_limit() {
+        family.value(&[group, binding.limit.label()], binding.headroom_threads);
+    }
+    let mut family = out.family(table::HEADROOM_RATIO);
+    for (group, binding) in with_limit() {
         // A limit that was lowered below its use has no headroom, not less.
-        Some(value(&metric, &[&group.group], (1.0 - binding.used_ratio).max(0.0)))
-    };
-    family(metric, groups.iter().filter_map(of_group).collect())
+        family.value(&[group], (1.0 - binding.used_ratio).max(0.0));
+    }
 }
 
-fn exhaustion(groups: &[Group]) -> proto::MetricFamily {
-    let metric = table::EXHAUSTION;
-    let of_group = |group: &Group| {
-        let first = group.headroom.as_ref()?.first_exhausted.as_ref()?;
-        Some(value(&metric, &[&group.group, first.limit.label()], first.exhaustion_seconds?))
-    };
-    family(metric, groups.iter().filter_map(of_group).collect())
+fn exhaustion(out: &mut Exposition, groups: &[Group]) {
+    let mut family = out.family(table::EXHAUSTION);
+    for group in groups {
+        let first = group.headroom.as_ref().and_then(|headroom| headroom.first_exhausted.as_ref());
+        if let Some((limit, seconds)) = first.and_then(|first| Some((first.limit, first.exhaustion_seconds?))) {
+            family.value(&[&group.group, limit.label()], seconds);
+        }
+    }
 }

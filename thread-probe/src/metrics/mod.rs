@@ -3,6 +3,7 @@
 mod exposition;
 mod limits;
 mod table;
+mod text;
 
 pub use exposition::render;
 pub use table::{Kind, METRICS, Metric, markdown};

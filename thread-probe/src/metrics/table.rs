@@ -13,6 +13,17 @@ pub enum Kind {
     Histogram,
 }
 
+impl Kind {
+    /// As the exposition names it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
 /// A metric.
 #[derive(Clone, Copy, Debug)]
 pub struct Metric {
@@ -116,11 +127,7 @@ metrics! {
 pub fn markdown() -> String {
     let mut table = String::from("| metric | type | labels | what it says |\n|---|---|---|---|\n");
     for metric in METRICS {
-        let kind = match metric.kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram => "histogram",
-        };
+        let kind = metric.kind.label();
         // Writing to a String never fails.
         let _ = writeln!(table, "| `{}` | {kind} | {} | {} |", metric.name, metric.labels.join(", "), metric.help);
     }
@@ -138,6 +145,7 @@ mod tests {
             assert!(name.starts_with("threadprobe_"), "{name}");
             assert_eq!(name.ends_with("_total"), metric.kind == Kind::Counter, "{name}");
             assert!(metric.help.ends_with('.'), "{name}");
+            assert!(!metric.help.contains(['\\', '\n']), "{name}: the exposition would have to escape it");
             assert!(metric.kind != Kind::Histogram || name.ends_with("_seconds"), "{name}");
             assert!(!metric.labels.contains(&"type"), "{name}");
         }

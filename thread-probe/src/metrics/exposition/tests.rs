@@ -12,7 +12,7 @@ use crate::{
     grouping::{GroupBy, Grouper},
     ledger::Ledger,
     limits::{Headroom, LimitUse, Scope, Unreadable},
-    metrics::METRICS,
+    metrics::{METRICS, Metric},
     sample::{Observation, ThreadObservation},
     testing::{alert, build_first, limit_use},
 };
@@ -87,19 +87,22 @@ fn series(text: &str, name: &str) -> Option<f64> {
 }
 
 #[test]
-fn every_metric_of_the_table_is_exposed_and_nothing_else() {
+fn every_metric_of_the_table_is_exposed_in_its_order_and_nothing_else() {
     let mut model = with_limits(model_of(&[b"a"]));
     model.alerts = vec![alert(State::Firing, "a")];
     model.notifications = vec![NotificationCount { alertmanager: "http://a".into(), requests: 1, failed: 0 }];
     let text = text_of(&model);
-    let exposed: BTreeMap<&str, &str> =
-        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
-    for metric in METRICS {
-        let kind = format!("{:?}", metric.kind).to_lowercase();
-        assert_eq!(exposed.get(metric.name), Some(&kind.as_str()), "{}", metric.name);
+    let heads: Vec<&str> = text.lines().filter(|line| line.starts_with("# ")).collect();
+    let (of_table, of_process) = heads.split_at(heads.len().min(2 * METRICS.len()));
+    for (metric, head) in METRICS.iter().zip(of_table.chunks(2)) {
+        let Metric { name, help, kind, .. } = metric;
+        let kind = format!("{kind:?}").to_lowercase();
+        assert_eq!(head, [format!("# HELP {name} {help}"), format!("# TYPE {name} {kind}")]);
     }
-    let declared = |name: &str| METRICS.iter().any(|metric| metric.name == name) || name.starts_with("process_");
-    assert!(exposed.keys().all(|name| declared(name)), "{exposed:?}");
+    assert!(
+        !of_process.is_empty() && of_process.iter().all(|head| head[7..].starts_with("process_")),
+        "{of_process:?}"
+    );
 }
 
 #[test]
@@ -113,6 +116,14 @@ fn an_le_bound_counts_exactly_the_waits_up_to_it() {
     assert_eq!(bucket("+Inf"), Some(3.0));
     assert_eq!(series(&text, "threadprobe_runqueue_latency_seconds_sum{group=\"a\"}"), Some(0.003));
     assert_eq!(text.matches("latency_seconds_bucket{group=\"a\"").count(), 14);
+}
+
+#[test]
+fn a_count_is_told_to_the_last_digit() {
+    let mut model = model_of(&[b"a"]);
+    model.groups[0].totals.voluntary_switches = u64::MAX;
+    let switches = "threadprobe_context_switches_total{group=\"a\",kind=\"voluntary\"} 18446744073709551615\n";
+    assert!(text_of(&model).contains(switches));
 }
 
 #[test]
