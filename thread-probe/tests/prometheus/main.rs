@@ -169,7 +169,7 @@ fn every_expression_has_an_answer(prometheus: &Prometheus, port: u16, groups: &[
         ask(&expression, vec![expression.text.clone()])?;
     }
     // An alert has no answer where nothing is wrong: what it looks at has.
-    for expression in of_rules(&rules("alerts.yml")?) {
+    for expression in of_rules(&[rules("alerts.yml")?, rules("health.yml")?].concat()) {
         for selector in selectors(&expression.text) {
             let text = format!("{}{}", selector.metric, selector.matchers);
             let nothing_wrong = ["program!=\"clone\"", "program=\"clone\""].iter().any(|part| text.contains(part));
