@@ -93,6 +93,53 @@ fn every_panel_says_what_it_shows_in_which_unit_of_what_was_chosen() -> Result<(
     Ok(())
 }
 
+/// What can be chosen on a dashboard, and whether several can be.
+fn variables(board: &Value) -> impl Iterator<Item = (&str, bool)> {
+    let variables = board["templating"]["list"].as_array().into_iter().flatten();
+    variables.filter_map(|variable| Some((variable["name"].as_str()?, variable["multi"] == true)))
+}
+
+/// Where clicks on a panel lead.
+fn urls(panel: &Value) -> impl Iterator<Item = &str> {
+    let links = panel["fieldConfig"]["defaults"]["links"].as_array().into_iter().flatten();
+    links.filter_map(|link| link["url"].as_str())
+}
+
+#[test]
+fn a_click_hands_on_all_that_the_other_dashboard_lets_choose() -> Result<()> {
+    let boards: BTreeMap<String, Value> = boards()?.into_iter().collect();
+    let mut links = 0;
+    for url in boards.values().flat_map(panels).flat_map(urls) {
+        let (other, query) = url.trim_start_matches("/d/threadprobe-").split_once('?').context("no variables")?;
+        for (variable, _) in variables(boards.get(other).with_context(|| format!("{url} leads nowhere"))?) {
+            let kept = format!("${{{variable}:queryparam}}");
+            let is_set = |part: &str| part == kept || part.starts_with(&format!("var-{variable}="));
+            ensure!(query.split('&').any(is_set), "{url} leaves {variable} to be all");
+        }
+        links += 1;
+    }
+    ensure!(links > 10, "only {links} links");
+    Ok(())
+}
+
+#[test]
+fn a_panel_of_many_hosts_draws_ten_of_them() -> Result<()> {
+    for (name, board) in boards()? {
+        if !variables(&board).any(|variable| variable == ("instance", true)) {
+            continue;
+        }
+        for panel in panels(&board).filter(|panel| panel["type"] == "timeseries") {
+            for target in panel["targets"].as_array().context("targets")? {
+                let (legend, text) = (target["legendFormat"].as_str(), target["expr"].as_str().unwrap_or_default());
+                let of_hosts = legend.is_some_and(|legend| legend.contains("{{instance}}"));
+                let is_bounded = ["topk(10, ", "bottomk(10, "].iter().any(|bound| text.contains(bound));
+                ensure!(!of_hosts || is_bounded, "{name}: {}: a line for each host: {text}", panel["title"]);
+            }
+        }
+    }
+    Ok(())
+}
+
 /// The labels each series may have, by name: of the table, and of what is recorded.
 fn known_labels() -> Result<BTreeMap<String, BTreeSet<String>>> {
     let mut known = BTreeMap::new();

@@ -78,7 +78,8 @@ fn each_scope_is_named_by_what_it_holds_for() {
 #[test]
 fn memory_that_is_nearly_used_says_what_comes_before_threads_are_refused() {
     let memory = limit_use((Limit::Memory, Scope::Host), "host", 9, 10);
-    let advice = "use less memory or fewer threads, or add memory: the kernel reclaims, then its OOM killer ends processes";
+    let advice =
+        "use less memory or fewer threads, or add memory: the kernel reclaims, then its OOM killer ends processes";
     assert_eq!(&*only(&of_limits(&[memory])).2.advice, advice);
 }
 
