@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 use thread_probe::{
     alerts::view::AlertName,
     metrics::{Kind, METRICS},
@@ -285,6 +285,36 @@ fn promtool_finds_nothing_wrong_with_the_rules() -> Result<()> {
 #[test]
 fn each_rule_does_what_its_tests_say() -> Result<()> {
     promtool(&["test", "rules", "rules/tests/recording.yml", "rules/tests/alerts.yml", "rules/tests/health.yml"])
+}
+
+/// A counter that is born with its first failure has no increase: whom CloneFailures leads to the panel is to see why.
+#[test]
+fn the_panel_of_refused_clones_shows_a_single_burst() -> Result<()> {
+    let boards = boards()?;
+    let (name, board) = boards.iter().find(|(name, _)| name == "group").context("no dashboard of a group")?;
+    let panels = of_panels(name, board);
+    let panel = panels.iter().find(|panel| panel.place == "group: Refused clones").context("no such panel")?;
+    let asked = ["job", "instance", "group"]
+        .iter()
+        .fold(panel.text.clone(), |text, name| text.replace(&format!("${name}"), name));
+    let shown = |minute: u32, clones: u32| {
+        let samples = json!([{ "labels": "{errno=\"EAGAIN\",limit=\"nproc\"}", "value": clones }]);
+        json!({ "expr": asked, "eval_time": format!("{minute}m"), "exp_samples": samples })
+    };
+    let of_target = "job=\"job\",instance=\"instance\"";
+    let failures =
+        format!("threadprobe_clone_failures_total{{{of_target},group=\"group\",errno=\"EAGAIN\",limit=\"nproc\"}}");
+    let test = json!({
+        "interval": "1m",
+        "input_series": [
+            { "series": format!("threadprobe_build_info{{{of_target},version=\"1\"}}"), "values": "1x30" },
+            { "series": failures, "values": "_x9 3x20" },
+        ],
+        "promql_expr_test": [shown(10, 3), shown(13, 3), shown(20, 0)],
+    });
+    let file = tempfile::NamedTempFile::new()?;
+    serde_json::to_writer(&file, &json!({ "evaluation_interval": "1m", "tests": [test] }))?;
+    promtool(&["test", "rules", &file.path().to_string_lossy()])
 }
 
 #[test]
