@@ -140,7 +140,7 @@ fn limits() -> Vec<Panel> {
             .query("bottomk(10, min by (instance, limit) (threadprobe_exhaustion_seconds{*}))", "{{instance}} {{limit}}")
             .bad_from(14400.0, 3600.0),
         series("Refused clones", "In the last five minutes; by the error, and the limit that was exhausted.", "short")
-            .query("sum by (errno, limit) (threadprobe_clone_failures_total{*} unless threadprobe_clone_failures_total{*} offset 5m and ignoring (group, errno, limit, version) threadprobe_build_info offset 5m or increase(threadprobe_clone_failures_total{*}[5m]))", "{{errno}} {{limit}}"),
+            .query("sum by (errno, limit) (threadprobe_clone_failures_total{*} unless threadprobe_clone_failures_total{*} offset 5m and on (job, instance) threadprobe_build_info offset 5m or increase(threadprobe_clone_failures_total{*}[5m]))", "{{errno}} {{limit}}"),
     ]
 }
 

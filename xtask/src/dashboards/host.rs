@@ -151,7 +151,7 @@ fn limits() -> Vec<Panel> {
             .query("topk(10, rate(threadprobe_cgroup_pids_failures_total{*}[$__rate_interval]) > 0)", "{{cgroup}}"),
         table("Cgroups with a limit", "Use of pids.max, and whose each cgroup is.")
             .column(
-                "threadprobe_cgroup_pids_used{*} / threadprobe_cgroup_pids_max{*} * ignoring (unit, container, pod) group_left (unit, container, pod) threadprobe_cgroup_info{*}",
+                "threadprobe_cgroup_pids_used{*} / threadprobe_cgroup_pids_max{*} * on (job, instance, cgroup) group_left (unit, container, pod) threadprobe_cgroup_info{*}",
                 "used",
                 "percentunit",
             )

@@ -96,11 +96,11 @@ fn costs() -> Vec<Panel> {
     vec![
         series("CPU time of the probe", "The ten that take most. What the eBPF programs take is with those they interrupt.", "percentunit")
             .query(
-                "topk(10, rate(process_cpu_seconds_total{*}[$__rate_interval]) and ignoring (version) threadprobe_build_info)",
+                "topk(10, rate(process_cpu_seconds_total{*}[$__rate_interval]) and on (job, instance) threadprobe_build_info)",
                 "{{instance}}",
             ),
         series("Memory of the probe", "Resident memory; the ten that take most.", "bytes").query(
-            "topk(10, process_resident_memory_bytes{*} and ignoring (version) threadprobe_build_info)",
+            "topk(10, process_resident_memory_bytes{*} and on (job, instance) threadprobe_build_info)",
             "{{instance}}",
         ),
         series("Duration of a sample", "Scan, drain, ledger and limits; the slowest ten.", "s")
