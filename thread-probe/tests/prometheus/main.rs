@@ -254,8 +254,8 @@ fn few_buckets_are_those_of_the_alerts(port: u16) -> Result<()> {
         prometheus.value("count(count by (__name__, le) ({__name__=~\"threadprobe_(run|thread).+_bucket\"}))")?;
     ensure!(kept == 3.0, "{kept} buckets of a group are kept");
     let labels = prometheus.api("labels", &[])?;
-    let helpers: Vec<_> = labels.as_array().into_iter().flatten().filter(|label| *label == "__keep").collect();
-    ensure!(helpers.is_empty(), "a label that helps to relabel is kept");
+    let marks: Vec<_> = labels.as_array().into_iter().flatten().filter(|label| *label == "__keep").collect();
+    ensure!(marks.is_empty(), "the mark of what stays is kept as a label");
     Ok(())
 }
 
