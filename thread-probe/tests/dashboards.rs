@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 use thread_probe::{
     alerts::view::AlertName,
     metrics::{Kind, METRICS},
@@ -24,9 +24,14 @@ use crate::dashboard::{
 const PROMTOOL: &str = "/usr/bin/promtool";
 const RUNBOOK: &str = "https://github.com/thread-probe/thread-probe/blob/main/dashboards/runbook.md#";
 
+/// The alerts of both files.
+fn alert_rules() -> Result<Vec<Value>> {
+    Ok([rules("alerts.yml")?, rules("health.yml")?].concat())
+}
+
 /// All expressions there are.
 fn expressions() -> Result<Vec<Expression>> {
-    let mut all = of_rules(&[rules("recording.yml")?, rules("alerts.yml")?].concat());
+    let mut all = of_rules(&[rules("recording.yml")?, alert_rules()?].concat());
     for (name, board) in boards()? {
         all.extend(of_panels(&name, &board));
     }
@@ -83,6 +88,53 @@ fn every_panel_says_what_it_shows_in_which_unit_of_what_was_chosen() -> Result<(
         for Expression { place, text } in of_panels(&name, &board) {
             let chosen = text.contains("job=~\"$job\"") || text.contains("job=\"$job\"");
             ensure!(chosen, "{place}: {text}");
+        }
+    }
+    Ok(())
+}
+
+/// What can be chosen on a dashboard, and whether several can be.
+fn variables(board: &Value) -> impl Iterator<Item = (&str, bool)> {
+    let variables = board["templating"]["list"].as_array().into_iter().flatten();
+    variables.filter_map(|variable| Some((variable["name"].as_str()?, variable["multi"] == true)))
+}
+
+/// Where clicks on a panel lead.
+fn urls(panel: &Value) -> impl Iterator<Item = &str> {
+    let links = panel["fieldConfig"]["defaults"]["links"].as_array().into_iter().flatten();
+    links.filter_map(|link| link["url"].as_str())
+}
+
+#[test]
+fn a_click_hands_on_all_that_the_other_dashboard_lets_choose() -> Result<()> {
+    let boards: BTreeMap<String, Value> = boards()?.into_iter().collect();
+    let mut links = 0;
+    for url in boards.values().flat_map(panels).flat_map(urls) {
+        let (other, query) = url.trim_start_matches("/d/threadprobe-").split_once('?').context("no variables")?;
+        for (variable, _) in variables(boards.get(other).with_context(|| format!("{url} leads nowhere"))?) {
+            let kept = format!("${{{variable}:queryparam}}");
+            let is_set = |part: &str| part == kept || part.starts_with(&format!("var-{variable}="));
+            ensure!(query.split('&').any(is_set), "{url} leaves {variable} to be all");
+        }
+        links += 1;
+    }
+    ensure!(links > 10, "only {links} links");
+    Ok(())
+}
+
+#[test]
+fn a_panel_of_many_hosts_draws_ten_of_them() -> Result<()> {
+    for (name, board) in boards()? {
+        if !variables(&board).any(|variable| variable == ("instance", true)) {
+            continue;
+        }
+        for panel in panels(&board).filter(|panel| panel["type"] == "timeseries") {
+            for target in panel["targets"].as_array().context("targets")? {
+                let (legend, text) = (target["legendFormat"].as_str(), target["expr"].as_str().unwrap_or_default());
+                let of_hosts = legend.is_some_and(|legend| legend.contains("{{instance}}"));
+                let is_bounded = ["topk(10, ", "bottomk(10, "].iter().any(|bound| text.contains(bound));
+                ensure!(!of_hosts || is_bounded, "{name}: {}: a line for each host: {text}", panel["title"]);
+            }
         }
     }
     Ok(())
@@ -173,10 +225,11 @@ fn built_in() -> impl Iterator<Item = AlertName> {
 
 #[test]
 fn every_alert_has_a_severity_texts_a_section_in_the_runbook_and_a_test() -> Result<()> {
-    let (runbook, tests) = (read("runbook.md")?, read("rules/tests/alerts.yml")?);
+    let runbook = read("runbook.md")?;
+    let tests = [read("rules/tests/alerts.yml")?, read("rules/tests/health.yml")?].concat();
     let sections: Vec<&str> = runbook.lines().filter_map(|line| line.strip_prefix("## ")).collect();
     let mut alerts = BTreeSet::new();
-    for rule in rules("alerts.yml")? {
+    for rule in alert_rules()? {
         let alert = rule["alert"].as_str().context("an alert")?.to_owned();
         let severity = rule["labels"]["severity"].as_str().unwrap_or_default();
         ensure!(["info", "warning", "critical"].contains(&severity), "{alert}: severity {severity:?}");
@@ -193,9 +246,10 @@ fn every_alert_has_a_severity_texts_a_section_in_the_runbook_and_a_test() -> Res
         ensure!(fires, "no test in which {alert} is {severity}");
         alerts.insert(alert);
     }
-    for alert in built_in() {
-        ensure!(alerts.contains(alert.label()), "{} of the daemon is no rule", alert.label());
-    }
+    // alerts.yml is what may be left out where the daemons tell of all in it: that and no more.
+    let left_out: BTreeSet<String> = of_rules(&rules("alerts.yml")?).into_iter().map(|rule| rule.place).collect();
+    let of_daemon: BTreeSet<String> = built_in().map(|alert| alert.label().to_owned()).collect();
+    ensure!(left_out == of_daemon, "alerts.yml has {left_out:?}, the daemon {of_daemon:?}");
     for alert in &alerts {
         ensure!(sections.contains(&alert.as_str()), "{alert} has no section in the runbook");
     }
@@ -225,12 +279,42 @@ fn promtool(arguments: &[&str]) -> Result<()> {
 
 #[test]
 fn promtool_finds_nothing_wrong_with_the_rules() -> Result<()> {
-    promtool(&["check", "rules", "--lint-fatal", "rules/recording.yml", "rules/alerts.yml"])
+    promtool(&["check", "rules", "--lint-fatal", "rules/recording.yml", "rules/alerts.yml", "rules/health.yml"])
 }
 
 #[test]
 fn each_rule_does_what_its_tests_say() -> Result<()> {
-    promtool(&["test", "rules", "rules/tests/recording.yml", "rules/tests/alerts.yml"])
+    promtool(&["test", "rules", "rules/tests/recording.yml", "rules/tests/alerts.yml", "rules/tests/health.yml"])
+}
+
+/// A counter that is born with its first failure has no increase: whom CloneFailures leads to the panel is to see why.
+#[test]
+fn the_panel_of_refused_clones_shows_a_single_burst() -> Result<()> {
+    let boards = boards()?;
+    let (name, board) = boards.iter().find(|(name, _)| name == "group").context("no dashboard of a group")?;
+    let panels = of_panels(name, board);
+    let panel = panels.iter().find(|panel| panel.place == "group: Refused clones").context("no such panel")?;
+    let asked = ["job", "instance", "group"]
+        .iter()
+        .fold(panel.text.clone(), |text, name| text.replace(&format!("${name}"), name));
+    let shown = |minute: u32, clones: u32| {
+        let samples = json!([{ "labels": "{errno=\"EAGAIN\",limit=\"nproc\"}", "value": clones }]);
+        json!({ "expr": asked, "eval_time": format!("{minute}m"), "exp_samples": samples })
+    };
+    let of_target = "job=\"job\",instance=\"instance\"";
+    let failures =
+        format!("threadprobe_clone_failures_total{{{of_target},group=\"group\",errno=\"EAGAIN\",limit=\"nproc\"}}");
+    let test = json!({
+        "interval": "1m",
+        "input_series": [
+            { "series": format!("threadprobe_build_info{{{of_target},version=\"1\"}}"), "values": "1x30" },
+            { "series": failures, "values": "_x9 3x20" },
+        ],
+        "promql_expr_test": [shown(10, 3), shown(13, 3), shown(20, 0)],
+    });
+    let file = tempfile::NamedTempFile::new()?;
+    serde_json::to_writer(&file, &json!({ "evaluation_interval": "1m", "tests": [test] }))?;
+    promtool(&["test", "rules", &file.path().to_string_lossy()])
 }
 
 #[test]

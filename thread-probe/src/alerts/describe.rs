@@ -11,7 +11,12 @@ use crate::{
 
 /// Of the rule `limit_use`.
 pub(super) fn limit_use(limit: &LimitUse) -> (String, String) {
-    (usage(limit, &owner(limit)), raise(limit))
+    let advice = match limit.limit {
+        // Unlike with the others, threads are not the first to be refused.
+        Limit::Memory => format!("{}: the kernel reclaims, then its OOM killer ends processes", raise(limit)),
+        _ => raise(limit),
+    };
+    (usage(limit, &owner(limit)), advice)
 }
 
 /// Of the rule `exhaustion`.

@@ -8,7 +8,7 @@ use super::{
     view::{AlertName, Severity, Subject},
 };
 use crate::{
-    limits::{Limit, LimitUse, Scope},
+    limits::{Limit, LimitUse, Scope, Unit},
     model::{Group, Model, Process, Rates},
 };
 
@@ -81,7 +81,7 @@ impl<'a> Findings<'a> {
     /// Looks at a model with all rules.
     pub fn of(rules: &'a Rules, model: &Model) -> Self {
         let mut findings = Self { rules, found: BTreeMap::new() };
-        for limit in &model.limits.shared {
+        for limit in model.limits.shared.iter().filter(|limit| !is_meant_to_be_full(limit)) {
             findings.limit_use(limit);
             findings.exhaustion(limit, None);
         }
@@ -180,6 +180,11 @@ impl<'a> Findings<'a> {
             }
         }
     }
+}
+
+/// Whether it allows one thread: such is set (`TasksMax=1`, `LimitNPROC=1`) so that a service creates none.
+fn is_meant_to_be_full(limit: &LimitUse) -> bool {
+    limit.unit == Unit::Threads && limit.max <= 1
 }
 
 /// The cgroup that refused a process of the group a clone in this interval.

@@ -97,7 +97,7 @@ metrics! {
         "Cgroups and users whose limits are not exported because there are more than --max-groups.";
     LIMITS_UNREADABLE: Counter "threadprobe_limits_unreadable_total" ["file"]
         "Files with limits that are there and could not be read; once there was one.";
-    LIMITS_DURATION: Gauge "threadprobe_limits_duration_seconds" [] "How long it took to evaluate all limits.";
+    LIMITS_DURATION: Gauge "threadprobe_limits_duration_seconds" [] "How long it took to evaluate all limits: a part of each sample.";
     HOST_THREADS: Gauge "threadprobe_host_threads" [] "Threads on the host.";
     THREAD_COST: Gauge "threadprobe_thread_kernel_bytes" ["part"]
         "Kernel memory one thread costs: its stack, its task_struct, and what thread-probe keeps of it (probe).";
@@ -112,7 +112,7 @@ metrics! {
     BUILD_INFO: Gauge "threadprobe_build_info" ["version"] "Always 1.";
     PROGRAM_ATTACHED: Gauge "threadprobe_program_attached" ["program", "source"]
         "Whether an eBPF program is attached, and to what: tp_btf, iter, fexit, tracepoint or none.";
-    SAMPLE_DURATION: Gauge "threadprobe_sample_duration_seconds" [] "How long the last sample took: scan, drain, ledger.";
+    SAMPLE_DURATION: Gauge "threadprobe_sample_duration_seconds" [] "How long the last sample took: scan, drain, ledger, limits.";
     SAMPLE_THREADS: Gauge "threadprobe_sample_threads" [] "Threads that the last scan saw.";
     LOST: Counter "threadprobe_lost_total" ["reason"] "Events or parts of them that were dropped.";
     GROUPS_DROPPED: Counter "threadprobe_groups_dropped_total" []

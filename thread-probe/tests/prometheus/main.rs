@@ -81,7 +81,9 @@ fn watch() -> Result<()> {
     workloads.check()?;
     metrics_are_those_of_the_table(&prometheus)?;
     let asked = every_expression_has_an_answer(&prometheus, ports[0], &workloads.groups())?;
+    what_others_scrape_is_not_down(&prometheus)?;
     let alerts = alerts_are_told(&prometheus)?;
+    few_buckets_are_those_of_the_alerts(ports[0])?;
     let recorded = the_fleet_is_federated(&prometheus, &above)?;
     let _ = writeln!(
         io::stderr(),
@@ -169,7 +171,7 @@ fn every_expression_has_an_answer(prometheus: &Prometheus, port: u16, groups: &[
         ask(&expression, vec![expression.text.clone()])?;
     }
     // An alert has no answer where nothing is wrong: what it looks at has.
-    for expression in of_rules(&rules("alerts.yml")?) {
+    for expression in of_rules(&[rules("alerts.yml")?, rules("health.yml")?].concat()) {
         for selector in selectors(&expression.text) {
             let text = format!("{}{}", selector.metric, selector.matchers);
             let nothing_wrong = ["program!=\"clone\"", "program=\"clone\""].iter().any(|part| text.contains(part));
@@ -181,6 +183,19 @@ fn every_expression_has_an_answer(prometheus: &Prometheus, port: u16, groups: &[
         bail!("{} expressions without an answer:\n{}", unanswered.len(), unanswered.join("\n"));
     }
     Ok(asked)
+}
+
+/// A target of another job that can't be scraped is not counted with the probes, whatever is chosen.
+fn what_others_scrape_is_not_down(prometheus: &Prometheus) -> Result<()> {
+    ensure!(prometheus.value("count(up == 0)")? == 1.0, "the target of another job is up");
+    let boards = boards()?;
+    let (name, board) = boards.iter().find(|(name, _)| name == "probe").context("no dashboard of probes")?;
+    let panels = of_panels(name, board);
+    let down = panels.iter().find(|panel| panel.place == "probe: Down").context("no panel Down")?;
+    let of_all = substituted(&down.text.replace("$job", ".+"), "", "");
+    let down = prometheus.value(&of_all)?;
+    ensure!(down == 0.0, "{down} probes are down, by {of_all}");
+    Ok(())
 }
 
 /// No rule failed; those whose cause the workloads are have fired or are about to, and their texts could be made.
@@ -219,6 +234,29 @@ fn alerts_are_told(prometheus: &Prometheus) -> Result<usize> {
         ensure!(seen.contains(name), "{name} is not even pending, only {seen:?}");
     }
     Ok(count)
+}
+
+/// With `fewer-series.yml` no alert loses what it asks, and no other bucket of a group is kept.
+fn few_buckets_are_those_of_the_alerts(port: u16) -> Result<()> {
+    let prometheus = Prometheus::of_fewer_series(port)?;
+    let asked = of_rules(&rules("alerts.yml")?).into_iter().flat_map(|rule| selectors(&rule.text));
+    let asked: BTreeSet<String> = asked
+        .filter(|selector| selector.metric.ends_with("_bucket"))
+        .map(|selector| format!("{}{}", selector.metric, selector.matchers))
+        .collect();
+    ensure!(asked.len() == 3, "the alerts ask other buckets: {asked:?}");
+    for selector in &asked {
+        prometheus.wait_for(selector, Duration::from_secs(20), || {
+            Ok(!prometheus.query(&format!("rate({selector}[1m])"))?.is_empty())
+        })?;
+    }
+    let kept =
+        prometheus.value("count(count by (__name__, le) ({__name__=~\"threadprobe_(run|thread).+_bucket\"}))")?;
+    ensure!(kept == 3.0, "{kept} buckets of a group are kept");
+    let labels = prometheus.api("labels", &[])?;
+    let marks: Vec<_> = labels.as_array().into_iter().flatten().filter(|label| *label == "__keep").collect();
+    ensure!(marks.is_empty(), "the mark of what stays is kept as a label");
+    Ok(())
 }
 
 /// What is recorded of three hosts adds up, is bounded, and arrives above, where the overview needs nothing else.

@@ -26,8 +26,10 @@ pub fn agree(daemon: &Daemon, prometheus: &Prometheus, span: Duration) -> Result
     let selector = format!("instance=\"127.0.0.1:{}\"", daemon.port);
     let mut compared = 0;
     for group in std::iter::once(None).chain(groups(&after).map(Some)) {
-        let counts = growth(&histogram(&before, group), &histogram(&after, group))?;
-        if counts.values().sum::<u64>() < ENOUGH {
+        let known = histogram(&before, group);
+        let counts = growth(&known, &histogram(&after, group))?;
+        // What a group did before its first scrape is no increase: one that came meanwhile is left out.
+        if known.is_empty() || counts.values().sum::<u64>() < ENOUGH {
             continue;
         }
         let selector = group.map_or(selector.clone(), |group| format!("{selector}, group=\"{group}\""));

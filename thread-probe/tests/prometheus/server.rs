@@ -36,6 +36,22 @@ impl Prometheus {
             .replace("../../rules", &rules.to_string_lossy())
             .replace("127.0.0.1:9093", &format!("127.0.0.1:{nobody}"))
             .replace("127.0.0.1:10420", &targets.join(", "));
+        // What a Prometheus has besides, and here does not answer.
+        let others = format!("  - job_name: other\n    static_configs: [{{ targets: ['127.0.0.1:{nobody}'] }}]\n");
+        Self::start(&(config + &others))
+    }
+
+    /// With `deploy/prometheus/fewer-series.yml`, but a second between scrapes and this target.
+    pub fn of_fewer_series(port: u16) -> Result<Self> {
+        let deploy = folder().canonicalize()?.join("../deploy/prometheus");
+        let discovery = "    file_sd_configs:\n      - files: [\"targets/*.yml\"]\n";
+        let config = fs::read_to_string(deploy.join("fewer-series.yml")).context("reading fewer-series.yml")?;
+        ensure!(config.contains(discovery), "fewer-series.yml finds its targets in another way");
+        let rules = deploy.join("../../dashboards/rules");
+        let config = config
+            .replace(discovery, &format!("    static_configs: [{{ targets: ['127.0.0.1:{port}'] }}]\n"))
+            .replace("60s", "1s")
+            .replace("../../dashboards/rules", &rules.to_string_lossy());
         Self::start(&config)
     }
 

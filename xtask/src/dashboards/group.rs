@@ -44,12 +44,12 @@ fn figures() -> Vec<Panel> {
         )
         .bad_from(0.05, 0.25),
         stat(
-            "Room for threads",
-            "How many more threads its nearest limit has room for, on the host with the least.",
-            "short",
-            "min(threadprobe_headroom_threads{*})",
+            "Least headroom",
+            "The free share of its nearest limit, on the host with the least.",
+            "percentunit",
+            "min(threadprobe_headroom_ratio{*})",
         )
-        .bad_from(1000.0, 100.0),
+        .bad_from(0.2, 0.1),
         stat(
             "Full in",
             "Time until one of its limits is reached if its use goes on to grow; nothing if none grows.",
@@ -84,16 +84,16 @@ fn switches() -> Vec<Panel> {
         series("Context switches", "Voluntary: the thread blocked. Involuntary: something else was to run.", "cps")
             .query("sum by (kind) (rate(threadprobe_context_switches_total{*}[$__rate_interval]))", "{{kind}}")
             .stacked(),
-        series("To a thread of the same process", "Their share of all runs. They keep the address space.", "percentunit")
+        series("To a thread of the same process", "Their share of all runs, where it is largest. They keep the address space.", "percentunit")
             .query(
-                "sum by (instance) (rate(threadprobe_same_process_switches_total{*}[$__rate_interval])) / sum by (instance) (rate(threadprobe_runqueue_latency_seconds_count{*}[$__rate_interval]))",
+                "topk(10, sum by (instance) (rate(threadprobe_same_process_switches_total{*}[$__rate_interval])) / sum by (instance) (rate(threadprobe_runqueue_latency_seconds_count{*}[$__rate_interval])))",
                 "{{instance}}",
             )
             .up_to(1.0),
         series("CPUs in use", "CPU time of its threads a second.", "short")
-            .query("sum by (instance) (rate(threadprobe_cpu_seconds_total{*}[$__rate_interval]))", "{{instance}}"),
+            .query("topk(10, sum by (instance) (rate(threadprobe_cpu_seconds_total{*}[$__rate_interval])))", "{{instance}}"),
         series("Threads waiting for a CPU", "Threads that are runnable but do not run, on average.", "short").query(
-            "sum by (instance) (rate(threadprobe_runqueue_latency_seconds_sum{*}[$__rate_interval]))",
+            "topk(10, sum by (instance) (rate(threadprobe_runqueue_latency_seconds_sum{*}[$__rate_interval])))",
             "{{instance}}",
         ),
     ]
@@ -124,23 +124,23 @@ fn limits() -> Vec<Panel> {
     vec![
         series(
             "Room for threads, and in 4 hours",
-            "Of its nearest limit; the forecast is a line through the last hour.",
+            "Of its nearest limit, where it is least; the forecast is a line through the last hour.",
             "short",
         )
-        .query("min by (instance, limit) (threadprobe_headroom_threads{*})", "{{instance}} {{limit}}")
+        .query("bottomk(10, min by (instance, limit) (threadprobe_headroom_threads{*}))", "{{instance}} {{limit}}")
         .query(
-            "clamp_min(min by (instance, limit) (predict_linear(threadprobe_headroom_threads{*}[1h], 4 * 3600)), 0)",
+            "clamp_min(bottomk(10, min by (instance, limit) (predict_linear(threadprobe_headroom_threads{*}[1h], 4 * 3600))), 0)",
             "{{instance}} {{limit}} in 4 h",
         ),
-        series("Headroom", "The free share of that limit.", "percentunit")
-            .query("min by (instance) (threadprobe_headroom_ratio{*})", "{{instance}}")
+        series("Headroom", "The free share of that limit, where it is least.", "percentunit")
+            .query("bottomk(10, min by (instance) (threadprobe_headroom_ratio{*}))", "{{instance}}")
             .up_to(1.0)
             .bad_from(0.2, 0.1),
         series("Time until a limit is reached", "If its use goes on to grow; nothing if none grows.", "s")
-            .query("min by (instance, limit) (threadprobe_exhaustion_seconds{*})", "{{instance}} {{limit}}")
+            .query("bottomk(10, min by (instance, limit) (threadprobe_exhaustion_seconds{*}))", "{{instance}} {{limit}}")
             .bad_from(14400.0, 3600.0),
         series("Refused clones", "In the last five minutes; by the error, and the limit that was exhausted.", "short")
-            .query("sum by (errno, limit) (increase(threadprobe_clone_failures_total{*}[5m]))", "{{errno}} {{limit}}"),
+            .query("sum by (errno, limit) (threadprobe_clone_failures_total{*} unless threadprobe_clone_failures_total{*} offset 5m and on (job, instance) threadprobe_build_info offset 5m or increase(threadprobe_clone_failures_total{*}[5m]))", "{{errno}} {{limit}}"),
     ]
 }
 
@@ -152,7 +152,7 @@ fn memory() -> Vec<Panel> {
             .stacked(),
         series("Deepest kernel stack", "Since the group exists, of what there is of it.", "percentunit")
             .query(
-                "threadprobe_kernel_stack_depth_max_bytes{*} / on (job, instance) group_left () threadprobe_thread_kernel_bytes{job=~\"$job\", instance=~\"$instance\", part=\"stack\"}",
+                "topk(10, threadprobe_kernel_stack_depth_max_bytes{*} / ignoring (group, part) group_left () threadprobe_thread_kernel_bytes{job=~\"$job\", instance=~\"$instance\", part=\"stack\"})",
                 "{{instance}}",
             )
             .up_to(1.0)

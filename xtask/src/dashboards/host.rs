@@ -41,12 +41,12 @@ fn figures() -> Vec<Panel> {
         )
         .bad_from(0.05, 0.25),
         stat(
-            "Room for threads",
-            "How many more threads the group with the least headroom can create.",
-            "short",
-            "min(threadprobe_headroom_threads{*})",
+            "Least headroom",
+            "The free share of the limit that has room for the fewest threads, of the group with the least.",
+            "percentunit",
+            "min(threadprobe_headroom_ratio{*})",
         )
-        .bad_from(1000.0, 100.0),
+        .bad_from(0.2, 0.1),
         stat(
             "Full in",
             "Time until the first limit is reached if its use goes on to grow; nothing if none grows.",
@@ -159,7 +159,7 @@ fn limits() -> Vec<Panel> {
         table("Alerts of the daemon's own rules", "Those that fire now.")
             .query("sum by (alert, severity, group) (threadprobe_alert_firing{*})", "alerts")
             .size(12, 9)
-            .leads_to("group", &["group"]),
+            .leads_to("group", &["group"], &["job", "instance"]),
     ]
 }
 
@@ -170,7 +170,7 @@ fn memory() -> Vec<Panel> {
             .size(8, 9),
         top("Deepest kernel stack", "Of the stack's size, since the group exists.", "percentunit")
             .query(
-                "topk(10, threadprobe_kernel_stack_depth_max_bytes{*} / on (job, instance) group_left () threadprobe_thread_kernel_bytes{*, part=\"stack\"})",
+                "topk(10, threadprobe_kernel_stack_depth_max_bytes{*} / ignoring (group, part) group_left () threadprobe_thread_kernel_bytes{*, part=\"stack\"})",
                 "{{group}}",
             )
             .up_to(1.0)
@@ -185,5 +185,5 @@ fn memory() -> Vec<Panel> {
 
 /// Series of groups, each of which leads to its dashboard.
 fn top(title: &'static str, description: &'static str, unit: &'static str) -> Panel {
-    series(title, description, unit).leads_to("group", &["group"])
+    series(title, description, unit).leads_to("group", &["group"], &["job", "instance"])
 }

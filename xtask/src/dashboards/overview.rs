@@ -54,17 +54,20 @@ fn figures() -> Vec<Panel> {
 }
 
 fn hosts_table() -> Panel {
-    table("Hosts", "Click on a host to see it alone.")
-        .column("sum by (job, instance) (instance:threadprobe_processes:sum{*})", "processes", "short")
-        .column("sum by (job, instance) (instance:threadprobe_threads:sum{*})", "threads", "short")
-        .column("sum by (job, instance) (instance:threadprobe_context_switches:rate5m{*})", "switches", "cps")
-        .column("sum by (job, instance) (instance:threadprobe_runqueue_latency_seconds:p50{*})", "wait p50", "s")
-        .column("sum by (job, instance) (instance:threadprobe_runqueue_latency_seconds:p99{*})", "wait p99", "s")
-        .column("max by (job, instance) (instance:threadprobe_limit_used:ratio{*})", "fullest limit", "percentunit")
-        .column("sum by (job, instance) (instance:threadprobe_headroom_threads:min{*})", "room for threads", "short")
-        .column("sum by (job, instance) (instance:threadprobe_exhaustion_seconds:min{*})", "full in", "s")
-        .column("sum by (job, instance) (instance:threadprobe_clone_failures:rate5m{*})", "refused clones", "cps")
-        .leads_to("host", &["job", "instance"])
+    table(
+        "Hosts",
+        "Click on a host to see it alone. Above several Prometheus, choose its shard as the data source there.",
+    )
+    .column("sum by (job, instance) (instance:threadprobe_processes:sum{*})", "processes", "short")
+    .column("sum by (job, instance) (instance:threadprobe_threads:sum{*})", "threads", "short")
+    .column("sum by (job, instance) (instance:threadprobe_context_switches:rate5m{*})", "switches", "cps")
+    .column("sum by (job, instance) (instance:threadprobe_runqueue_latency_seconds:p50{*})", "wait p50", "s")
+    .column("sum by (job, instance) (instance:threadprobe_runqueue_latency_seconds:p99{*})", "wait p99", "s")
+    .column("max by (job, instance) (instance:threadprobe_limit_used:ratio{*})", "fullest limit", "percentunit")
+    .column("min by (job, instance) (instance:threadprobe_headroom_ratio:min{*})", "least headroom", "percentunit")
+    .column("sum by (job, instance) (instance:threadprobe_exhaustion_seconds:min{*})", "full in", "s")
+    .column("sum by (job, instance) (instance:threadprobe_clone_failures:rate5m{*})", "refused clones", "cps")
+    .leads_to("host", &["job", "instance"], &[])
 }
 
 fn worst() -> Vec<Panel> {
@@ -73,30 +76,30 @@ fn worst() -> Vec<Panel> {
             .query("bottomk(10, instance:threadprobe_headroom_ratio:min{*})", "{{instance}}")
             .up_to(1.0)
             .bad_from(0.2, 0.1)
-            .leads_to("host", &["job", "instance"]),
+            .leads_to("host", &["job", "instance"], &[]),
         series("Wait for a CPU, p99", "99th percentile of the waits of a host's threads for a CPU.", "s")
             .query("topk(10, instance:threadprobe_runqueue_latency_seconds:p99{*})", "{{instance}}")
             .bad_from(0.05, 0.25)
-            .leads_to("host", &["job", "instance"]),
+            .leads_to("host", &["job", "instance"], &[]),
         series("Context switches", "Switches of both kinds a second.", "cps")
             .query(
                 "topk(10, sum by (job, instance) (instance:threadprobe_context_switches:rate5m{*}))",
                 "{{instance}}",
             )
-            .leads_to("host", &["job", "instance"]),
+            .leads_to("host", &["job", "instance"], &[]),
         series("Threads waiting for a CPU", "Threads that are runnable but do not run, on average.", "short")
             .query("topk(10, instance:threadprobe_runqueue_latency_seconds_sum:rate5m{*})", "{{instance}}")
-            .leads_to("host", &["job", "instance"]),
+            .leads_to("host", &["job", "instance"], &[]),
         series("Threads and processes created", "Threads created a second, those of new processes included.", "cps")
             .query(
                 "topk(10, instance:threadprobe_threads_created:rate5m{*} + instance:threadprobe_processes_created:rate5m{*})",
                 "{{instance}}",
             )
-            .leads_to("host", &["job", "instance"]),
+            .leads_to("host", &["job", "instance"], &[]),
         series("Time until a limit is reached", "If its use goes on to grow; of hosts where one grows.", "s")
             .query("bottomk(10, instance:threadprobe_exhaustion_seconds:min{*})", "{{instance}}")
             .bad_from(14400.0, 3600.0)
-            .leads_to("host", &["job", "instance"]),
+            .leads_to("host", &["job", "instance"], &[]),
     ]
 }
 
@@ -107,9 +110,15 @@ fn fleet() -> Vec<Panel> {
             "How many waits a second took how long, on all hosts.",
             "sum by (le) (instance:threadprobe_runqueue_latency_seconds_bucket:rate5m{*})",
         ),
-        series("Wait for a CPU", "Percentiles of the waits of whole jobs, whatever hosts are chosen.", "s")
-            .query("job:threadprobe_runqueue_latency_seconds:p50{job=~\"$job\"}", "{{job}} p50")
-            .query("job:threadprobe_runqueue_latency_seconds:p99{job=~\"$job\"}", "{{job}} p99"),
+        series("Wait for a CPU", "Percentiles of the waits of whole jobs, of all shards, whatever hosts are chosen.", "s")
+            .query(
+                "histogram_quantile(0.5, sum by (job, le) (job:threadprobe_runqueue_latency_seconds_bucket:rate5m{job=~\"$job\"}))",
+                "{{job}} p50",
+            )
+            .query(
+                "histogram_quantile(0.99, sum by (job, le) (job:threadprobe_runqueue_latency_seconds_bucket:rate5m{job=~\"$job\"}))",
+                "{{job}} p99",
+            ),
         series("Threads by state", "Blocked ones wait for a device or a lock in the kernel.", "short")
             .query("sum by (state) (instance:threadprobe_threads:sum{*})", "{{state}}")
             .stacked(),

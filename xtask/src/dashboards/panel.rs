@@ -99,12 +99,14 @@ impl Panel {
         self
     }
 
-    /// A click on a series or a cell leads to another dashboard, with these variables of its labels.
-    pub(super) fn leads_to(mut self, board: &str, labels: &[&str]) -> Self {
+    /// A click on a series or a cell leads to another dashboard, with these variables of its labels, and these as they are
+    /// chosen here.
+    pub(super) fn leads_to(mut self, board: &str, labels: &[&str], chosen: &[&str]) -> Self {
         // A table has labels as columns, a series as labels.
         let of = if self.kind == Kind::Table { "__data.fields" } else { "__field.labels" };
         let variables: String = labels.iter().map(|label| format!("&var-{label}=${{{of}.{label}}}")).collect();
-        let url = format!("/d/threadprobe-{board}?${{datasource:queryparam}}{variables}&${{__url_time_range}}");
+        let kept: String = chosen.iter().map(|variable| format!("&${{{variable}:queryparam}}")).collect();
+        let url = format!("/d/threadprobe-{board}?${{datasource:queryparam}}{kept}{variables}&${{__url_time_range}}");
         self.links.push(json!({ "title": format!("To its dashboard ({board})"), "url": url }));
         self
     }

@@ -25,7 +25,13 @@ pub(super) fn board() -> Board {
 
 fn figures() -> Vec<Panel> {
     vec![
-        stat("Down", "Targets that can not be scraped.", "short", "count(up{*}) - sum(up{*})").bad_from(1.0, 2.0),
+        stat(
+            "Down",
+            "Targets that can not be scraped, of jobs with probes in the last day.",
+            "short",
+            "sum((1 - up{*}) and on (job) present_over_time(job:threadprobe_instances:count{job=~\"$job\"}[1d]))",
+        )
+        .bad_from(1.0, 2.0),
         stat("Probes", "Probes that answer.", "short", "count(threadprobe_build_info{*})"),
         stat(
             "Programs not attached",
@@ -67,20 +73,19 @@ fn losses() -> Vec<Panel> {
         .query("sum by (reason) (rate(threadprobe_lost_total{*}[$__rate_interval]))", "{{reason}}"),
         series("Lost, by host", "The ten that lose most.", "cps")
             .query("topk(10, sum by (instance) (rate(threadprobe_lost_total{*}[$__rate_interval])))", "{{instance}}"),
-        series("Left out", "What is not told by itself, as there are more than --max-groups.", "short")
-            .query("threadprobe_processes{*, group=\"~other\"} > 0", "{{instance}} processes under ~other")
-            .query(
-                "increase(threadprobe_groups_dropped_total{*}[1h]) > 0",
-                "{{instance}} new processes under ~other, in 1 h",
-            )
-            .query(
-                "sum by (instance, scope) (threadprobe_limits_left_out{*}) > 0",
-                "{{instance}} limits of a {{scope}}",
-            ),
-        series("Files that could not be read", "Their limits are not known.", "cps").query(
-            "sum by (instance, file) (rate(threadprobe_limits_unreadable_total{*}[$__rate_interval]))",
-            "{{instance}} {{file}}",
-        ),
+        series(
+            "Left out",
+            "What is not told by itself, as there are more than --max-groups; ten hosts of each.",
+            "short",
+        )
+        .query("topk(10, threadprobe_processes{*, group=\"~other\"} > 0)", "{{instance}} processes under ~other")
+        .query(
+            "topk(10, increase(threadprobe_groups_dropped_total{*}[1h]) > 0)",
+            "{{instance}} new processes under ~other, in 1 h",
+        )
+        .query("topk(10, threadprobe_limits_left_out{*} > 0)", "{{instance}} limits of a {{scope}}"),
+        series("Files that could not be read", "Their limits are not known; the ten most often asked.", "cps")
+            .query("topk(10, rate(threadprobe_limits_unreadable_total{*}[$__rate_interval]))", "{{instance}} {{file}}"),
         table("Programs", "What each is attached to.")
             .query("sum by (program, source) (threadprobe_program_attached{*})", "hosts")
             .size(24, 9),
@@ -98,9 +103,9 @@ fn costs() -> Vec<Panel> {
             "topk(10, process_resident_memory_bytes{*} and on (job, instance) threadprobe_build_info)",
             "{{instance}}",
         ),
-        series("Duration of a sample", "Scan, drain and ledger; the slowest ten.", "s")
+        series("Duration of a sample", "Scan, drain, ledger and limits; the slowest ten.", "s")
             .query("topk(10, threadprobe_sample_duration_seconds{*})", "{{instance}}"),
-        series("Duration of all limits", "Part of each sample too; the slowest ten.", "s")
+        series("Duration of all limits", "A part of each sample; the slowest ten.", "s")
             .query("topk(10, threadprobe_limits_duration_seconds{*})", "{{instance}}"),
         series("Threads in a sample", "Those the scan saw, and what it saw less than there are.", "short")
             .query("topk(10, threadprobe_sample_threads{*})", "{{instance}}")

@@ -76,6 +76,26 @@ fn each_scope_is_named_by_what_it_holds_for() {
 }
 
 #[test]
+fn memory_that_is_nearly_used_says_what_comes_before_threads_are_refused() {
+    let memory = limit_use((Limit::Memory, Scope::Host), "host", 9, 10);
+    let advice =
+        "use less memory or fewer threads, or add memory: the kernel reclaims, then its OOM killer ends processes";
+    assert_eq!(&*only(&of_limits(&[memory])).2.advice, advice);
+}
+
+#[test]
+fn a_limit_of_one_thread_is_meant_to_be_full() {
+    let of_user = |max| {
+        let mut limit = limit_use((Limit::Nproc, Scope::User), "alice", max, max);
+        limit.exhaustion_seconds = Some(60.0);
+        limit
+    };
+    let of_cgroup = |max| limit_use((Limit::CgroupPids, Scope::Cgroup), "/hardened", max, max);
+    assert_eq!(found(&of_limits(&[of_user(1), of_cgroup(1), of_cgroup(0)])), []);
+    assert_eq!(found(&of_limits(&[of_user(2), of_cgroup(2)])).len(), 3);
+}
+
+#[test]
 fn the_limit_of_a_process_is_its_groups_and_a_shared_one_is_not_told_twice() {
     let mut limit = limit_use((Limit::MaxMapCount, Scope::Process), "123 (java)", 65_000, 65_530);
     limit.exhaustion_seconds = Some(90.0);
