@@ -7,10 +7,13 @@ use std::{
 };
 
 use nix::libc::ESRCH;
-use procfs::process::{MountInfo, MountInfos};
+use procfs::process::MountInfos;
 use rustc_hash::FxHashMap;
 
-use crate::cgroup_owner::Owner;
+use crate::{
+    cgroup_namespace::{self, CgroupNamespace},
+    cgroup_owner::Owner,
+};
 
 /// The cgroups of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,6 +109,7 @@ impl Memberships {
             }
             Err(error) => return Err(error),
         };
+        let lines = CgroupNamespace::own().absolute_lines(lines);
         let Some(membership) = Membership::parse(&lines).map(Arc::new) else { return Ok(None) };
         let known = Known { membership: Arc::clone(&membership), used_in: sample };
         self.known.insert((css_set, cgroup_id), known);
@@ -125,7 +129,7 @@ impl Memberships {
 pub struct Hierarchy {
     /// Where it is mounted.
     pub mount_point: PathBuf,
-    /// The cgroup that is mounted there; `/` but in containers.
+    /// The cgroup that is mounted there; `/` but in containers where the host's tree is not.
     root: PathBuf,
     /// Whether it is the unified one.
     pub is_v2: bool,
@@ -134,21 +138,22 @@ pub struct Hierarchy {
 impl Hierarchy {
     /// The hierarchy that has a controller: its own of version 1, else the unified one. `None` if neither is mounted.
     pub fn of_controller(mounts: &MountInfos, controller: &str) -> Option<Self> {
-        let v1 =
-            mounts.0.iter().find(|mount| mount.fs_type == "cgroup" && mount.super_options.contains_key(controller));
-        let v2 = || mounts.0.iter().find(|mount| mount.fs_type == "cgroup2");
-        let new = |mount: &MountInfo| Self {
-            mount_point: mount.mount_point.clone(),
-            root: PathBuf::from(&mount.root),
-            is_v2: mount.fs_type == "cgroup2",
+        let of = |controller: &str| {
+            let mount = cgroup_namespace::mount_of(mounts, controller)?;
+            let root = CgroupNamespace::own().absolute(controller, &mount.root);
+            Some(Self {
+                mount_point: mount.mount_point.clone(),
+                root: PathBuf::from(root.as_ref()),
+                is_v2: controller.is_empty(),
+            })
         };
-        v1.or_else(v2).map(new)
+        of(controller).or_else(|| of(""))
     }
 
     /// The folder of a cgroup below the mount point; `None` if it is outside of what is mounted.
     pub fn folder(&self, path: &str) -> Option<PathBuf> {
         let within = Path::new(path).strip_prefix(&self.root).ok()?;
-        // Of a process outside this cgroup namespace the kernel says `/../other`.
+        // Of a process outside this cgroup namespace the kernel says `/../other`, if we could not tell what that is.
         let is_below = within.components().all(|part| matches!(part, std::path::Component::Normal(_)));
         is_below.then(|| within.to_path_buf())
     }

@@ -7,6 +7,7 @@
 
 pub mod alerts;
 pub mod bpf;
+mod cgroup_namespace;
 pub mod cgroup_owner;
 pub mod cgroups;
 pub mod cli;

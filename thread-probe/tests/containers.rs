@@ -3,7 +3,10 @@
 mod cgroup;
 mod daemon;
 
-use std::process::{Child, Command, Stdio};
+use std::{
+    path::Path,
+    process::{Child, Command, Stdio},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -96,6 +99,72 @@ fn a_process_that_moves_into_a_pod_moves_to_its_group() -> Result<()> {
         &daemon,
         &format!("threadprobe_group_info{{group=\"{UID}\",unit=\"{unit}\",container=\"{ID}\",pod=\"{UID}\"}} 1"),
     )
+}
+
+/// Where on a host with both versions the unified hierarchy is; there, controllers are those of version 1.
+const UNIFIED: &str = "/sys/fs/cgroup/unified";
+
+/// As Kubernetes runs it: a cgroup namespace of its own, and the host's tree mounted.
+#[test]
+fn in_a_cgroup_namespace_with_the_hosts_tree_cgroups_have_the_hosts_names_and_their_limits() -> Result<()> {
+    if skipped("in_a_cgroup_namespace_with_the_hosts_tree_cgroups_have_the_hosts_names_and_their_limits") {
+        return Ok(());
+    }
+    let mut hierarchies = vec!["pids"];
+    hierarchies.extend(Path::new(UNIFIED).is_dir().then_some("unified"));
+    let (mut trees, mut sleeps) = (Vec::new(), Vec::new());
+    for _ in 0..2 {
+        sleeps.push(Sleep(Command::new("sleep").arg("600").stdin(Stdio::null()).spawn()?));
+    }
+    let (beside, outside) = (sleeps[0].0.id(), sleeps[1].0.id());
+    for hierarchy in hierarchies {
+        let tree = NamespaceTree::new(hierarchy)?;
+        tree.beside.add(beside)?;
+        tree.outside.add(outside)?;
+        trees.push(tree);
+    }
+    trees[0].beside.set("pids.max", "50")?;
+    trees[0].outside.set("pids.max", "60")?;
+    let mut command = Command::new("sh");
+    let script = "for folder in $FOLDERS; do echo $$ >$folder/cgroup.procs; done; exec unshare --cgroup \"$@\"";
+    let folders: Vec<String> = trees.iter().map(|tree| tree.own.folder().display().to_string()).collect();
+    command.args(["-euc", script, "sh", daemon::PROGRAM]).env("FOLDERS", folders.join(" "));
+    let daemon = Daemon::start_by(command, &["--interval", "200ms", "--group-by", "cgroup"])?;
+    for tree in &trees[trees.len() - 1..] {
+        for cgroup in [&tree.own, &tree.beside, &tree.outside] {
+            ensure_series(&daemon, &format!("threadprobe_processes{{group=\"{}\"}} 1", cgroup.path))?;
+        }
+    }
+    for (cgroup, max) in [(&trees[0].beside, 50), (&trees[0].outside, 60)] {
+        let series = format!("threadprobe_cgroup_pids_max{{cgroup=\"{}\"}} {max}", cgroup.path);
+        ensure_series(&daemon, &series)?;
+    }
+    Ok(())
+}
+
+/// The cgroup of the namespace, one beside it and one further away. What is dropped first is below what is dropped later.
+struct NamespaceTree {
+    own: Cgroup,
+    beside: Cgroup,
+    outside: Cgroup,
+    _parent: Cgroup,
+}
+
+impl NamespaceTree {
+    fn new(hierarchy: &str) -> Result<Self> {
+        let parent = Cgroup::new(hierarchy, "tp-namespace")?;
+        let (own, beside) = (parent.child("own")?, parent.child("beside")?);
+        Ok(Self { own, beside, outside: Cgroup::new(hierarchy, "tp-outside")?, _parent: parent })
+    }
+}
+
+struct Sleep(Child);
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 fn process(snapshot: &Value, pid: u32) -> Result<&Value> {

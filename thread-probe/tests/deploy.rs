@@ -8,12 +8,22 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
+use serde_json::Value;
 
 const PROMTOOL: &str = "/usr/bin/promtool";
 
 fn deploy(path: &str) -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy")).join(path)
+}
+
+fn is_skipped() -> bool {
+    let skip = !Path::new(PROMTOOL).exists();
+    if skip {
+        // Not println, which the test harness swallows when a test passes.
+        let _ = writeln!(io::stderr(), "*** SKIPPED: deploy: Debian's prometheus is not installed");
+    }
+    skip
 }
 
 fn promtool_accepts(file: &Path) -> Result<()> {
@@ -28,9 +38,7 @@ fn promtool_accepts(file: &Path) -> Result<()> {
 
 #[test]
 fn promtool_accepts_the_example_configurations() -> Result<()> {
-    if !Path::new(PROMTOOL).exists() {
-        // Not println, which the test harness swallows when a test passes.
-        let _ = writeln!(io::stderr(), "*** SKIPPED: deploy: Debian's prometheus is not installed");
+    if is_skipped() {
         return Ok(());
     }
     for name in ["file-sd", "http-sd", "fewer-series", "federation", "shard-remote-write"] {
@@ -45,6 +53,51 @@ fn promtool_accepts_the_example_configurations() -> Result<()> {
     let mut file = tempfile::Builder::new().suffix(".yml").tempfile()?;
     file.write_all(text.as_bytes())?;
     promtool_accepts(file.path())
+}
+
+#[test]
+fn a_host_listed_with_or_without_a_port_is_an_instance_without() -> Result<()> {
+    if is_skipped() {
+        return Ok(());
+    }
+    let mut command = Command::new(PROMTOOL);
+    // It looks for targets as long as it is told to.
+    command.args(["check", "service-discovery", "--timeout=1s"]).arg(deploy("prometheus/file-sd.yml"));
+    let output = command.arg("thread-probe").output()?;
+    let targets: Vec<Value> = serde_json::from_slice(&output.stdout)?;
+    let found = |label: &str| {
+        let of = targets.iter().map(|target| target["labels"][label].as_str().unwrap_or_default());
+        of.collect::<Vec<&str>>().join(" ")
+    };
+    ensure!(found("instance") == "db-1.example.net db-2.example.net build-1.example.net", "{targets:#?}");
+    ensure!(found("__address__").matches(":10420").count() == targets.len(), "{targets:#?}");
+    Ok(())
+}
+
+fn yaml_of(text: &str) -> Result<Value> {
+    serde_saphyr::from_str(text).map_err(|error| anyhow!("{error}"))
+}
+
+#[test]
+fn the_operators_rules_are_those_of_the_dashboards() -> Result<()> {
+    let manifest = fs::read_to_string(deploy("kubernetes/prometheusrule.yaml"))?;
+    let mut objects = Vec::new();
+    for document in manifest.split("---\n").skip(1) {
+        objects.push(yaml_of(document)?);
+    }
+    let mut files = 0;
+    for entry in fs::read_dir(deploy("../dashboards/rules"))? {
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != "yml") {
+            continue;
+        }
+        files += 1;
+        let name = format!("thread-probe-{}", path.file_stem().context("a name")?.display());
+        let object = objects.iter().find(|object| object["metadata"]["name"] == name).with_context(|| name.clone())?;
+        ensure!(object["spec"] == yaml_of(&fs::read_to_string(&path)?)?, "{name}: run cargo xtask dashboards");
+    }
+    ensure!(files > 0 && files == objects.len(), "{files} files, {} objects", objects.len());
+    Ok(())
 }
 
 /// The configuration within the manifest of one.

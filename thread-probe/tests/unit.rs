@@ -1,4 +1,5 @@
-//! The systemd unit, as systemd itself judges it. It needs systemd-analyze, but no systemd that runs.
+//! The systemd unit, as systemd itself judges it, and what the package says of itself. The unit's tests need systemd-analyze,
+//! but no systemd that runs.
 
 use std::{
     fs,
@@ -63,5 +64,13 @@ fn the_configuration_that_is_installed_is_the_one_the_unit_names() -> Result<()>
     let manifest = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))?;
     ensure!(manifest.contains("\"etc/thread-probe/config.toml\""));
     ensure!(unit.matches("/etc/thread-probe/config.toml").count() == 2, "ExecStart and ExecReload");
+    Ok(())
+}
+
+#[test]
+fn the_packages_changelog_begins_with_this_version() -> Result<()> {
+    let changelog = fs::read_to_string(packaging().join("changelog"))?;
+    let newest = concat!("thread-probe (", env!("CARGO_PKG_VERSION"), "-1) ");
+    ensure!(changelog.starts_with(newest), "no entry for {newest}");
     Ok(())
 }

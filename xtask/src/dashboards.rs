@@ -1,9 +1,10 @@
 //! The Grafana dashboards, made from what this module's files say of each. `{*` in an expression begins the selector
-//! of what the dashboard's variables chose.
+//! of what the dashboard's variables chose. And the rules, as the Prometheus operator wants them.
 
 mod board;
 mod group;
 mod host;
+mod operator;
 mod overview;
 mod panel;
 mod probe;
@@ -14,7 +15,7 @@ use anyhow::{Context as _, Result};
 
 use crate::setup::root;
 
-/// Every dashboard: its file, and what is in it.
+/// Every dashboard, and the operator's rules: its file, and what is in it.
 fn files() -> Result<Vec<(PathBuf, String)>> {
     let folder = root().join("dashboards/grafana");
     let boards = [overview::board(), host::board(), group::board(), probe::board()];
@@ -22,7 +23,7 @@ fn files() -> Result<Vec<(PathBuf, String)>> {
         let text = serde_json::to_string_pretty(&board.to_json())? + "\n";
         Ok((folder.join(format!("{}.json", board.name)), text))
     };
-    boards.into_iter().map(file).collect()
+    boards.into_iter().map(file).chain([operator::rules()]).collect()
 }
 
 /// Writes them.
@@ -41,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_dashboards_are_what_cargo_xtask_dashboards_writes() -> Result<()> {
+    fn dashboards_and_the_operators_rules_are_what_cargo_xtask_dashboards_writes() -> Result<()> {
         for (path, text) in files()? {
             let written = fs::read_to_string(&path)?;
             assert!(written == text, "{}: run cargo xtask dashboards", path.display());

@@ -131,7 +131,8 @@ fn archive(target: &Target, program: &Path) -> Result<PathBuf> {
     fs::create_dir_all(&content)?;
     let (root, documents) = (root(), folder().join("documents"));
     let files =
-        ["README.md", "LICENSE-APACHE", "LICENSE-MIT", "docs", "dashboards", "packaging"].map(|file| root.join(file));
+        ["README.md", "ARCHITECTURE.md", "LICENSE-APACHE", "LICENSE-MIT", "docs", "dashboards", "deploy", "packaging"]
+            .map(|file| root.join(file));
     let made = ["man", "completions"].map(|file| documents.join(file));
     succeed(Command::new("cp").arg("-r").args(files).args(made).arg(program).arg(&content))?;
     let archive = folder().join(format!("{name}.tar.gz"));

@@ -44,6 +44,10 @@ impl Cgroup {
         fs::write(self.folder.join(file), value).with_context(|| format!("{value} into {file} of {}", self.path))
     }
 
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     pub fn add(&self, pid: u32) -> Result<()> {
         self.set("cgroup.procs", &pid.to_string())
     }

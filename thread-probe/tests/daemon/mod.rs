@@ -53,16 +53,21 @@ impl Daemon {
 
     /// The same, with more in its environment.
     pub fn start_with(args: &[&str], environment: &[(&str, &str)]) -> Result<Self> {
+        let mut command = Command::new(PROGRAM);
+        command.envs(environment.iter().copied());
+        Self::start_by(command, args)
+    }
+
+    /// The same, by another command, to which all arguments are added.
+    pub fn start_by(mut command: Command, args: &[&str]) -> Result<Self> {
         let port = free_port()?;
         let log = tempfile::NamedTempFile::new()?;
-        let mut command = Command::new(PROGRAM);
         command.args(["serve", "--web.listen-address", &format!("127.0.0.1:{port}")]);
         let folder = tempfile::tempdir()?;
         if !args.contains(&"--web.socket") {
             command.arg("--web.socket").arg(folder.path().join(SOCKET));
         }
-        let child =
-            command.args(args).envs(environment.iter().copied()).stdin(Stdio::null()).stderr(log.reopen()?).spawn()?;
+        let child = command.args(args).stdin(Stdio::null()).stderr(log.reopen()?).spawn()?;
         let daemon = Self { child, port, log, folder };
         let started = Instant::now();
         while daemon.get("/healthz").is_err() {
