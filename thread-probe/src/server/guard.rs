@@ -22,20 +22,11 @@ use crate::config::WebConfig;
 /// # Errors
 /// What is wrong with it, and where.
 pub fn open_web_config(config: &WebConfig) -> Result<Option<LiveWebConfig>> {
-    let live = config.config_file.as_deref().map(LiveWebConfig::open).transpose()?;
-    let settings = live.as_ref().map(LiveWebConfig::settings).unwrap_or_default();
-    for address in config.listen_addresses.iter().filter(|address| !address.ip().to_canonical().is_loopback()) {
-        if !settings.has_authentication() {
-            tracing::warn!(
-                "anybody who reaches {address} can read which processes and users this host has: ask for passwords or \
-                 client certificates with --web.config.file, or listen on 127.0.0.1"
-            );
-        }
-        if settings.tls.is_none() && !settings.users.is_empty() {
-            tracing::warn!("passwords go to {address} in clear text: add tls_server_config to --web.config.file");
-        }
-    }
-    Ok(live)
+    let Some(path) = &config.config_file else {
+        Settings::default().warn_of_what_is_open(&config.listen_addresses);
+        return Ok(None);
+    };
+    Ok(Some(LiveWebConfig::open(path, &config.listen_addresses)?))
 }
 
 /// A web configuration, and who checks passwords by it.

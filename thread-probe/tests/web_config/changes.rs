@@ -62,3 +62,31 @@ fn users_that_change_are_taken_over() -> Result<()> {
     ensure!(ask_plainly(&daemon, "/healthz", Some("alice:secret"))?.starts_with("HTTP/1.1 401"), "alice is still in");
     Ok(())
 }
+
+#[test]
+fn a_file_that_is_emptied_opens_nothing_unless_that_is_meant() -> Result<()> {
+    if skipped("a_file_that_is_emptied_opens_nothing_unless_that_is_meant") {
+        return Ok(());
+    }
+    let authority = Authority::new()?;
+    let files = Files::new(&authority)?;
+    let users = format!("basic_auth_users:\n  alice: {HASH}\n");
+    let daemon = files.daemon(&format!("{TLS}{users}"), &["--web.listen-address", "0.0.0.0:0"])?;
+    // As an editor, cp or a shell does it: the same file, empty until something is written, and that only in part.
+    let states = [("", "TLS and passwords"), ("basic_auth_users:\n", "TLS and passwords"), (TLS, "passwords")];
+    for (number, (content, lost)) in states.into_iter().enumerate() {
+        files.web(content)?;
+        daemon.wait_until("what is lost", |daemon| {
+            let answer = Client::new(&authority).get(daemon, "/metrics", None)?.text;
+            ensure!(answer.starts_with("HTTP/1.1 401"), "{content:?}: {answer}");
+            Ok(logged(daemon, "asks no more")? == number + 1)
+        })?;
+        daemon.wait_for_log(&["ERROR", &format!("asks no more for {lost}; if that is meant, send SIGHUP")])?;
+    }
+    let answer = Client::new(&authority).get(&daemon, "/healthz", Some("alice:secret"))?.text;
+    ensure!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    ensure!(logged(&daemon, "asks no more")? == 3 && logged(&daemon, "WARN")? == 0, "it is said again and again");
+    daemon.signal(Signal::SIGHUP)?;
+    daemon.wait_until("what is meant", |_| Ok(Client::new(&authority).is_let_in(&daemon)))?;
+    daemon.wait_for_log(&["WARN", "anybody who reaches 0.0.0.0:0 can read"])
+}

@@ -9,7 +9,7 @@ mod pem;
 mod sources;
 mod tls;
 
-use std::{collections::BTreeMap, path::Path, str::FromStr as _, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, path::Path, str::FromStr as _, sync::Arc};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use bcrypt::HashParts;
@@ -38,8 +38,33 @@ pub struct Settings {
 
 impl Settings {
     /// Whether not everybody who can connect may ask.
-    pub fn has_authentication(&self) -> bool {
+    fn has_authentication(&self) -> bool {
         self.requires_certificate || !self.users.is_empty()
+    }
+
+    /// What protects with these and would not with others.
+    fn protections_not_in(&self, others: &Self) -> Vec<&'static str> {
+        let kinds = [
+            ("TLS", self.tls.is_some(), others.tls.is_some()),
+            ("client certificates", self.requires_certificate, others.requires_certificate),
+            ("passwords", !self.users.is_empty(), !others.users.is_empty()),
+        ];
+        kinds.into_iter().filter(|(_, here, there)| *here && !there).map(|(name, ..)| name).collect()
+    }
+
+    /// Says which addresses anybody could ask, or get passwords from.
+    pub fn warn_of_what_is_open(&self, addresses: &[SocketAddr]) {
+        for address in addresses.iter().filter(|address| !address.ip().to_canonical().is_loopback()) {
+            if !self.has_authentication() {
+                tracing::warn!(
+                    "anybody who reaches {address} can read which processes and users this host has: ask for passwords \
+                     or client certificates with --web.config.file, or listen on 127.0.0.1"
+                );
+            }
+            if self.tls.is_none() && !self.users.is_empty() {
+                tracing::warn!("passwords go to {address} in clear text: add tls_server_config to --web.config.file");
+            }
+        }
     }
 }
 
