@@ -59,7 +59,7 @@ pub fn serve(options: &ServeOptions) -> Result<()> {
     let (stop, stopped) = oneshot::channel();
     let (failed, failure) = oneshot::channel();
     let service = ServiceManager::from_environment(&say(&listeners, socket.as_ref())?, latest.clone(), reloads.clone())
-        .context("opening a socket to tell the service manager failed")?;
+        .context("telling the service manager that NOTIFY_SOCKET names is not possible")?;
     let state = server::State::new(latest, requests, reloads.clone());
     let thread = thread::Builder::new()
         .name("sampler".to_owned())
