@@ -7,9 +7,11 @@ use std::{io::Read as _, path::Path, time::Duration};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use percent_encoding::percent_decode_str;
 use ureq::{
-    Agent, Body, Error,
+    Agent, Body, Error, RequestBuilder,
     config::Config,
+    http::header::AUTHORIZATION,
     tls::{Certificate, RootCerts, TlsConfig},
+    typestate::{WithBody, WithoutBody},
     unversioned::resolver::DefaultResolver,
 };
 
@@ -20,18 +22,53 @@ use crate::human::plain;
 /// How much of a refusal is told.
 const MAX_REASON_BYTES: u64 = 300;
 
-/// A client of `url`, which may carry user and password. `timeout` is for each part of a request: to connect, to send,
-/// to receive.
-pub(crate) fn agent(url: &str, timeout: Duration) -> Agent {
-    let is_https = url.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"));
-    let tls = is_https.then(tls_of_the_host);
-    config(tls.unwrap_or_default(), timeout).new_agent()
+/// A client of one server.
+pub(crate) struct Client {
+    agent: Agent,
+    /// Its URL, without user and password and without a `/` at the end.
+    base: String,
+    authorization: Option<String>,
 }
 
-/// A client of whom listens on a Unix socket. The host in the URL must be an address: it is not looked at.
-pub(crate) fn agent_of_socket(path: &Path, timeout: Duration) -> Agent {
-    let config = config(TlsConfig::default(), timeout);
-    Agent::with_parts(config, UnixConnector::new(path), DefaultResolver::default())
+impl Client {
+    /// Of `url`, which may carry user and password. `timeout` is for each part of a request: to connect, to send, to
+    /// receive.
+    pub(crate) fn of_url(url: &str, timeout: Duration) -> Self {
+        let is_https = url.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"));
+        let tls = is_https.then(tls_of_the_host);
+        let agent = config(tls.unwrap_or_default(), timeout).new_agent();
+        let base = without_userinfo(url).trim_end_matches('/').to_owned();
+        Self { agent, base, authorization: authorization(url) }
+    }
+
+    /// Of whom listens on a Unix socket.
+    pub(crate) fn of_socket(path: &Path, timeout: Duration) -> Self {
+        let config = config(TlsConfig::default(), timeout);
+        let agent = Agent::with_parts(config, UnixConnector::new(path), DefaultResolver::default());
+        // The host is not looked at, but has to be an address lest one is looked up.
+        Self { agent, base: "http://127.0.0.1".to_owned(), authorization: None }
+    }
+
+    /// A question for what is at a path.
+    pub(crate) fn get(&self, path: &str) -> RequestBuilder<WithoutBody> {
+        self.authorized(self.agent.get(self.url(path)))
+    }
+
+    /// Something to be posted to a path.
+    pub(crate) fn post(&self, path: &str) -> RequestBuilder<WithBody> {
+        self.authorized(self.agent.post(self.url(path)))
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    fn authorized<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        match &self.authorization {
+            Some(authorization) => request.header(AUTHORIZATION, authorization),
+            None => request,
+        }
+    }
 }
 
 /// A timeout of the whole, of a call or of the name's resolution would make it resolve names on a thread of their own,
@@ -93,8 +130,8 @@ pub(crate) fn without_userinfo(url: &str) -> String {
     format!("{scheme}://{host}{path}")
 }
 
-/// `Authorization` for the user and password in a URL, where `%40` is an `@`. The client by itself would send the `%40`.
-pub(crate) fn authorization(url: &str) -> Option<String> {
+/// `Authorization` for the user and password in a URL, where `%40` is an `@`. ureq by itself would send the `%40`.
+fn authorization(url: &str) -> Option<String> {
     let (_, rest) = url.split_once("://")?;
     let (user, _) = rest.split('/').next()?.rsplit_once('@')?;
     let (name, password) = user.split_once(':').unwrap_or((user, ""));

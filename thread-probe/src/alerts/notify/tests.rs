@@ -4,6 +4,7 @@ use std::{
     sync::mpsc,
 };
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 
 use super::*;
@@ -126,14 +127,16 @@ fn an_alert_is_posted_with_its_labels_texts_and_times() -> io::Result<()> {
     let mut notifier = Notifier::new(NO_RESEND);
     let labels = [("team", "db"), ("severity", "none"), ("instance", "box")];
     let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    let url = format!("http://me:secret@{}/", alertmanager.address);
+    // As an `@` and a `/` have to be written in a URL.
+    let url = format!("http://me:s%40:cr%2Fet@{}/", alertmanager.address);
     notifier.configure(&AlertsConfig { labels, ..config(&[url]) })?;
     let before = SystemTime::now() + NO_RESEND.expiry;
     notifier.update(&[alert(State::Firing, "/a"), alert(State::Pending, "/b")], true);
     let request = alertmanager.next().ok_or(io::ErrorKind::TimedOut)?;
     assert!(request.head.starts_with("post /api/v2/alerts http/1.1\r\n"), "{}", request.head);
     assert!(request.head.contains("\r\ncontent-type: application/json\r\n"), "{}", request.head);
-    assert!(request.head.contains("\r\nauthorization: basic bwu6c2vjcmv0\r\n"), "{}", request.head);
+    let authorization = BASE64_STANDARD.encode("me:s@:cr/et").to_lowercase();
+    assert!(request.head.contains(&format!("\r\nauthorization: basic {authorization}\r\n")), "{}", request.head);
     let ends_at = request.body[0]["endsAt"].as_str().unwrap_or_default().to_owned();
     assert!(ends_at >= rfc3339(unix_seconds(before)) && ends_at < rfc3339(unix_seconds(before) + 60.0), "{ends_at}");
     let expected = json!([{

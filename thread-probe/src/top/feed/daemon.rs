@@ -2,18 +2,16 @@
 
 use std::time::{Duration, SystemTime};
 
-use serde::{Deserialize, de::DeserializeOwned};
-use ureq::Agent;
-
 use super::{
     Address, Request, Sample, Update,
     thread::{Event, Orders, Outbox},
 };
 use crate::{
-    http_client::{agent, agent_of_socket, authorization, reason, refusal, without_userinfo},
+    http_client::{self, reason, refusal},
     human::plain,
     model::Model,
 };
+use serde::{Deserialize, de::DeserializeOwned};
 
 /// How long each part of a request may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -29,46 +27,39 @@ const MAX_WAIT_SECONDS: f64 = 3600.0;
 /// What a sample takes besides its own duration until it can be asked for.
 const PUBLISHING_SECONDS: f64 = 0.02;
 const NOT_FOUND: u16 = 404;
+const SNAPSHOT: &str = "/api/v1/snapshot";
 
 /// Asks one daemon.
 pub(super) struct Client {
     name: String,
-    snapshot: String,
-    agent: Agent,
-    authorization: Option<String>,
+    http: http_client::Client,
 }
 
 impl Client {
     pub(super) fn new(address: &Address) -> Self {
-        let (base, agent, authorization) = match address {
-            // The host is not looked at, but has to be an address lest one is looked up.
-            Address::Socket(path) => ("http://127.0.0.1".to_owned(), agent_of_socket(path, TIMEOUT), None),
-            Address::Url(url) => (without_userinfo(url), agent(url, TIMEOUT), authorization(url)),
+        let http = match address {
+            Address::Socket(path) => http_client::Client::of_socket(path, TIMEOUT),
+            Address::Url(url) => http_client::Client::of_url(url, TIMEOUT),
         };
-        let snapshot = format!("{}/api/v1/snapshot", base.trim_end_matches('/'));
-        Self { name: address.label(), snapshot, agent, authorization }
+        Self { name: address.label(), http }
     }
 
     /// Its last sample, with more of a process if that exists.
     fn fetch(&self, pid: Option<u32>) -> Result<Sample, String> {
         if let Some(pid) = pid
-            && let Some(body) = self.get(&format!("{}?pid={pid}", self.snapshot))?
+            && let Some(body) = self.get(&format!("{SNAPSHOT}?pid={pid}"))?
         {
             return Ok(Sample { model: parse(&body)?, one: Some(parse(&body)?), command_line: None });
         }
-        let body = self.get(&self.snapshot)?;
+        let body = self.get(SNAPSHOT)?;
         let body = body.ok_or("what answers is no thread-probe: it has no /api/v1/snapshot")?;
         Ok(Sample { model: parse(&body)?, one: None, command_line: None })
     }
 
     /// `None` if there is no such thing.
-    fn get(&self, url: &str) -> Result<Option<Vec<u8>>, String> {
+    fn get(&self, path: &str) -> Result<Option<Vec<u8>>, String> {
         // The daemon closes a connection after a minute, be it in the middle of an answer: each question has its own.
-        let mut request = self.agent.get(url).header("Connection", "close");
-        if let Some(authorization) = &self.authorization {
-            request = request.header("Authorization", authorization);
-        }
-        let mut response = request.call().map_err(reason)?;
+        let mut response = self.http.get(path).header("Connection", "close").call().map_err(reason)?;
         match response.status() {
             status if status.is_success() => {
                 response.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_vec().map(Some).map_err(reason)
