@@ -80,7 +80,7 @@ impl Report {
 /// # Errors
 /// What is wrong with the configuration file, standard output that can't be written to, or that something is missing.
 pub fn doctor(options: &DoctorOptions) -> Result<()> {
-    let report = examine(&options.probe.configure()?)?;
+    let report = examine(&options.probe.configure()?);
     print::print(options.format, &report)?;
     match report.count(Status::Missing) {
         0 => Ok(()),
@@ -88,12 +88,12 @@ pub fn doctor(options: &DoctorOptions) -> Result<()> {
     }
 }
 
-fn examine(config: &Config) -> Result<Report> {
+fn examine(config: &Config) -> Report {
     // What the process may do, before it gives that up.
-    let place = place::checks();
-    let loaded = programs::load(config)?;
+    let place = place::Place::of_this_process();
+    let (loaded, dropped) = programs::load(config);
     let mut checks = kernel::checks(loaded.is_ok());
-    checks.extend(place);
+    checks.extend(place.checks(dropped));
     let mut cost = None;
     match loaded {
         Ok(loaded) => {
@@ -104,5 +104,5 @@ fn examine(config: &Config) -> Result<Report> {
         }
         Err(error) => checks.extend([programs::refused(&error), self_test::not_run()]),
     }
-    Ok(Report { checks, cost })
+    Report { checks, cost }
 }

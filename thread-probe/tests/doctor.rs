@@ -104,12 +104,21 @@ fn without_privilege_it_says_what_is_missing_and_still_what_anyone_may_know() ->
     fs::set_permissions(copy.path(), fs::Permissions::from_mode(0o755))?;
     let path = copy.path().join("thread-probe");
     fs::copy(PROGRAM, &path)?;
-    let mut command = Command::new(path);
-    command.args(AS_JSON).stdin(Stdio::null());
-    if nix::unistd::geteuid().is_root() {
-        command.uid(65534);
-    }
-    let output = command.output()?;
+    let run_as_nobody = |args: &[&str]| {
+        let mut command = Command::new(&path);
+        command.args(AS_JSON).args(args).stdin(Stdio::null());
+        if nix::unistd::geteuid().is_root() {
+            command.uid(65534);
+        }
+        command.output()
+    };
+    // As a configuration for root says whom to become, which nobody else can.
+    let output = run_as_nobody(&["--user", "root"])?;
+    ensure_failed(&output)?;
+    let of_another = report(&output)?;
+    let expected = [("kernel", "ok"), ("capabilities", "missing"), ("privileges", "missing"), ("programs", "unknown")];
+    ensure_statuses(&of_another, &expected)?;
+    let output = run_as_nobody(&[])?;
     ensure_failed(&output)?;
     let report = report(&output)?;
     let expected = [
@@ -123,6 +132,27 @@ fn without_privilege_it_says_what_is_missing_and_still_what_anyone_may_know() ->
     let capabilities = check(&report, "capabilities")?;
     ensure!(capabilities["found"] == "CAP_BPF and CAP_PERFMON missing", "{capabilities}");
     ensure!(report["cost"].is_null(), "a cost that nobody measured: {}", report["cost"]);
+    Ok(())
+}
+
+#[test]
+fn a_user_that_does_not_exist_is_a_line_and_nothing_is_loaded() -> Result<()> {
+    if skipped("a_user_that_does_not_exist_is_a_line_and_nothing_is_loaded") {
+        return Ok(());
+    }
+    let output = run(PROGRAM, &[&AS_JSON[..], &["--user", "no-such-user"]].concat())?;
+    ensure_failed(&output)?;
+    let report = report(&output)?;
+    let expected = [
+        ("kernel", "ok"),
+        ("capabilities", "ok"),
+        ("privileges", "missing"),
+        ("programs", "unknown"),
+        ("self-test", "unknown"),
+    ];
+    ensure_statuses(&report, &expected)?;
+    let privileges = check(&report, "privileges")?;
+    ensure!(privileges["found"] == "no user \"no-such-user\" on this host", "{privileges}");
     Ok(())
 }
 

@@ -13,8 +13,9 @@ use crate::{
 /// What the programs need.
 const NEEDED: [&str; 4] = ["CONFIG_BPF_SYSCALL", "CONFIG_BPF_EVENTS", "CONFIG_DEBUG_INFO_BTF", "CONFIG_SCHED_INFO"];
 /// What else is used, and for what.
-const USED: [(&str, &str); 4] = [
+const USED: [(&str, &str); 5] = [
     ("CONFIG_BPF_JIT", "programs at the speed of machine code, and fexit"),
+    ("CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS", "fexit; it needs CONFIG_FUNCTION_TRACER"),
     ("CONFIG_FTRACE_SYSCALLS", "clones where fexit is refused"),
     ("CONFIG_CGROUP_PIDS", "limits of cgroups on threads"),
     ("CONFIG_MEMCG", "limits of cgroups on memory"),
@@ -156,7 +157,13 @@ mod tests {
         assert_eq!(built(Some(&config(&all)), false).status, Status::Ok);
         let lacks_needed = built(Some(&config(&all[1..])), false);
         assert_eq!((lacks_needed.status, &*lacks_needed.found), (Status::Missing, "without CONFIG_BPF_SYSCALL"));
-        assert_eq!(built(Some(&config(&all[..5])), false).status, Status::Warning);
+        let lacks_used = |option: &str| {
+            let rest: Vec<&str> = all.iter().copied().filter(|have| *have != option).collect();
+            built(Some(&config(&rest)), true)
+        };
+        assert_eq!(lacks_used("CONFIG_MEMCG").status, Status::Warning);
+        let no_fexit = lacks_used("CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS");
+        assert!(no_fexit.status == Status::Warning && no_fexit.found.contains("fexit"), "{no_fexit:?}");
         assert_eq!(built(None, false).status, Status::Unknown);
         assert_eq!(built(None, true).status, Status::Ok);
     }

@@ -1,6 +1,6 @@
 //! Where the process runs and what it may do: capabilities, namespaces, /proc, cgroups.
 
-use std::{fs, path::Path};
+use std::{fs, io, path::Path};
 
 use capctl::caps::{Cap, CapSet, CapState};
 use procfs::{
@@ -10,7 +10,10 @@ use procfs::{
 
 use super::Check;
 use crate::{
-    bpf::{missing_capabilities, privileges},
+    bpf::{
+        missing_capabilities,
+        privileges::{self, DropError},
+    },
     cgroups::Hierarchy,
 };
 
@@ -24,16 +27,29 @@ const USED: [(Cap, &str, &str); 2] = [
     (Cap::SYS_ADMIN, "CAP_SYS_ADMIN", "to time the programs, and to mount tracefs where it is not"),
 ];
 
-pub(super) fn checks() -> Vec<Check> {
-    let mounts = Process::myself().and_then(|process| process.mountinfo());
-    vec![
-        capabilities(CapState::get_current().map(|state| state.effective).unwrap_or_default()),
-        drops(privileges::must_keep_bpf()),
-        user_namespace(namespace("user").as_deref()),
-        pid_namespace(namespace("pid").as_deref()),
-        proc(&mounts),
-        cgroups(&mounts),
-    ]
+/// What a process has before it gives up what it can.
+pub(super) struct Place {
+    effective: CapSet,
+    mounts: ProcResult<MountInfos>,
+}
+
+impl Place {
+    pub(super) fn of_this_process() -> Self {
+        let effective = CapState::get_current().map(|state| state.effective).unwrap_or_default();
+        Self { effective, mounts: Process::myself().and_then(|process| process.mountinfo()) }
+    }
+
+    /// `dropped` says whether it could give that up.
+    pub(super) fn checks(&self, dropped: Result<(), DropError>) -> Vec<Check> {
+        vec![
+            capabilities(self.effective),
+            dropped.map_or_else(|error| kept(&error), |()| drops(privileges::must_keep_bpf())),
+            user_namespace(namespace("user").as_deref()),
+            pid_namespace(namespace("pid").as_deref()),
+            proc(&self.mounts),
+            cgroups(&self.mounts, controllers),
+        ]
+    }
 }
 
 /// Whether processes outside of a namespace of its own are hidden from it.
@@ -59,11 +75,32 @@ fn capabilities(effective: CapSet) -> Check {
     Check::ok(NAME, format!("CAP_BPF and CAP_PERFMON held{}", used.collect::<String>()))
 }
 
+const PRIVILEGES: &str = "privileges";
+
+/// Those that the daemon could not give up: it would end.
+fn kept(error: &DropError) -> Check {
+    match error {
+        DropError::NoSuchUser(user) => Check::missing(
+            PRIVILEGES,
+            format!("no user {user:?} on this host"),
+            "create it, or choose another with --user or in [probe]",
+        ),
+        DropError::User { user, error } => Check::missing(
+            PRIVILEGES,
+            format!("changing to user {user} failed: {error}"),
+            "run it as root, as only root can; or configure no user: --user=",
+        ),
+        DropError::Capabilities { .. } | DropError::StillThere(_) => {
+            Check::missing(PRIVILEGES, error.to_string(), "report it with all of this output")
+        }
+    }
+}
+
 fn drops(kept: Option<&str>) -> Check {
     match kept {
-        None => Check::ok("privileges", "all can be dropped once the programs are attached"),
+        None => Check::ok(PRIVILEGES, "all can be dropped once the programs are attached"),
         Some(kept) => {
-            Check::warning("privileges", format!("the daemon keeps {kept}"), "boot Linux 5.19 or later if that matters")
+            Check::warning(PRIVILEGES, format!("the daemon keeps {kept}"), "boot Linux 5.19 or later if that matters")
         }
     }
 }
@@ -93,9 +130,10 @@ fn proc(mounts: &ProcResult<MountInfos>) -> Check {
         return Check::missing(NAME, "/proc/self/mountinfo is not readable", "mount /proc");
     };
     // Of several mounts on one another the last is on top.
-    let options =
-        mounts.iter().rfind(|mount| mount.mount_point == Path::new("/proc")).map(|mount| &mount.super_options);
-    match options.and_then(|options| options.get("hidepid").cloned().flatten()) {
+    let Some(mount) = mounts.iter().rfind(|mount| mount.mount_point == Path::new("/proc")) else {
+        return Check::unknown(NAME, "/proc is no mount of this namespace: whether it hides processes", "mount /proc");
+    };
+    match mount.super_options.get("hidepid").cloned().flatten() {
         Some(mode) if !["0", "off"].contains(&&*mode) => Check::warning(
             NAME,
             format!("mounted with hidepid={mode}: a daemon without privileges sees no cgroups, nor their limits"),
@@ -105,9 +143,16 @@ fn proc(mounts: &ProcResult<MountInfos>) -> Check {
     }
 }
 
-fn cgroups(mounts: &ProcResult<MountInfos>) -> Check {
+/// What cgroup.controllers says of the unified hierarchy that is mounted there.
+fn controllers(mount_point: &Path) -> io::Result<String> {
+    fs::read_to_string(mount_point.join("cgroup.controllers"))
+}
+
+/// `controllers_at` are those of the unified hierarchy: mounted, it need not have any.
+fn cgroups(mounts: &ProcResult<MountInfos>, controllers_at: impl Fn(&Path) -> io::Result<String>) -> Check {
     const NAME: &str = "cgroups";
     const REMEDY: &str = "mount cgroup2 on /sys/fs/cgroup, in a container the host's";
+    const BOOT: &str = "boot without cgroup_disable= of it, and with systemd.unified_cgroup_hierarchy=1";
     let Ok(mounts) = mounts else {
         return Check::unknown(NAME, "/proc/self/mountinfo is not readable", "mount /proc");
     };
@@ -118,14 +163,28 @@ fn cgroups(mounts: &ProcResult<MountInfos>) -> Check {
         (false, true) => "version 2",
         (false, false) => return Check::warning(NAME, "not mounted: no limits of cgroups", REMEDY),
     };
-    let where_is = |controller| match Hierarchy::of_controller(mounts, controller) {
-        Some(hierarchy) => format!("{controller} in {}", hierarchy.mount_point.display()),
-        None => format!("{controller} in none"),
-    };
-    let found = format!("{version}: {}, {}", where_is("pids"), where_is("memory"));
-    match found.contains("in none") {
-        true => Check::warning(NAME, found, REMEDY),
-        false => Check::ok(NAME, found),
+    let (mut found, mut remedy) = (Vec::new(), None);
+    for controller in ["pids", "memory"] {
+        let Some(Hierarchy { mount_point, is_v2, .. }) = Hierarchy::of_controller(mounts, controller) else {
+            found.push(format!("{controller} in none"));
+            remedy = remedy.or(Some(REMEDY));
+            continue;
+        };
+        let place = mount_point.display();
+        let there = if is_v2 { controllers_at(&mount_point).map(Some) } else { Ok(None) };
+        match there {
+            Err(error) => return Check::unknown(NAME, format!("{place}/cgroup.controllers: {error}"), REMEDY),
+            Ok(Some(all)) if !all.split_whitespace().any(|name| name == controller) => {
+                found.push(format!("{controller} in none, not in {place} either"));
+                remedy = Some(BOOT);
+            }
+            Ok(_) => found.push(format!("{controller} in {place}")),
+        }
+    }
+    let found = format!("{version}: {}", found.join(", "));
+    match remedy {
+        Some(remedy) => Check::warning(NAME, found, remedy),
+        None => Check::ok(NAME, found),
     }
 }
 
@@ -167,16 +226,30 @@ mod tests {
         assert_eq!(proc(&line("")).status, Status::Ok);
         assert_eq!(proc(&line(",hidepid=off")).status, Status::Ok);
         assert_eq!(proc(&line(",hidepid=invisible")).status, Status::Warning);
+        assert_eq!(proc(&mounts("22 1 0:20 / /host/proc rw - proc proc rw\n")).status, Status::Unknown);
     }
 
     #[test]
     fn the_version_of_cgroups_and_where_their_controllers_are() {
         let v2 = "30 1 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
         let v1 = "31 1 0:27 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n";
-        assert_eq!(cgroups(&mounts(v2)).found, "version 2: pids in /sys/fs/cgroup, memory in /sys/fs/cgroup");
-        let both = cgroups(&mounts(&format!("{v2}{v1}")));
-        assert_eq!(both.found, "versions 1 and 2: pids in /sys/fs/cgroup/pids, memory in /sys/fs/cgroup");
-        assert_eq!(cgroups(&mounts(v1)).status, Status::Warning);
-        assert_eq!(cgroups(&mounts("")).status, Status::Warning);
+        let both = format!("{v2}{v1}");
+        let check = |lines: &str, v2_has: &'static str| cgroups(&mounts(lines), |_| Ok(v2_has.to_owned()));
+        let all = check(v2, "cpu memory pids\n");
+        assert_eq!(all, Check::ok("cgroups", "version 2: pids in /sys/fs/cgroup, memory in /sys/fs/cgroup"));
+        let pids = "versions 1 and 2: pids in /sys/fs/cgroup/pids";
+        let shared = check(&both, "memory\n");
+        assert_eq!(shared, Check::ok("cgroups", format!("{pids}, memory in /sys/fs/cgroup")));
+        // As with cgroup_disable=memory; a name that begins so is another.
+        let none = check(&both, "cpu memory_v9\n");
+        assert_eq!(
+            (none.status, &*none.found),
+            (Status::Warning, &*format!("{pids}, memory in none, not in /sys/fs/cgroup either"))
+        );
+        assert!(none.remedy.is_some_and(|remedy| remedy.contains("cgroup_disable=")));
+        assert_eq!(check(v1, "").status, Status::Warning);
+        assert_eq!(check("", "").status, Status::Warning);
+        let unreadable = cgroups(&mounts(v2), |_| Err(io::ErrorKind::PermissionDenied.into()));
+        assert_eq!(unreadable.status, Status::Unknown);
     }
 }

@@ -2,11 +2,16 @@
 
 use std::{io, os::fd::OwnedFd};
 
-use anyhow::{Error, Result};
+use anyhow::{Error, Result, anyhow};
+
+use thiserror::Error;
 
 use super::Check;
 use crate::{
-    bpf::{self, AttachedProgram, LoadError, Source, privileges},
+    bpf::{
+        self, AttachedProgram, LoadError, Source,
+        privileges::{self, DropError},
+    },
     config::Config,
     sampler::Sampler,
 };
@@ -18,17 +23,24 @@ pub(super) struct Loaded {
     pub(super) timing: io::Result<OwnedFd>,
 }
 
-/// Loads and attaches the programs as the daemon does. The inner error is what the host lacks.
-///
-/// # Errors
-/// A user that does not exist, or a privilege that could not be given up.
-pub(super) fn load(config: &Config) -> Result<Result<Loaded>> {
-    let user = config.probe.user.as_deref().map(privileges::find_user).transpose()?;
-    let started = Sampler::start(config);
-    let timing = bpf::time_runs();
-    privileges::drop_all(user.as_ref())?;
-    Ok(started.map(|(sampler, _)| Loaded { sampler, timing }))
+/// Loads and attaches the programs as the daemon does; an error is what the host lacks. And then, whether privileges could
+/// be given up: where not, no program stays loaded.
+pub(super) fn load(config: &Config) -> (Result<Loaded>, Result<(), DropError>) {
+    let user = match config.probe.user.as_deref().map(privileges::find_user).transpose() {
+        Ok(user) => user,
+        Err(no_user) => return (Err(anyhow!(NotKept)), Err(no_user)),
+    };
+    let started = Sampler::start(config).map(|(sampler, _)| Loaded { sampler, timing: bpf::time_runs() });
+    match privileges::drop_all(user.as_ref()) {
+        Ok(_) => (started, Ok(())),
+        Err(error) => (started.and_then(|_| Err(anyhow!(NotKept))), Err(error)),
+    }
 }
+
+/// Privileges can't be given up as configured, so the programs are not to run.
+#[derive(Debug, Error)]
+#[error("privileges can't be given up")]
+struct NotKept;
 
 /// A line for each program.
 pub(super) fn attached(programs: &[AttachedProgram]) -> Vec<Check> {
@@ -56,6 +68,9 @@ fn program(program: &AttachedProgram) -> Check {
 /// Why there are none.
 pub(super) fn refused(error: &Error) -> Check {
     const NAME: &str = "programs";
+    if error.is::<NotKept>() {
+        return Check::unknown(NAME, "not loaded: privileges can't be given up", "see what is missing above");
+    }
     match error.downcast_ref::<LoadError>() {
         // Each has a line of its own.
         Some(
