@@ -170,8 +170,8 @@ pub struct ServeOptions {
 /// Options of `top`.
 #[derive(Clone, Debug, Args)]
 pub struct TopOptions {
-    /// The daemon to ask, as in http://127.0.0.1:10420 or unix:/PATH; without it a probe of its own or, where that may
-    /// not be loaded, the daemon's socket
+    /// The daemon to ask, as in http://127.0.0.1:10420 or unix:/PATH; without it, or with "", a probe of its own or, where
+    /// that may not be loaded, the daemon's socket
     #[arg(long, value_name = "URL", value_parser = choice::url, env = "THREAD_PROBE_URL", hide_env_values = true)]
     pub url: Option<String>,
     /// Time between samples; a number alone is seconds [default: 1s, in the interactive view as it was last]
@@ -208,6 +208,13 @@ pub struct TopOptions {
     /// The probe's.
     #[command(flatten)]
     pub probe: ProbeOptions,
+}
+
+impl TopOptions {
+    /// The daemon to ask, if one is named: a variable may be there and empty.
+    pub fn daemon(&self) -> Option<&str> {
+        self.url.as_deref().filter(|url| !url.is_empty())
+    }
 }
 
 /// Options of `ps`.
@@ -315,5 +322,17 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_empty_url_is_none() {
+        let daemon = |url: &str| {
+            let cli = Cli::try_parse_from(["thread-probe", "top", "--url", url]).ok()?;
+            let Command::Top(options) = cli.command else { return None };
+            Some(options.daemon().map(str::to_owned))
+        };
+        assert_eq!(daemon(""), Some(None));
+        assert_eq!(daemon("unix:/a"), Some(Some("unix:/a".to_owned())));
+        assert_eq!(daemon("a"), None);
     }
 }

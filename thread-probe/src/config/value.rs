@@ -107,24 +107,24 @@ const MAX_SOCKET_BYTES: usize = 107;
 
 /// The path of a Unix socket, or empty.
 pub(crate) fn socket(text: &str) -> Result<PathBuf, String> {
-    let is_path = text.starts_with('/') && text.len() <= MAX_SOCKET_BYTES && !text.contains(char::is_control);
-    if text.is_empty() || is_path {
-        Ok(text.into())
-    } else {
-        Err("must begin with / and have at most 107 bytes".to_owned())
+    if text.len() > MAX_SOCKET_BYTES {
+        return Err(format!("must have at most {MAX_SOCKET_BYTES} bytes"));
     }
+    path(text)
 }
 
 /// The path of a file, or empty: in a file it can't depend on the folder that the daemon is started in.
 pub(crate) fn path(text: &str) -> Result<PathBuf, String> {
-    if text.is_empty() || text.starts_with('/') && !text.contains(char::is_control) {
-        Ok(text.into())
-    } else {
-        Err("must begin with /".to_owned())
+    if !text.is_empty() && !text.starts_with('/') {
+        return Err("must begin with /".to_owned());
     }
+    if text.contains(char::is_control) {
+        return Err("must have no control characters".to_owned());
+    }
+    Ok(text.into())
 }
 
-/// The path of a file as the command line gives it, or empty.
+/// The path of a file as the command line gives it, or empty, which clap's own parser refuses.
 pub(crate) fn any_path(text: &str) -> Result<PathBuf, String> {
     Ok(text.into())
 }
@@ -228,9 +228,10 @@ mod tests {
         for good in ["", "/a", "/run/a b.sock", &longest] {
             assert_eq!(socket(good), Ok(good.into()));
         }
-        for bad in ["a", "./a", "/a\0b", &format!("{longest}a")] {
-            assert!(socket(bad).is_err(), "{bad:?}");
+        for (bad, why) in [("a", "begin"), ("./a", "begin"), ("/a\0b", "control"), (&format!("{longest}a"), "107")] {
+            assert!(socket(bad).is_err_and(|said| said.contains(why)), "{bad:?}");
         }
+        assert_eq!(path("/a\nb"), Err("must have no control characters".to_owned()));
         assert_eq!((some_path("".into()), some_path("/a".into())), (None, Some("/a".into())));
     }
 

@@ -61,7 +61,7 @@ impl TryFrom<&TopOptions> for Batch {
 
     fn try_from(options: &TopOptions) -> Result<Self, FileError> {
         Ok(Self {
-            url: options.url.clone(),
+            url: options.daemon().map(str::to_owned),
             config: options.probe.configure()?,
             interval: options.interval.unwrap_or(INTERVAL),
             samples: options.samples,

@@ -87,8 +87,11 @@ fn unknown(name: &str) -> String {
     format!("no column {name:?}: expected one of {}; of threads {of_threads}", ids.collect::<Vec<_>>().join(", "))
 }
 
-/// The URL of a daemon.
+/// The URL of a daemon, or empty.
 pub(crate) fn url(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Ok(String::new());
+    }
     Address::parse(text).map(|_| text.to_owned())
 }
 

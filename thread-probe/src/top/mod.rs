@@ -66,7 +66,7 @@ fn interactive(options: &TopOptions) -> Result<()> {
     let (kept, state_file, warning) = settings::load();
     let settings = chosen(kept, options);
     let request = Request { pid: options.pid, interval: settings.interval };
-    let feed = Feed::start(options.url.as_deref(), &config, request)?;
+    let feed = Feed::start(options.daemon(), &config, request)?;
     let mut app = App::new(settings.clone(), feed.source().label());
     if let Some(filter) = &options.filter {
         app = app.with_filter(filter.clone());
