@@ -6,7 +6,7 @@ use std::{
     io,
     sync::Arc,
     task::{self, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -32,15 +32,19 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_CONNECTIONS: usize = 64;
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long after a connection could not be accepted that is tried again, and how long that is not said again.
+const RETRY: Duration = Duration::from_millis(100);
+const SAY_EVERY: Duration = Duration::from_secs(60);
 
 /// Serves who connects to an address, for ever.
 pub(super) async fn serve_tcp(listener: TcpListener, router: Router, web: Option<Guard>) {
+    let address = listener.local_addr().map_or_else(|error| error.to_string(), |address| address.to_string());
     let next = move |context: &mut task::Context<'_>| listener.poll_accept(context).map_ok(|(stream, _)| stream);
     match web {
-        None => accept(next, |stream| serve_http(stream, router.clone())).await,
+        None => accept(&address, next, |stream| serve_http(stream, router.clone())).await,
         Some(web) => {
             let router = router.layer(middleware::from_fn_with_state(web.clone(), guard));
-            accept(next, |stream| serve_guarded(stream, router.clone(), web.clone())).await;
+            accept(&address, next, |stream| serve_guarded(stream, router.clone(), web.clone())).await;
         }
     }
 }
@@ -48,22 +52,40 @@ pub(super) async fn serve_tcp(listener: TcpListener, router: Router, web: Option
 /// Serves who may open the socket, for ever: they need no password.
 pub(super) async fn serve_unix(listener: UnixListener, router: Router) {
     let next = move |context: &mut task::Context<'_>| listener.poll_accept(context).map_ok(|(stream, _)| stream);
-    accept(next, |stream| serve_http(stream, router.clone())).await;
+    accept("the Unix socket", next, |stream| serve_http(stream, router.clone())).await;
 }
 
-/// Serves what a listener hands out.
+/// When something that goes on and on is said again.
+#[derive(Default)]
+struct Sayings(Option<Instant>);
+
+impl Sayings {
+    fn is_due(&mut self, now: Instant) -> bool {
+        let is_due = self.0.is_none_or(|said| now.duration_since(said) >= SAY_EVERY);
+        if is_due {
+            self.0 = Some(now);
+        }
+        is_due
+    }
+}
+
+/// Serves what the listener at an address hands out.
 async fn accept<S, F: Future<Output = ()> + Send + 'static>(
+    address: &str,
     mut next: impl FnMut(&mut task::Context<'_>) -> Poll<io::Result<S>> + Send,
     serve: impl Fn(S) -> F,
 ) {
     let mut connections: VecDeque<AbortHandle> = VecDeque::new();
+    let mut failures = Sayings::default();
     loop {
         let stream = match poll_fn(&mut next).await {
             Ok(stream) => stream,
             Err(error) => {
                 // Out of descriptors: those of other clients come back.
-                tracing::warn!(%error, "accepting a connection failed");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                if failures.is_due(Instant::now()) {
+                    tracing::warn!(address, %error, "accepting a connection failed: trying again, and saying so once a minute");
+                }
+                tokio::time::sleep(RETRY).await;
                 continue;
             }
         };
@@ -125,4 +147,16 @@ async fn handshake(stream: TcpStream, tls: Arc<ServerConfig>) -> io::Result<Hand
 async fn get_tls() -> impl IntoResponse {
     let close = [(header::CONNECTION, "close")];
     (StatusCode::BAD_REQUEST, close, "Client sent an HTTP request to an HTTPS server.\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_on_is_said_at_once_and_then_once_a_minute() {
+        let (mut sayings, start) = (Sayings::default(), Instant::now());
+        let said = (0..1300).filter(|tries| sayings.is_due(start + RETRY * *tries)).collect::<Vec<_>>();
+        assert_eq!(said, [0, 600, 1200]);
+    }
 }

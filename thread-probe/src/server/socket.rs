@@ -4,8 +4,8 @@ use std::{
     fs,
     io::{self, ErrorKind},
     os::{
-        fd::AsRawFd as _,
-        unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _, lchown},
+        fd::{AsRawFd as _, OwnedFd},
+        unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown, lchown},
     },
     path::{Path, PathBuf},
 };
@@ -100,10 +100,24 @@ fn create_folder(folder: &Path, owner: Option<&User>) -> io::Result<()> {
         return Ok(());
     }
     fs::DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder)?;
-    // The mask of the process may have taken some of it.
-    fs::set_permissions(folder, fs::Permissions::from_mode(FOLDER_MODE))?;
-    // Who may not write to the folder may not remove the file at the end.
-    give(folder, owner)
+    set_up_folder(folder, owner)
+}
+
+/// The mask of the process may have taken some of its mode; and who may not write to the folder may not remove the file
+/// at the end.
+fn set_up_folder(folder: &Path, owner: Option<&User>) -> io::Result<()> {
+    let (_pin, itself) = pin(folder, OFlag::O_DIRECTORY)?;
+    fs::set_permissions(&itself, fs::Permissions::from_mode(FOLDER_MODE))?;
+    owner.map_or(Ok(()), |owner| chown(itself, Some(owner.uid.as_raw()), Some(owner.gid.as_raw())))
+}
+
+/// A file as it is now, and a path that leads to it whatever is put in its place: the folder may be another user's, who
+/// may put a link there, which would be followed. A descriptor of O_PATH itself can't change a mode. Not fs::OpenOptions:
+/// with musl it takes O_PATH for an access mode and leaves it out.
+fn pin(path: &Path, flags: OFlag) -> io::Result<(OwnedFd, PathBuf)> {
+    let file = open(path, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | flags, Mode::empty())?;
+    let itself = format!("/proc/self/fd/{}", file.as_raw_fd()).into();
+    Ok((file, itself))
 }
 
 fn bind_file(path: &Path) -> io::Result<UnixSocket> {
@@ -112,11 +126,9 @@ fn bind_file(path: &Path) -> io::Result<UnixSocket> {
     // at no moment open to others.
     fchmod(&socket, Mode::from_bits_truncate(SOCKET_MODE))?;
     socket.bind(path)?;
-    // The mask of the process may have taken some of it. The folder may be another user's, who may put a link there: by
-    // path it would be followed, and a descriptor of O_PATH itself can't change a mode. Not fs::OpenOptions: with musl it takes
-    // O_PATH for an access mode and leaves it out.
-    let file = open(path, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?;
-    fs::set_permissions(format!("/proc/self/fd/{}", file.as_raw_fd()), fs::Permissions::from_mode(SOCKET_MODE))?;
+    // The mask of the process may have taken some of it.
+    let (_pin, itself) = pin(path, OFlag::empty())?;
+    fs::set_permissions(itself, fs::Permissions::from_mode(SOCKET_MODE))?;
     Ok(socket)
 }
 
@@ -156,6 +168,17 @@ mod tests {
         assert_eq!((mode(&path)?, mode(&folder.path().join("new"))?), (0o660, 0o755));
         drop(socket);
         assert!(!path.exists());
+        Ok(())
+    }
+
+    #[test]
+    fn a_link_that_took_the_place_of_the_new_folder_is_not_followed() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let (other, link) = (folder.path().join("other"), folder.path().join("new"));
+        fs::DirBuilder::new().mode(0o700).create(&other)?;
+        std::os::unix::fs::symlink(&other, &link)?;
+        assert!(set_up_folder(&link, None).is_err());
+        assert_eq!(fs::metadata(&other)?.permissions().mode() & 0o777, 0o700);
         Ok(())
     }
 
