@@ -1,6 +1,6 @@
 //! What is taken over when the files change, and what is not.
 
-use std::{fs, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
