@@ -131,7 +131,11 @@ fn proc(mounts: &ProcResult<MountInfos>) -> Check {
     };
     // Of several mounts on one another the last is on top.
     let Some(mount) = mounts.iter().rfind(|mount| mount.mount_point == Path::new("/proc")) else {
-        return Check::unknown(NAME, "/proc is no mount of this namespace: whether it hides processes", "mount /proc");
+        return Check::unknown(
+            NAME,
+            "/proc is no mount here, so whether it hides processes is not known",
+            "mount /proc",
+        );
     };
     match mount.super_options.get("hidepid").cloned().flatten() {
         Some(mode) if !["0", "off"].contains(&&*mode) => Check::warning(
