@@ -157,6 +157,12 @@ impl Hierarchy {
         let is_below = within.components().all(|part| matches!(part, std::path::Component::Normal(_)));
         is_below.then(|| within.to_path_buf())
     }
+
+    /// The path of the cgroup whose folder that is; `None` if it is outside of what is mounted.
+    pub fn path(&self, folder: &Path) -> Option<String> {
+        let path = self.root.join(folder.strip_prefix(&self.mount_point).ok()?);
+        path.into_os_string().into_string().ok()
+    }
 }
 
 #[cfg(test)]

@@ -26,9 +26,14 @@ impl Ledger {
         let before = previous.as_ref().map(|thread| thread.counters);
         let (mut waits, old_before, mut origin) =
             previous.map_or_else(Default::default, |thread| (thread.waits, thread.before, thread.storage_origin));
-        if has_storage && origin.observe(record.run_delay_base_ns, before.unwrap_or_default()) {
+        let lacks_waits = || observed.waits.is_some_and(|reported| waits.exceed(reported));
+        if has_storage && (origin.is_other(record, before.unwrap_or_default()) || lacks_waits()) {
             self.losses.storage_emptied += 1;
+            origin.begin_anew(before.unwrap_or_default());
             waits = ThreadWaits::default();
+        }
+        if has_storage {
+            origin.base_ns = Some(record.run_delay_base_ns);
         }
         let counters = self.counters_of(record, before.unwrap_or_default(), &origin);
         let (grown, waited_ns) = match before {

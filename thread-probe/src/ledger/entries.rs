@@ -66,19 +66,22 @@ impl Thread {
 #[derive(Clone, Debug, Default)]
 pub(super) struct StorageOrigin {
     /// The `run_delay` at which it was made; `None` before one was seen.
-    base_ns: Option<u64>,
+    pub(super) base_ns: Option<u64>,
     earlier: Option<Box<Counters>>,
 }
 
 impl StorageOrigin {
-    /// Takes note of the storage of a record. Returns whether it is another one than before, when the thread's counters
-    /// were as in `before`.
-    pub(super) fn observe(&mut self, base_ns: u64, before: Counters) -> bool {
-        let is_other = self.base_ns.replace(base_ns).is_some_and(|old| old != base_ns);
-        if is_other {
-            self.earlier = Some(Box::new(of_storage(before)));
-        }
-        is_other
+    /// Whether a record's storage is another one than that of the record before, after which the thread's counters were
+    /// `before`. One that was emptied before its thread ever waited has the same base.
+    pub(super) fn is_other(&self, record: &record::Thread, before: Counters) -> bool {
+        let last = combine(of_storage(before), self.earlier(), u64::wrapping_sub).to_array();
+        let lacks_counts = || of_storage(record.counters).to_array().iter().zip(last).any(|(now, last)| *now < last);
+        self.base_ns.is_some_and(|base_ns| base_ns != record.run_delay_base_ns || lacks_counts())
+    }
+
+    /// The counts of the one that is gone stay.
+    pub(super) fn begin_anew(&mut self, before: Counters) {
+        self.earlier = Some(Box::new(of_storage(before)));
     }
 
     /// What those before it had counted.

@@ -3,8 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use rustc_hash::FxHashMap;
+use thread_probe_ebpf::record::Counters;
 
-use super::totals::{Delta, Interval, Totals};
+use super::{
+    entries::of_storage,
+    totals::{Delta, Interval, Totals, combine},
+};
 use crate::cgroup_owner::Owner;
 
 /// Where processes go that no group has room for.
@@ -29,10 +33,19 @@ pub struct Group {
     /// to and fro. `None` where no cgroup names the group.
     pub owner: Option<Owner>,
     pub(super) interval: Interval,
+    /// What its threads had counted when the probe was started.
+    before_start: Counters,
     last_alive_ns: u64,
 }
 
 impl Group {
+    /// Its totals without what its threads had counted when the probe was started: a counter of them goes back to 0 with a
+    /// restart, not to what happens to be alive, which would count as growth.
+    pub fn since_start(&self) -> Totals {
+        let counters = combine(self.totals.counters, self.before_start, u64::wrapping_sub);
+        Totals { counters, ..self.totals.clone() }
+    }
+
     /// What was added in the interval `epoch`.
     pub fn interval(&self, epoch: u64) -> Option<&Totals> {
         self.interval.in_epoch(epoch)
@@ -86,11 +99,21 @@ impl Groups {
             stack_depth_max_bytes: 0,
             owner: None,
             interval: Interval::default(),
+            before_start: Counters::default(),
             last_alive_ns: now_ns,
         };
         self.by_id.insert(id, group);
         self.by_name.insert(name, id);
         id
+    }
+
+    /// The first sample is over: what there is was before the probe.
+    pub(super) fn start(&mut self) {
+        for group in self.by_id.values_mut() {
+            // What lives in the storage counts from then on anyway.
+            let counters = group.totals.counters;
+            group.before_start = combine(counters, of_storage(counters), u64::wrapping_sub);
+        }
     }
 
     /// Groups that count against the bound.

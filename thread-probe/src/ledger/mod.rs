@@ -59,6 +59,7 @@ pub struct Ledger {
     host_interval: Interval,
     orphans: Counters,
     losses: LedgerLosses,
+    has_started: bool,
     epoch: u64,
     now_ns: u64,
     stack_bytes: u64,
@@ -79,6 +80,7 @@ impl Ledger {
             host_interval: Interval::default(),
             orphans: Counters::default(),
             losses: LedgerLosses::default(),
+            has_started: false,
             epoch: 0,
             now_ns: 0,
             stack_bytes: 0,
@@ -210,6 +212,9 @@ impl Ledger {
     /// Ends the sample: gives up what is overdue and drops groups past their retention.
     pub fn finish_sample(&mut self) {
         self.give_up_overdue();
+        if !std::mem::replace(&mut self.has_started, true) {
+            self.groups.start();
+        }
         for process in self.processes.values() {
             if let Some(group) = process.group {
                 self.groups.saw_alive(group, self.now_ns);

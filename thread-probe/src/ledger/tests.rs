@@ -458,6 +458,21 @@ fn a_counter_that_goes_backwards_is_noticed() {
 }
 
 #[test]
+fn what_was_counted_before_the_probe_is_not_growth_since_its_start() {
+    let mut scene = Scene::new();
+    let (main, born_later) = (leader(10, "a"), leader(11, "a"));
+    scene.sample(&[main.switched(1000)], &[]);
+    let since_start = |scene: &Scene| {
+        let group = scene.ledger.groups().find(|(_, group)| *group.name == *"a");
+        group.map(|(_, group)| group.since_start().counters.voluntary_switches)
+    };
+    assert_eq!((since_start(&scene), scene.switches("a")), (Some(0), 1000));
+    scene.sample(&[main.switched(1003), born_later.switched(7)], &[]);
+    scene.sample(&[], &[main.switched(1004), born_later.switched(7)]);
+    assert_eq!((since_start(&scene), scene.switches("a")), (Some(11), 1011));
+}
+
+#[test]
 fn storage_that_the_kernel_emptied_goes_on_from_what_was_counted() {
     let mut scene = Scene::new();
     let main = Task { created: 3, ..leader(10, "a").switched(5) };
@@ -470,10 +485,16 @@ fn storage_that_the_kernel_emptied_goes_on_from_what_was_counted() {
     scene.sample(&[Task { created: 2, waits: 4, switches: 9, ..anew }], &[]);
     assert_eq!((scene.group("a").counters.threads_created, waits(&scene)), (5, 9));
     scene.sample(&[Task { has_storage: false, switches: 10, ..anew }], &[]);
-    scene.sample(&[], &[Task { created: 3, waits: 6, switches: 11, ..anew }]);
+    scene.sample(&[Task { created: 3, waits: 6, switches: 11, ..anew }], &[]);
     assert_eq!((scene.group("a").counters.threads_created, waits(&scene)), (6, 11));
+    // Emptied again before it waited: each of the two tells by itself.
+    scene.sample(&[Task { created: 1, waits: 6, switches: 11, ..anew }], &[]);
+    scene.sample(&[Task { created: 1, waits: 1, switches: 11, ..anew }], &[]);
+    scene.sample(&[], &[Task { created: 2, waits: 2, switches: 12, ..anew }]);
+    assert_eq!(scene.group("a").counters.threads_created, 6 + 1 + 1 + 1);
+    assert_eq!(waits(&scene), 11 + 6 + 1 + 1);
     let losses = scene.ledger.losses();
-    assert_eq!((losses.storage_emptied, losses.counter_backwards), (1, 0));
+    assert_eq!((losses.storage_emptied, losses.counter_backwards), (3, 0));
     scene.assert_adds_up();
 }
 

@@ -71,6 +71,14 @@ impl ThreadWaits {
         }
     }
 
+    /// Whether the kernel reports fewer than it did before.
+    pub(super) fn exceed(&self, reported: &Waits) -> bool {
+        let grown = |(bucket, count): &(u8, u64)| {
+            reported.buckets[usize::from(*bucket) % BUCKETS].wrapping_sub(*count as u32) as i32
+        };
+        self.0.iter().any(|count| grown(count) < 0)
+    }
+
     /// The counts by bucket.
     pub(super) fn buckets(&self) -> [u64; BUCKETS] {
         let mut buckets = [0; BUCKETS];

@@ -256,10 +256,10 @@ impl Limits {
         if id == 0 {
             return None;
         }
-        let (tree, pass) = (&self.tree, self.histories.pass);
+        let (tree, pass) = (&mut self.tree, self.histories.pass);
         let (path, used_in) = self.refusers.entry((limit, id)).or_insert_with(|| {
             let unknown = || Arc::from(format!("a cgroup that is gone (inode {id})"));
-            (tree.path_of(limit, id).cloned().unwrap_or_else(unknown), pass)
+            (tree.path_of(limit, id).unwrap_or_else(unknown), pass)
         });
         *used_in = pass;
         Some(Arc::clone(path))

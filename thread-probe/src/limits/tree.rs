@@ -1,8 +1,13 @@
 //! The limits that cgroups set: those of a process's own and of every one above it.
 
 use std::{
-    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
-    path::PathBuf,
+    collections::VecDeque,
+    fs,
+    os::{
+        fd::{AsFd as _, BorrowedFd, OwnedFd},
+        unix::fs::DirEntryExt as _,
+    },
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -39,6 +44,8 @@ struct Controller {
     limit: Limit,
     hierarchy: Option<(Hierarchy, OwnedFd)>,
     nodes: FxHashMap<Arc<str>, Node>,
+    /// All folders below what is mounted by their inodes, if one was looked for in this pass.
+    by_id: Option<FxHashMap<u64, PathBuf>>,
 }
 
 struct Node {
@@ -97,10 +104,12 @@ impl Tree {
         found
     }
 
-    /// The path of the cgroup with that inode in the hierarchy of a controller; version 1 has one for each.
-    pub(super) fn path_of(&self, limit: Limit, id: u64) -> Option<&Arc<str>> {
-        let controller = if limit == Limit::CgroupMemory { &self.memory } else { &self.pids };
-        controller.nodes.iter().find(|(_, node)| node.id == id).map(|(path, _)| path)
+    /// The path of the cgroup with that inode in the hierarchy of a controller; version 1 has one for each. Where no process
+    /// is in it any more it is looked for.
+    pub(super) fn path_of(&mut self, limit: Limit, id: u64) -> Option<Arc<str>> {
+        let controller = if limit == Limit::CgroupMemory { &mut self.memory } else { &mut self.pids };
+        let of_process = controller.nodes.iter().find(|(_, node)| node.id == id).map(|(path, _)| Arc::clone(path));
+        of_process.or_else(|| controller.empty_cgroup(id))
     }
 
     /// Forgets the cgroups that no process is in.
@@ -108,6 +117,7 @@ impl Tree {
         let pass = self.pass;
         for controller in [&mut self.pids, &mut self.memory] {
             controller.nodes.retain(|_, node| node.pass == pass);
+            controller.by_id = None;
         }
         self.pass += 1;
         self.wants_details = false;
@@ -127,7 +137,13 @@ impl Controller {
                 None
             }
         };
-        Self { limit, hierarchy: hierarchy.and_then(open), nodes: FxHashMap::default() }
+        Self { limit, hierarchy: hierarchy.and_then(open), nodes: FxHashMap::default(), by_id: None }
+    }
+
+    fn empty_cgroup(&mut self, id: u64) -> Option<Arc<str>> {
+        let (hierarchy, _) = self.hierarchy.as_ref()?;
+        let folder = self.by_id.get_or_insert_with(|| folders(&hierarchy.mount_point)).get(&id)?;
+        hierarchy.path(folder).map(Arc::from)
     }
 
     /// Where the limit of a cgroup is among those of this pass, if it sets one.
@@ -157,6 +173,23 @@ impl Controller {
         });
         node.limit
     }
+}
+
+/// The folders below one by their inodes, the upper ones first. Of more than any kernel will have, some are left out.
+fn folders(top: &Path) -> FxHashMap<u64, PathBuf> {
+    const MOST: usize = 65_536;
+    let mut found = FxHashMap::default();
+    let mut waiting = VecDeque::from([top.to_owned()]);
+    while let Some(folder) = waiting.pop_front() {
+        // One that is removed meanwhile is none.
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            if found.len() < MOST && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                found.insert(entry.ino(), entry.path());
+                waiting.push_back(entry.path());
+            }
+        }
+    }
+    found
 }
 
 /// What one pass has at hand.

@@ -84,7 +84,7 @@ fn groups(out: &mut Exposition, groups: &[Group]) {
     switches(out, groups);
     per_group(out, table::SAME_PROCESS, groups, |group| group.totals.same_process_switches);
     waits(out, groups);
-    per_group(out, table::CPU, groups, |group| group.totals.cpu_seconds);
+    per_group(out, table::CPU, groups, |group| group.raw.counters.cpu_ns as f64 * SECONDS_PER_NS);
     lifetimes(out, groups);
     per_group(out, table::STACK, groups, |group| group.memory.kernel_stack_bytes);
     per_group(out, table::STACK_DEPTH, groups, |group| group.memory.kernel_stack_depth_max_bytes);
@@ -112,9 +112,9 @@ fn threads(out: &mut Exposition, groups: &[Group]) {
 
 fn switches(out: &mut Exposition, groups: &[Group]) {
     let mut family = out.family(table::SWITCHES);
-    for Group { group, totals, .. } in groups {
-        family.value(&[group, "voluntary"], totals.voluntary_switches);
-        family.value(&[group, "involuntary"], totals.involuntary_switches);
+    for Group { group, raw, .. } in groups {
+        family.value(&[group, "voluntary"], raw.counters.voluntary_switches);
+        family.value(&[group, "involuntary"], raw.counters.involuntary_switches);
     }
 }
 

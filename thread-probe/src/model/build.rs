@@ -273,7 +273,7 @@ fn groups(ledger: &Ledger, limits: &Evaluation, seconds: Option<f64>, cost: &Thr
                 interval_clone_failures: interval
                     .map(|added| CloneFailuresByLimit::new(&added.counters.clone_failures))
                     .unwrap_or_default(),
-                raw: group.totals.clone(),
+                raw: group.since_start(),
             }
         })
         .collect();

@@ -152,7 +152,7 @@ pub struct Group {
     /// Clones that failed in the interval, for the alerts.
     #[serde(skip)]
     pub interval_clone_failures: CloneFailuresByLimit,
-    /// The raw totals, for the exposition.
+    /// The raw totals since the probe was started, for the exposition.
     #[serde(skip)]
     pub raw: Totals,
 }

@@ -121,7 +121,7 @@ fn an_le_bound_counts_exactly_the_waits_up_to_it() {
 #[test]
 fn a_count_is_told_to_the_last_digit() {
     let mut model = model_of(&[b"a"]);
-    model.groups[0].totals.voluntary_switches = u64::MAX;
+    model.groups[0].raw.counters.voluntary_switches = u64::MAX;
     let switches = "threadprobe_context_switches_total{group=\"a\",kind=\"voluntary\"} 18446744073709551615\n";
     assert!(text_of(&model).contains(switches));
 }
