@@ -209,6 +209,7 @@ async fn healthz(Extract(state): Extract<State>) -> Response {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct SnapshotQuery {
     pid: Option<u32>,
 }

@@ -193,7 +193,7 @@ fn who_may_not_load_programs_gets_the_daemons_samples_or_is_told_both_ways() -> 
     for (path, what, way) in [
         (nowhere, "there is no ", "start thread-probe serve"),
         (left, "none listens at ", "start it again"),
-        (closed, "who is not in its group may not ask it", "or --url http://127.0.0.1:10420"),
+        (closed, "who is not in its group may not ask it", "or thread-probe top --url http://127.0.0.1:10420"),
     ] {
         on_a_thread(|| {
             let said = start(&config(path.clone())).err().context("it started")?.to_string();

@@ -14,6 +14,8 @@ use crate::{
 
 /// Threads of a group that must end in a second before their short lives matter.
 const MANY_ENDS_PER_SECOND: f64 = 100.0;
+/// Switches of a group in a second up to which hardly anything of it waits: what does is no reason to wake anybody.
+const FEW_SWITCHES_PER_SECOND: f64 = 1.0;
 
 impl AlertName {
     /// Its rule.
@@ -154,6 +156,7 @@ impl<'a> Findings<'a> {
 
     fn rates(&mut self, group: &Arc<str>, rates: &Rates) {
         let (alert, waits) = (AlertName::RunQueueLatencyHigh, rates.wait_p99_seconds);
+        let waits = waits.filter(|_| rates.switches_per_second > FEW_SWITCHES_PER_SECOND);
         if let Some(value) = waits.filter(|wait| self.matters(alert, *wait)) {
             self.add(of_group(alert, group), value, describe::runqueue_latency(group, value));
         }

@@ -126,7 +126,7 @@ pub(super) fn with_tracefs<T: Send>(attach: impl FnOnce() -> T + Send) -> io::Re
     std::thread::scope(|scope| {
         let attached = std::thread::Builder::new().spawn_scoped(scope, || {
             match mount_tracefs_for_this_thread() {
-                Ok(()) => tracing::info!("{TRACEFS} is not mounted: it was for the thread that attached"),
+                Ok(()) => tracing::debug!("{TRACEFS} is not mounted: it was for the thread that attached"),
                 // What that leaves out shows when the tracepoints are attached.
                 Err(error) => tracing::debug!(%error, "mounting {TRACEFS}"),
             }

@@ -59,7 +59,7 @@ fn program(program: &AttachedProgram) -> Check {
         Source::Tracepoint => Check::warning(
             &name,
             format!("{source}, which costs each system call of the host some nanoseconds; {}", program.reason),
-            "boot a kernel that allows fexit, or do without failed clones: --clone-probe fexit",
+            "boot a kernel that allows fexit, or do without failed clones: --clone-probe off",
         ),
         Source::TpBtf | Source::Iter | Source::Fexit => Check::ok(&name, source),
     }

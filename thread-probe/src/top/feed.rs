@@ -237,7 +237,7 @@ fn way_to_daemon(path: &Path, refusal: &io::Error) -> String {
     let path = path.display();
     match refusal.kind() {
         ErrorKind::PermissionDenied => format!(
-            "who is not in its group may not ask it: become a member of the group of {path}, or --url http://127.0.0.1:10420"
+            "who is not in its group may not ask it: become a member of the group of {path}, or thread-probe top --url http://127.0.0.1:10420"
         ),
         ErrorKind::NotFound => {
             format!("there is no {path}: start thread-probe serve, or say with --url where one listens")

@@ -151,7 +151,11 @@ fn failed_clones_name_the_limit_that_refused_them() {
 #[test]
 fn rates_of_a_group_are_told_by_what_they_cost() {
     let mut group = idle_group("nginx");
-    group.rates = Some(Rates { wait_p99_seconds: Some(0.3), ..Rates::default() });
+    let waits =
+        |switches| Some(Rates { wait_p99_seconds: Some(0.3), switches_per_second: switches, ..Rates::default() });
+    group.rates = waits(1.0);
+    assert_eq!(found(&of_group(group.clone())), [], "who hardly runs does not matter");
+    group.rates = waits(2.0);
     let (alert, _, finding) = only(&of_group(group.clone()));
     assert_eq!(alert, AlertName::RunQueueLatencyHigh);
     assert_eq!(&*finding.summary, "1 % of the waits for a CPU of threads of nginx last 300 ms or longer");

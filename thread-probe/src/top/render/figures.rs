@@ -22,7 +22,8 @@ use crate::{
 struct Figure {
     /// Its share of the width, of 80.
     share: u16,
-    words: fn(&Model, bool) -> String,
+    /// In ever fewer characters: a figure that is cut looks like another one.
+    words: fn(&Model) -> Vec<String>,
     point: fn(&Point) -> f64,
     /// The largest of its course, in words.
     scale: fn(f64) -> String,
@@ -32,7 +33,7 @@ struct Figure {
 const FIGURES: [Figure; 5] = [
     Figure {
         share: 16,
-        words: |model, _| format!("switches/s {}", rate(model, |rates| rates.switches_per_second)),
+        words: |model| under(["switches/s", "sw/s"], &rate(model, |rates| rates.switches_per_second)),
         point: |point| point.switches_per_second,
         scale: short,
         level: |_| Level::Normal,
@@ -46,16 +47,16 @@ const FIGURES: [Figure; 5] = [
     },
     Figure {
         share: 14,
-        words: |model, _| format!("threads {}", human::count(model.host.threads.total)),
+        words: |model| under(["threads", "thr"], &human::count(model.host.threads.total)),
         point: |point| point.threads,
         scale: |threads| human::count(threads as u64),
         level: |_| Level::Normal,
     },
     Figure {
         share: 13,
-        words: |model, _| {
+        words: |model| {
             let created = rate(model, |rates| rates.threads_created_per_second + rates.processes_created_per_second);
-            format!("clones/s {created}")
+            under(["clones/s", "cl/s"], &created)
         },
         point: |point| point.clones_per_second,
         scale: short,
@@ -63,10 +64,7 @@ const FIGURES: [Figure; 5] = [
     },
     Figure {
         share: 11,
-        words: |model, is_wide| {
-            let failed = rate(model, |rates| rates.clone_failures_per_second);
-            format!("{} {failed}", if is_wide { "failed clones/s" } else { "fail/s" })
-        },
+        words: |model| under(["failed clones/s", "fail/s"], &rate(model, |rates| rates.clone_failures_per_second)),
         point: |point| point.clone_failures_per_second,
         scale: short,
         level: |rates| if rates.clone_failures_per_second > 0.0 { Level::Critical } else { Level::Normal },
@@ -85,14 +83,17 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App, model: &Model
         let place = Rect { x: area.x + x, width: width.saturating_sub(1), ..area };
         x += width;
         let level = model.host.rates.as_ref().map_or(Level::Normal, figure.level);
-        let is_wide = area.width >= WIDE;
-        let mut words = format!("{}{}", canvas.theme.mark(level), (figure.words)(model, is_wide));
         let values = app.trend().course(usize::from(place.width), figure.point);
         let largest = values.iter().copied().filter(|value| value.is_finite()).fold(0.0, f64::max);
-        if is_wide && largest > 0.0 {
-            words.push_str(&format!(" (to {})", (figure.scale)(largest)));
+        let mut forms = (figure.words)(model);
+        if area.width >= WIDE && largest > 0.0 {
+            let longest = forms.first().cloned().unwrap_or_default();
+            forms.insert(0, format!("{longest} (to {})", (figure.scale)(largest)));
         }
-        canvas.line(place, 0, &Line::styled(words, canvas.theme.level(level)));
+        let mut lines = forms.into_iter().map(|words| Line::raw(format!("{}{words}", canvas.theme.mark(level))));
+        if let Some(line) = lines.find(|line| line.width() <= usize::from(place.width)) {
+            canvas.line(place, 0, &line.style(canvas.theme.level(level)));
+        }
         let style = if level == Level::Normal { canvas.theme.course() } else { canvas.theme.level(level) };
         draw_course(canvas, below(place, 1), (&values, largest), style);
     }
@@ -113,6 +114,10 @@ fn rate(model: &Model, of: impl Fn(&Rates) -> f64) -> String {
     model.host.rates.as_ref().map(of).map_or_else(|| "-".to_owned(), short)
 }
 
+fn under(names: [&str; 2], figure: &str) -> Vec<String> {
+    names.map(|name| format!("{name} {figure}")).into_iter().chain([figure.to_owned()]).collect()
+}
+
 /// In five characters at most, as long as it is no astronomical figure.
 fn short(number: f64) -> String {
     match number {
@@ -124,17 +129,19 @@ fn short(number: f64) -> String {
     }
 }
 
-fn waits(model: &Model, is_wide: bool) -> String {
+fn waits(model: &Model) -> Vec<String> {
     let wait = |of: fn(&Rates) -> Option<f64>| {
         let seconds = model.host.rates.as_ref().and_then(of);
         seconds.map_or_else(|| "-".to_owned(), human::seconds)
     };
     let (p50, p99) = (wait(|rates| rates.wait_p50_seconds), wait(|rates| rates.wait_p99_seconds));
-    if is_wide {
-        format!("run queue p50 {p50}, max {}, p99 {p99}", wait(|rates| rates.wait_max_seconds))
-    } else {
-        format!("runq p50 {p50} p99 {p99}")
-    }
+    let max = wait(|rates| rates.wait_max_seconds);
+    vec![
+        format!("run queue p50 {p50}, max {max}, p99 {p99}"),
+        format!("runq p50 {p50} p99 {p99}"),
+        format!("runq p99 {p99}"),
+        format!("p99 {p99}"),
+    ]
 }
 
 /// What the probe itself takes, and what it lost.
