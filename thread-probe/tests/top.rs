@@ -103,6 +103,21 @@ fn state_of(terminal: &Terminal) -> Result<(String, bool, bool)> {
     Ok((modes, terminal.has_cursor()?, terminal.is_alternate()?))
 }
 
+/// The shell may still be about to take its terminal back.
+fn ensure_state(terminal: &Terminal, before: &(String, bool, bool), after: &str) -> Result<()> {
+    let started = Instant::now();
+    loop {
+        let now = state_of(terminal)?;
+        if now == *before {
+            return Ok(());
+        }
+        ensure!(
+            started.elapsed() < Duration::from_secs(5),
+            "after {after} the terminal is {now:?}, and was {before:?}"
+        );
+    }
+}
+
 /// Starts top in the background and brings it to the front. Returns its pid.
 fn start_as_job(terminal: &Terminal) -> Result<Pid> {
     terminal.enter(&format!("clear; {} & echo $! > pid; fg", top("")))?;
@@ -129,7 +144,7 @@ fn the_terminal_is_given_back_at_the_end_and_at_sigterm() -> Result<()> {
         end(pid)?;
         let screen = terminal.wait_for_prompt()?;
         ensure!(!screen.contains("COMM"), "{name} left this:\n{screen}");
-        ensure!(state_of(&terminal)? == before, "{name} left the terminal in another state");
+        ensure_state(&terminal, &before, name)?;
     }
     Ok(())
 }
@@ -149,7 +164,7 @@ fn the_terminal_is_the_shells_while_it_is_stopped() -> Result<()> {
         stop(pid)?;
         let screen = terminal.wait_for("Stopped")?;
         ensure!(!screen.contains("COMM"), "{name} left this:\n{screen}");
-        ensure!(state_of(&terminal)? == before, "after {name} the terminal is in another state");
+        ensure_state(&terminal, &before, name)?;
         terminal.enter("fg")?;
         terminal.wait_for("COMM")?;
     }
@@ -182,10 +197,10 @@ fn the_terminal_is_given_back_before_a_panic_and_an_error_are_told() -> Result<(
     let screen = terminal.wait_for("the len is 2 but the index is 2")?;
     ensure!(!screen.contains("the len is 1"), "the other thread's panic is on the screen:\n{screen}");
     terminal.wait_for_prompt()?;
-    ensure!(state_of(&terminal)? == before, "a panic left the terminal in another state");
+    ensure_state(&terminal, &before, "a panic")?;
     terminal.enter(&format!("clear; {} < /dev/null", top("--config nowhere.toml")))?;
     terminal.wait_for("nowhere.toml")?;
-    ensure!(state_of(&terminal)? == before, "an error left the terminal in another state");
+    ensure_state(&terminal, &before, "an error")?;
     Ok(())
 }
 
