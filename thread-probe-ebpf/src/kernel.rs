@@ -47,6 +47,12 @@ fn read(base: *const u8, offset: u64) -> Option<u64> {
     unsafe { bpf_probe_read_kernel(base.add(offset as usize).cast()) }.ok()
 }
 
+/// Whether this kernel can make task storage with a run queue locked.
+#[inline(always)]
+pub(crate) fn can_create_storage_under_lock() -> bool {
+    offset!(storage_reserve) != MISSING || offset!(storage_rqspinlock) != MISSING
+}
+
 /// A `struct task_struct *` that the kernel handed to the program.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
@@ -94,6 +100,14 @@ impl Task {
         let cfs_rq: *const u8 = load(self.0, offset!(cfs_rq));
         let rq: *const u8 = load(cfs_rq, offset!(cfs_rq_rq));
         load(rq, offset!(rq_clock))
+    }
+
+    /// Whether it ran for the last time: it is being switched away from in `do_task_dead`.
+    #[inline(always)]
+    pub(crate) fn is_dead(self) -> bool {
+        /// Of include/linux/sched.h.
+        const TASK_DEAD: u32 = 0x80;
+        self.state() & TASK_DEAD != 0
     }
 
     /// Lowest address of the kernel stack; null once it is gone.

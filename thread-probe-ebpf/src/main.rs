@@ -5,7 +5,7 @@
 //! | `task_newtask`, `sched_process_fork` | tp_btf | storage for the new task |
 //! | `sched_wakeup_new` | tp_btf | counts threads and processes created |
 //! | `sched_switch` | tp_btf | the hot path: the wait of the next task into its histogram |
-//! | `sched_process_exit`, `sched_process_exit_again` | tp_btf | the moment a task ends |
+//! | `sched_process_exit` | tp_btf | the moment a task ends |
 //! | `sched_process_free` | tp_btf | the final record of a task, once |
 //! | `scan_tasks` | iter/task | the record of every task, when asked |
 //! | `clone_enter`, `clone_exit` | fentry and fexit of `kernel_clone`, or tracepoints of the system calls | failures and duration |
@@ -71,16 +71,10 @@ fn sched_switch(context: BtfTracePointContext) -> i32 {
     0
 }
 
-/// `sched_process_exit(task, ...)`, in `do_exit`.
+/// `sched_process_exit(task, ...)`, in `do_exit`. For what it missed (see [`sched_process_fork`]), the thread's last
+/// switch, some microseconds later, is taken for its end.
 #[btf_tracepoint(function = "sched_process_exit")]
 fn sched_process_exit(context: BtfTracePointContext) -> i32 {
-    tasks::exiting(Task(context.arg(0)));
-    0
-}
-
-/// The same once more, for what the first missed: see [`sched_process_fork`].
-#[btf_tracepoint(function = "sched_process_exit")]
-fn sched_process_exit_again(context: BtfTracePointContext) -> i32 {
     tasks::exiting(Task(context.arg(0)));
     0
 }

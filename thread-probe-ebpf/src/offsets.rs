@@ -58,7 +58,7 @@ macro_rules! offsets {
 }
 
 offsets! {
-    // The seven that the context switch reads, in one cache line.
+    // The eight that the context switch reads, in one cache line.
     /// Thread id.
     pid: "task_struct", "pid";
     /// Thread group id.
@@ -73,10 +73,10 @@ offsets! {
     cfs_rq_rq: "cfs_rq", "rq";
     /// The run queue's clock.
     rq_clock: "rq", "clock";
-    /// `PF_*` flags.
-    flags: "task_struct", "flags";
     /// Scheduler state.
     state: "task_struct", "__state";
+    /// `PF_*` flags.
+    flags: "task_struct", "flags";
     /// Exit state.
     exit_state: "task_struct", "exit_state";
     /// Thread name.
@@ -177,6 +177,10 @@ offsets! {
     cgroup_kn: "cgroup", "kn";
     /// The node's id.
     kn_id: "kernfs_node", "id";
+    /// Whether task storage comes from a reserve that can be taken from in any context: from Linux 6.4 on ...
+    storage_reserve: optional "bpf_local_storage_map", "bpf_ma" | "use_kmalloc_nolock";
+    /// ... and since it never comes from anywhere else, behind a lock that can be taken in any context (the `val` of rqspinlock_t).
+    storage_rqspinlock: optional "bpf_local_storage_map_bucket", "lock.val";
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use thread_probe_ebpf::{histogram::bucket_of, names::Lost};
 use crate::{
     kernel::Task,
     maps::{TASKS, lost},
+    tasks,
 };
 
 /// Puts the wait of `next` into its histogram, by the kernel's own definition and clock (`sched_info_arrive` in
@@ -15,6 +16,10 @@ use crate::{
 /// is `run_delay` by construction. No atomics: a task is switched in on one CPU at a time.
 #[inline(always)]
 pub(crate) fn switched(prev: Task, next: Task) {
+    // Here nothing can be missed, as it can in sched_process_exit: see there.
+    if prev.is_dead() {
+        tasks::exiting(prev);
+    }
     if next.pid() == 0 {
         return;
     }

@@ -7,7 +7,7 @@ use thread_probe_ebpf::{names::Lost, record::Counters};
 
 use crate::{
     clone,
-    kernel::Task,
+    kernel::{Task, can_create_storage_under_lock},
     maps::{TASKS, lost, orphan},
 };
 
@@ -23,9 +23,9 @@ pub(crate) fn current() -> Task {
     Task(unsafe { bpf_get_current_task_btf() }.cast_const().cast())
 }
 
-/// A task was created and can't run yet: gives it its storage. In process context: nothing is ever allocated under a
-/// run queue's lock. `task_newtask` comes first and, unlike `sched_process_fork`, also for what the kernel creates
-/// without `kernel_clone`: io_uring workers (`create_io_thread`) and vhost tasks.
+/// A task was created and can't run yet: gives it its storage, in process context. `task_newtask` comes first and, unlike
+/// `sched_process_fork`, also for what the kernel creates without `kernel_clone`: io_uring workers (`create_io_thread`)
+/// and vhost tasks.
 #[inline(always)]
 pub(crate) fn created(child: Task) {
     // fork_idle, at CPU hotplug.
@@ -39,9 +39,13 @@ pub(crate) fn created(child: Task) {
 }
 
 /// The current task has created another, and wakes it: counted here, where interrupts are off, so that it can't be
-/// missed.
+/// missed. With the run queue locked nothing may be allocated as a rule: only on kernels with a reserve for it, and only
+/// for a task that has nothing yet.
 #[inline(always)]
 pub(crate) fn woken(child: Task) {
+    if can_create_storage_under_lock() && TASKS.get(child).is_none() {
+        created(child);
+    }
     let creator = current();
     let is_thread = child.tgid() == creator.tgid();
     match TASKS.get(creator) {

@@ -84,10 +84,10 @@ where
     program.try_into().map_err(|_| LoadError::Missing(name))
 }
 
-/// Loads a program and attaches it to the tracepoint of its name; `_again` is the second to the same.
+/// Loads a program and attaches it to the tracepoint of its name.
 pub(super) fn tp_btf(ebpf: &mut Ebpf, btf: &Btf, name: &'static str) -> Result<AttachedProgram, LoadError> {
     let program: &mut BtfTracePoint = program(ebpf, name)?;
-    program.load(name.trim_end_matches("_again"), btf).map_err(|error| LoadError::load(name, error))?;
+    program.load(name, btf).map_err(|error| LoadError::load(name, error))?;
     program.attach().map_err(|error| LoadError::attach(name, error))?;
     Ok(AttachedProgram::new(name, Source::TpBtf))
 }

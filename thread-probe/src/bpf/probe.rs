@@ -35,12 +35,10 @@ static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/thread-
 const SCAN: &str = "scan_tasks";
 const SWITCH: &str = "sched_switch";
 /// The end before the beginning: what is seen to begin must be seen to end.
-const OF_A_TASKS_LIFE: [&str; 5] =
-    ["sched_process_free", "sched_process_exit", "sched_process_exit_again", "sched_process_fork", "task_newtask"];
+const OF_A_TASKS_LIFE: [&str; 4] = ["sched_process_free", "sched_process_exit", "sched_process_fork", "task_newtask"];
 /// What counts in a thread's storage, which each has only after the first scan.
 const AFTER_THE_FIRST_SCAN: [&str; 2] = ["sched_wakeup_new", SWITCH];
-/// Programs of which a skipped run loses something. The others have a second for what the first missed, and what both
-/// missed is counted where it lacks.
+/// Programs of which a skipped run loses something: they make up for what the others missed.
 const MUST_RUN: [&str; 3] = ["sched_process_free", "sched_wakeup_new", SWITCH];
 
 /// How to load.
