@@ -15,8 +15,9 @@ use thread_probe::{
 use crate::{
     cgroup::Cgroup,
     probe::{Probe, ensure_equal, is_before_6_2, lost_for, process},
+    roles::CREATED_BEFORE_NPROC,
     tests::Test,
-    workloads::{CREATED_BEFORE_NPROC, Workload},
+    workload::Workload,
 };
 
 pub const ALL: &[(&str, Test)] = &[

@@ -1,15 +1,16 @@
 //! The invariants of the design, on the running kernel, with workloads whose truth is known.
 //!
 //! They need root (or the capabilities the probe needs); without, every one is reported as skipped. `cargo xtask vm`
-//! runs them on stock kernels. Each workload is this very program in another role: see `workloads`.
+//! runs them on stock kernels. Each workload is this very program in another role: see `roles`.
 #![expect(clippy::print_stdout, reason = "a test program")]
 
 #[path = "../cgroup/mod.rs"]
 mod cgroup;
 mod limits;
 mod probe;
+mod roles;
 mod tests;
-mod workloads;
+mod workload;
 
 use std::process::ExitCode;
 
@@ -18,8 +19,8 @@ use libtest_mimic::{Arguments, Trial};
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
-    if args.next().as_deref() == Some(workloads::ROLE) {
-        return workloads::play(args.collect());
+    if args.next().as_deref() == Some(roles::ROLE) {
+        return roles::play(args.collect());
     }
     let mut arguments = Arguments::from_args();
     // One probe watches all of them, and the host's own counters are part of what is compared.

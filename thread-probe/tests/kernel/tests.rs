@@ -14,7 +14,7 @@ use thread_probe::{
 
 use crate::{
     probe::{Probe, ensure_equal, group, hides_init, lost, lost_for, process},
-    workloads::Workload,
+    workload::Workload,
 };
 
 pub type Test = fn() -> Result<()>;
