@@ -32,9 +32,9 @@ impl Drop for Running {
     }
 }
 
+/// With the example configuration.
 fn start_alertmanager(port: u16, folder: &Path) -> Result<Running> {
-    let config = folder.join("alertmanager.yml");
-    fs::write(&config, "route: { receiver: nobody }\nreceivers: [{ name: nobody }]\n")?;
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/alertmanager.yml");
     let mut command = Command::new(ALERTMANAGER);
     command
         .arg(format!("--config.file={}", config.display()))
@@ -101,6 +101,14 @@ fn an_alertmanager_that_comes_up_late_sees_what_fires_and_that_it_is_resolved() 
     })?;
     let _alertmanager = start_alertmanager(port, folder.path())?;
     daemon.wait_until("two alerts there", |_| Ok(active(&url, &cgroup.path)?.len() == 2))?;
+    daemon.wait_until("the warning silent, the critical one not", |_| {
+        let alerts = active(&url, &cgroup.path)?;
+        let silent = |severity: &str| {
+            let alert = alerts.iter().find(|alert| alert["labels"]["severity"] == severity);
+            alert.is_some_and(|alert| alert["status"]["state"] == "suppressed")
+        };
+        Ok(silent("warning") && !silent("critical"))
+    })?;
     for alert in active(&url, &cgroup.path)? {
         ensure_tells_all(&alert, &cgroup.path)?;
     }

@@ -11,6 +11,7 @@ use clap::Args;
 
 use crate::{
     build::executable,
+    notices,
     setup::{cargo, cargo_deb, output, root, rust_target, setup, succeed},
 };
 
@@ -75,14 +76,16 @@ pub(crate) fn host_package() -> Result<PathBuf> {
     package(TARGETS[0].triple)
 }
 
-/// The man pages and completions, afresh: a command that is gone has none.
+/// The man pages, completions and notices, afresh: a command that is gone has none.
 fn write_documents() -> Result<()> {
     let documents = folder().join("documents");
     if documents.exists() {
         fs::remove_dir_all(&documents)?;
     }
     let example = ["run", "--quiet", "--package", "thread-probe", "--example", "documents", "--"];
-    succeed(cargo().args(example).arg(&documents))
+    succeed(cargo().args(example).arg(&documents))?;
+    // Every target has the same packages in it.
+    notices::write(TARGETS[0].triple, &documents.join("notices"))
 }
 
 fn build(target: &Target) -> Result<PathBuf> {
@@ -133,7 +136,7 @@ fn archive(target: &Target, program: &Path) -> Result<PathBuf> {
     let files =
         ["README.md", "ARCHITECTURE.md", "LICENSE-APACHE", "LICENSE-MIT", "docs", "dashboards", "deploy", "packaging"]
             .map(|file| root.join(file));
-    let made = ["man", "completions"].map(|file| documents.join(file));
+    let made = ["man", "completions", "notices"].map(|file| documents.join(file));
     succeed(Command::new("cp").arg("-r").args(files).args(made).arg(program).arg(&content))?;
     let archive = folder().join(format!("{name}.tar.gz"));
     let pack = r#"tar --sort=name --owner=0 --group=0 --numeric-owner --mode=go=rX,u+w --mtime="@$3" -c "$1" | gzip -9n >"$2""#;

@@ -9,6 +9,7 @@ mod dist;
 mod fleet;
 mod initramfs;
 mod kernels;
+mod notices;
 mod screenshot;
 mod setup;
 mod svg;

@@ -122,8 +122,10 @@ fn an_le_bound_counts_exactly_the_waits_up_to_it() {
 fn a_count_is_told_to_the_last_digit() {
     let mut model = model_of(&[b"a"]);
     model.groups[0].raw.counters.voluntary_switches = u64::MAX;
-    let switches = "threadprobe_context_switches_total{group=\"a\",kind=\"voluntary\"} 18446744073709551615\n";
-    assert!(text_of(&model).contains(switches));
+    model.groups[0].raw.counters.cpu_ns = 1_500_000_000;
+    let text = text_of(&model);
+    assert!(text.contains("threadprobe_context_switches_total{group=\"a\",kind=\"voluntary\"} 18446744073709551615\n"));
+    assert_eq!(series(&text, "threadprobe_cpu_seconds_total{group=\"a\"}"), Some(1.5));
 }
 
 #[test]

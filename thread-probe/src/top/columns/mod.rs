@@ -119,7 +119,7 @@ const fn rate_columns<T: Rated>() -> [Column<T>; 9] {
             ("wait_p50_seconds", "WAIT p50", 8),
             6,
             |row| wait(row, |rates| rates.wait_p50_seconds),
-            "Median time runnable but not running, before each run",
+            "Median wait for a CPU; a thread's is since the probe started",
         ),
         Column::new(
             ("wait_p99_seconds", "WAIT p99", 8),

@@ -124,7 +124,7 @@ const fn owners() -> [Column<Process>; 3] {
     ]
 }
 
-const fn more() -> [Column<Process>; 12] {
+const fn more() -> [Column<Process>; 13] {
     [
         ProcessColumn::new(("parent_pid", "PPID", 7), 9, |p| Value::Id(p.parent_pid), "The parent's process id")
             .hidden(),
@@ -198,6 +198,13 @@ const fn more() -> [Column<Process>; 12] {
             9,
             |p| Value::Headroom(binding(p).map(|limit| limit.headroom_threads)),
             "How many more threads its limits have room for",
+        )
+        .hidden(),
+        ProcessColumn::new(
+            ("limit_used_ratio", "USED%", 6),
+            9,
+            |p| Value::Ratio(binding(p).map(|limit| limit.used_ratio)),
+            "How much of the limit in LIMIT is used",
         )
         .hidden(),
     ]
