@@ -86,7 +86,7 @@ const fn costs() -> [Column<Process>; 5] {
             "The limit with room for the fewest threads, and how much of it is used",
         ),
         ProcessColumn::new(
-            ("exhaustion_seconds", "EXHAUSTED IN", 12),
+            ("exhaustion_seconds", "FULL IN", 9),
             4,
             |p| Value::Until(exhausted_in(p)),
             "Time until a limit is reached if its use goes on to grow; - where it does not clearly grow",
@@ -194,17 +194,17 @@ const fn more() -> [Column<Process>; 13] {
         )
         .hidden(),
         ProcessColumn::new(
-            ("headroom_threads", "ROOM", 8),
-            9,
-            |p| Value::Headroom(binding(p).map(|limit| limit.headroom_threads)),
-            "How many more threads its limits have room for",
-        )
-        .hidden(),
-        ProcessColumn::new(
             ("limit_used_ratio", "USED%", 6),
             9,
             |p| Value::Ratio(binding(p).map(|limit| limit.used_ratio)),
             "How much of the limit in LIMIT is used",
+        )
+        .hidden(),
+        ProcessColumn::new(
+            ("headroom_threads", "ROOM", 8),
+            9,
+            |p| Value::Headroom(binding(p).map(|limit| limit.headroom_threads)),
+            "How many more threads its limits have room for",
         )
         .hidden(),
     ]

@@ -76,7 +76,9 @@ fn draw_alert(canvas: &mut Canvas<'_>, area: Rect, row: u16, (alert, now): (&Ale
     let mut pen = Pen::new(canvas, area, row);
     pen.left(SEVERITY, alert.severity.label(), severity);
     pen.left(STATE, alert.state.label(), state);
-    pen.right(SINCE, &human::duration((now - alert.since).max(0.0)), Style::new());
+    let elapsed = now - alert.since;
+    let since = if elapsed < 1.0 { "now".to_owned() } else { human::duration(elapsed) };
+    pen.right(SINCE, &since, Style::new());
     pen.left(ALERT, alert.alert.label(), Style::new());
     let group = group_width(area.width);
     pen.left(group, &cut_front(&human::plain(&alert.group), group), Style::new());

@@ -18,7 +18,7 @@ const LIMIT: u16 = 13;
 const AMOUNT: u16 = 10;
 const USE: u16 = 7;
 const ROOM: u16 = 9;
-const UNTIL: u16 = 12;
+const UNTIL: u16 = 9;
 const BAR: u16 = 20;
 /// The least width of OF.
 const MIN_OF: u16 = 10;
@@ -81,7 +81,7 @@ fn draw_headings(canvas: &mut Canvas<'_>, area: Rect, widths: Widths) {
     pen.right(USE, "USE%", style);
     pen.left(widths.bar, "", style);
     pen.right(widths.room, "ROOM FOR", style);
-    pen.right(UNTIL, "EXHAUSTED IN", style);
+    pen.right(UNTIL, "FULL IN", style);
     pen.left(widths.set_by, "SET BY", style);
 }
 

@@ -164,7 +164,7 @@ fn the_row_of_the_cursor_and_the_sorted_column_are_reversed_and_what_does_nothin
 #[test]
 fn the_help_scrolls_to_its_end_and_back_at_once() {
     let mut app = app(&fixtures::normal(), &[Key::Char('?')]);
-    let end = |app: &App| picture(&drawn(app, &COLOR, (80, 24))).contains("EXHAUSTED IN");
+    let end = |app: &App| picture(&drawn(app, &COLOR, (80, 24))).contains("FULL IN");
     assert!(!end(&app));
     app.on_key(Key::End);
     app.on_key(Key::Down);
