@@ -95,6 +95,22 @@ fn the_process_that_switches_most_is_the_top_row_within_3_seconds() -> Result<()
     })
 }
 
+#[test]
+fn a_serial_console_which_knows_no_size_of_its_own_is_drawn_on() -> Result<()> {
+    if skipped("a_serial_console_which_knows_no_size_of_its_own_is_drawn_on") {
+        return Ok(());
+    }
+    let _alone = alone();
+    let terminal = Terminal::start(120, 40, &[])?;
+    terminal.enter("stty cols 0 rows 0")?;
+    terminal.enter(&top(""))?;
+    terminal.wait_until("a row", |screen| first_row(screen).is_some_and(|row| !row.trim().is_empty()))?;
+    terminal.press("q")?;
+    terminal.enter(&format!("clear; {PROGRAM} doctor"))?;
+    terminal.wait_for(" program sched_switch        tp_btf")?;
+    Ok(())
+}
+
 /// What a shell has of its terminal: modes, cursor, and whether anything is in front of what it wrote.
 fn state_of(terminal: &Terminal) -> Result<(String, bool, bool)> {
     terminal.enter("clear; stty -a > modes; echo saved' 'them")?;

@@ -34,8 +34,14 @@ fn write(out: &mut impl Write, format: TableOrJson, report: &Report) -> io::Resu
 }
 
 fn table(checks: &[Check]) -> Table {
+    /// Where there is room for a word a line at most, lines that the terminal breaks are easier to read.
+    const NARROWEST: u16 = 40;
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    // A serial console is 0 columns wide.
+    if table.width().is_some_and(|columns| columns < NARROWEST) {
+        table.set_width(80);
+    }
     table.set_header(["STATUS", "CHECK", "FOUND"]);
     let arrow = if is_utf8() { "→" } else { "->" };
     for check in checks {

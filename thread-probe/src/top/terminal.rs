@@ -55,7 +55,7 @@ impl Screen {
         };
         give_back_before_a_panic_is_told(thread::current().id());
         let log = log::hold();
-        let terminal = blank(terminal::size()?)?;
+        let terminal = blank(size()?)?;
         let mut screen = Self { terminal, input, reader: KeyReader::default(), _log: log };
         screen.enter_again()?;
         Ok(screen)
@@ -66,7 +66,7 @@ impl Screen {
     /// # Errors
     /// The terminal is gone.
     pub fn draw(&mut self, draw: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
-        let size = terminal::size()?;
+        let size = size()?;
         if self.terminal.get_frame().area().as_size() != Size::from(size) {
             self.terminal = blank(size)?;
             execute!(stdout(), Clear(ClearType::All))?;
@@ -106,9 +106,15 @@ impl Screen {
     pub fn enter_again(&mut self) -> io::Result<()> {
         enable_raw_mode()?;
         execute!(stdout(), EnterAlternateScreen, Hide, Clear(ClearType::All))?;
-        self.terminal = blank(terminal::size()?)?;
+        self.terminal = blank(size()?)?;
         Ok(())
     }
+}
+
+/// The terminal's columns and rows. A serial console says 0 for what it does not know: it is taken for 80 by 24.
+fn size() -> io::Result<(u16, u16)> {
+    let (columns, rows) = terminal::size()?;
+    Ok((if columns == 0 { 80 } else { columns }, if rows == 0 { 24 } else { rows }))
 }
 
 /// Draws on a blank screen of this size. Not one that follows the terminal's size or clears it by itself: for that it asks
