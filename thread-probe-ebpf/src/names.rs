@@ -6,8 +6,8 @@
 pub enum Lost {
     /// A thread was switched in that has no storage: its wait is in `run_delay` but not in the histogram.
     StorageMissing = 0,
-    /// Storage could not be allocated: when a thread was created, where `sched_process_fork`, `sched_wakeup_new` and the next scan try
-    /// again; or for what a thread had counted whose clone failed, which is gone then.
+    /// Storage could not be allocated: when a thread was created, where `sched_process_fork`, `sched_wakeup_new` and the
+    /// next scan try again; or for what a thread had counted whose clone failed, which is gone then.
     StorageNotCreated = 1,
     /// `run_delay` went backwards between two switches of one thread; the wait is not in the histogram.
     ImpossibleWait = 2,

@@ -58,7 +58,7 @@ macro_rules! offsets {
 }
 
 offsets! {
-    // The eight that the context switch reads, in one cache line.
+    // The eight that the context switch reads, side by side.
     /// Thread id.
     pid: "task_struct", "pid";
     /// Thread group id.
@@ -177,9 +177,9 @@ offsets! {
     cgroup_kn: "cgroup", "kn";
     /// The node's id.
     kn_id: "kernfs_node", "id";
-    /// Whether task storage comes from a reserve that can be taken from in any context: from Linux 6.4 on ...
+    /// There if task storage comes from a reserve that can be taken from in any context: since Linux 6.4 ...
     storage_reserve: optional "bpf_local_storage_map", "bpf_ma" | "use_kmalloc_nolock";
-    /// ... and since it never comes from anywhere else, behind a lock that can be taken in any context (the `val` of rqspinlock_t).
+    /// ... and this once it comes from nowhere else, behind a lock that can be taken in any context (rqspinlock_t).
     storage_rqspinlock: optional "bpf_local_storage_map_bucket", "lock.val";
 }
 
