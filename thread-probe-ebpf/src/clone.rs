@@ -4,19 +4,16 @@ use aya_ebpf::EbpfContext;
 use aya_log_ebpf::info;
 use thread_probe_ebpf::{
     histogram::{BUCKETS, bucket_of},
-    names::{CloneErrno, CloneFailure, Lost},
-    record::Counters,
+    names::CloneErrno,
     storage::TaskStorage,
 };
 
 use crate::{
+    folding::clone_failed,
     limits::failure_of,
-    maps::{CLONE_DURATION, TASKS, lost, orphan},
+    maps::{CLONE_DURATION, TASKS},
     tasks::{boot_ns, current},
 };
-
-/// Index of the first of `clone_failures` in [`Counters`].
-const CLONE_FAILURES: usize = core::mem::offset_of!(Counters, clone_failures) / 8;
 
 /// The current task asks for a new one.
 #[inline(always)]
@@ -44,32 +41,29 @@ pub(crate) fn succeeded(creator: &mut TaskStorage) {
     }
 }
 
-/// The call returned, to the creator or (the system calls only) to the new task.
+/// The system call returned, to the creator or to the new task. One that seccomp refused was never entered: its tracepoint
+/// comes after.
+#[inline(always)]
+pub(crate) fn returned_from_syscall<C: EbpfContext>(context: &C, value: i64) {
+    let was_entered = TASKS.get(current()).is_none_or(|storage| storage.clone_started_ns != 0);
+    if was_entered {
+        returned(context, value);
+    }
+}
+
+/// The call returned. What failed counts for the process, not in the thread's storage: until summer 2026 a clone that fails
+/// early leaves a task whose `bpf_storage` is still its creator's, and when that task is freed the kernel empties it
+/// ("bpf,fork: wipe ->bpf_storage before bailouts that access it").
 #[inline(always)]
 pub(crate) fn returned<C: EbpfContext>(context: &C, value: i64) {
     let Some(errno) = CloneErrno::from_return(value) else {
         return;
     };
     let task = current();
-    let (failure, cgroup) = failure_of(task, errno);
-    match TASKS.get(task) {
-        Some(storage) => {
-            storage.clone_started_ns = 0;
-            storage.clone_failures[failure as usize] += 1;
-            match failure {
-                CloneFailure::CgroupPids => storage.refused_by_pids = cgroup,
-                CloneFailure::CgroupMemory => storage.refused_by_memory = cgroup,
-                _ => {}
-            }
-            // A clone that fails early leaves a task whose bpf_storage is still its creator's, and an RCU grace period
-            // later free_task() empties that. Fixed in 2026 ("bpf,fork: wipe ->bpf_storage before bailouts that access
-            // it"); on any kernel, what it would empty is left to it.
-            TASKS.renew(task, storage);
-        }
-        None => {
-            lost(Lost::FailureWithoutStorage);
-            orphan(CLONE_FAILURES + failure as usize, 1);
-        }
+    if let Some(storage) = TASKS.get(task) {
+        storage.clone_started_ns = 0;
     }
+    let (failure, cgroup) = failure_of(task, errno);
+    clone_failed(task, failure, cgroup);
     info!(context, "clone failed in thread {} of process {}: errno {}", task.pid(), task.tgid(), -value);
 }

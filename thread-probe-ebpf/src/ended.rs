@@ -1,44 +1,78 @@
-//! The end of a task: its final record.
+//! The end of a task: its final record, or what it adds to its process.
 
-use aya_ebpf::{EbpfContext, helpers::generated::bpf_ringbuf_query};
-use aya_log_ebpf::warn;
+use aya_ebpf::helpers::generated::bpf_ringbuf_query;
 use thread_probe_ebpf::{
     names::Lost,
     record::{
-        COUNTERS, PART_END_SEEN, PART_ENDED, PART_PROCESS, PART_STORAGE, PART_THREAD, PART_WAITS, SHORT_WORDS,
-        ShortRecord, Thread, ThreadRecord, Waits,
+        PART_END_SEEN, PART_ENDED, PART_PROCESS, PART_STORAGE, PART_THREAD, PART_WAITS, SHORT_WORDS, ShortRecord,
+        Thread, ThreadRecord, Waits,
     },
     storage::TaskStorage,
 };
 
 use crate::{
     fill::{copy_words, fill_process, fill_thread, zero_words},
-    kernel::Task,
-    maps::{ENDED, SCRATCH, TASKS, lost, orphan},
+    folding::{Ended, fold_known, fold_leader, fold_unknown, orphan},
+    kernel::{Task, may_fold_leaders},
+    maps::{ENDED, TASKS, lost},
     tasks::boot_ns,
 };
 
-/// A task is about to be freed: its counters are final. Sends its record, filled as the scan fills it.
+/// A task is about to be freed: its counters are final. What no scan has seen is added to its process; of what a scan has
+/// seen, and of leaders, the record is sent, filled as the scan fills it.
 #[inline(always)]
-pub(crate) fn freed<C: EbpfContext>(context: &C, task: Task) {
-    let mut storage = TASKS.get(task);
-    let leads = task.pid() == task.tgid();
-    let short = match &mut storage {
-        Some(storage) if !leads => has_few_waits(storage),
-        _ => false,
-    };
-    let sent = match &mut storage {
-        Some(storage) if short => send_short(task, storage),
-        _ => send_whole(task, storage.as_deref()),
-    };
-    let storage = storage.as_deref();
-    if storage.is_none() {
+pub(crate) fn freed(task: Task) {
+    let Some(storage) = TASKS.get(task) else {
         lost(Lost::RecordWithoutHistogram);
+        if !send_whole(task, None, 0) {
+            lost(Lost::RecordNotSent);
+        }
+        return;
+    };
+    let ended_ns = storage.ended_ns;
+    if ended_ns == 0 {
+        lost(Lost::EndNotSeen);
     }
+    let leads = task.pid() == task.tgid();
+    if is_folded(Ended { task, storage, ended_ns }, leads) {
+        return;
+    }
+    let sent = if !leads && has_few_waits(storage) {
+        send_short(task, storage, ended_ns)
+    } else {
+        send_whole(task, Some(storage), ended_ns)
+    };
     if !sent {
+        fold_what_was_not_sent(Ended { task, storage, ended_ns });
+    }
+}
+
+/// Adds what needs no record to where it belongs, if there is room.
+#[inline(always)]
+fn is_folded(ended: Ended<'_>, leads: bool) -> bool {
+    if !ended.is_unknown() {
+        return false;
+    }
+    if !leads {
+        return fold_unknown(ended);
+    }
+    // A process of one thread: only its leader could have created the second.
+    may_fold_leaders() && ended.storage.threads_created == 0 && fold_leader(ended)
+}
+
+/// The ring buffer is full.
+#[inline(always)]
+fn fold_what_was_not_sent(ended: Ended<'_>) {
+    let folded = match (ended.is_known(), ended.is_unknown()) {
+        (true, _) => fold_known(ended),
+        (_, true) => fold_unknown(ended),
+        // Nobody knows what of it was sent.
+        _ => return lost(Lost::RecordNotSent),
+    };
+    if folded {
         lost(Lost::RingFull);
-        give_up(task, storage);
-        warn!(context, "ring buffer full: the end of thread {} was not sent", task.pid());
+    } else {
+        orphan(ended);
     }
 }
 
@@ -68,14 +102,14 @@ fn has_few_waits(storage: &mut TaskStorage) -> bool {
 }
 
 #[inline(always)]
-fn send_short(task: Task, storage: &mut TaskStorage) -> bool {
+fn send_short(task: Task, storage: &mut TaskStorage, ended_ns: u64) -> bool {
     let Some(mut entry) = ENDED.reserve_untyped::<ShortRecord>(0) else {
         return false;
     };
     let record: *mut ShortRecord = entry.as_mut_ptr();
     // SAFETY: the reservation is a whole record, aligned to 8 bytes; every byte of it is written here.
     unsafe {
-        fill_ended(&raw mut (*record).thread, task, Some(storage));
+        fill_ended(&raw mut (*record).thread, task, Some(storage), ended_ns);
         zero_words(&raw mut (*record).indices);
         zero_words(&raw mut (*record).words);
         let (indices, words) = ((&raw mut (*record).indices).cast::<u8>(), (&raw mut (*record).words).cast::<u64>());
@@ -95,14 +129,14 @@ fn send_short(task: Task, storage: &mut TaskStorage) -> bool {
 }
 
 #[inline(always)]
-fn send_whole(task: Task, storage: Option<&TaskStorage>) -> bool {
+fn send_whole(task: Task, storage: Option<&TaskStorage>, ended_ns: u64) -> bool {
     let Some(mut entry) = ENDED.reserve(0) else {
         return false;
     };
     let record: *mut ThreadRecord = entry.as_mut_ptr();
     // SAFETY: the reservation is a whole record, aligned to 8 bytes; every byte of it is written here.
     unsafe {
-        fill_ended(&raw mut (*record).thread, task, storage);
+        fill_ended(&raw mut (*record).thread, task, storage, ended_ns);
         (*record).thread.head.parts |= PART_PROCESS;
         fill_process(&raw mut (*record).process, task);
         match storage {
@@ -119,48 +153,18 @@ fn send_whole(task: Task, storage: Option<&TaskStorage>) -> bool {
 /// # Safety
 /// `thread` points to a whole one.
 #[inline(always)]
-unsafe fn fill_ended(thread: *mut Thread, task: Task, storage: Option<&TaskStorage>) {
+unsafe fn fill_ended(thread: *mut Thread, task: Task, storage: Option<&TaskStorage>, ended_ns: u64) {
     let mut parts = PART_THREAD | PART_WAITS | PART_ENDED;
-    let mut ended_ns = 0;
-    if let Some(storage) = storage {
-        ended_ns = storage.ended_ns;
+    if storage.is_some() {
         parts |= PART_STORAGE;
-        if ended_ns == 0 {
-            lost(Lost::EndNotSeen);
-        } else {
-            parts |= PART_END_SEEN;
-        }
+    }
+    if ended_ns != 0 {
+        parts |= PART_END_SEEN;
     }
     // SAFETY: the caller's.
     unsafe {
         fill_thread(thread, task, storage, parts);
         (*thread).ended_ns = if ended_ns == 0 { boot_ns() } else { ended_ns };
-    }
-}
-
-/// Adds what the scan has not sent yet to the orphans. Without storage nobody knows what that is.
-#[inline(always)]
-fn give_up(task: Task, storage: Option<&TaskStorage>) {
-    let Some(storage) = storage else {
-        return;
-    };
-    let Some(record) = SCRATCH.get_ptr_mut(0) else {
-        return;
-    };
-    // SAFETY: this CPU's slot. It may interrupt the scan between its fill and its write only where the free runs in
-    // softirq, so it uses the slot's second record.
-    let counters = unsafe {
-        let record = &raw mut (*record)[1].thread;
-        fill_thread(record, task, Some(storage), 0);
-        (&raw const (*record).counters).cast::<u64>()
-    };
-    for index in 0..COUNTERS {
-        // SAFETY: within the counters, which are nothing but u64.
-        let (last, sent) = unsafe {
-            let sent = (&raw const storage.sent).cast::<u64>().add(index).read_volatile();
-            (counters.add(index).read_volatile(), sent)
-        };
-        orphan(index, last.wrapping_sub(sent));
     }
 }
 

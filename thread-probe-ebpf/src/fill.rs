@@ -1,7 +1,6 @@
 //! Fills records from the kernel's structures and the task's storage.
 
 use thread_probe_ebpf::{
-    names::CloneFailure,
     record::{Process, Thread},
     storage::TaskStorage,
 };
@@ -77,28 +76,18 @@ unsafe fn fill_stack(thread: *mut Thread, task: Task) {
 fn fill_from_storage(thread: &mut Thread, storage: &TaskStorage) {
     thread.process_start_ns = storage.process_start_ns;
     thread.run_delay_base_ns = storage.run_delay_base_ns;
-    thread.refused_by_pids = storage.refused_by_pids;
-    thread.refused_by_memory = storage.refused_by_memory;
     thread.counters.same_process_switches = storage.same_process_switches;
     thread.counters.threads_created = storage.threads_created;
     thread.counters.processes_created = storage.processes_created;
-    for failure in 0..CloneFailure::ALL.len() {
-        thread.counters.clone_failures[failure] = storage.clone_failures[failure];
-    }
 }
 
 #[inline(always)]
 fn fill_without_storage(thread: &mut Thread) {
     thread.process_start_ns = 0;
     thread.run_delay_base_ns = 0;
-    thread.refused_by_pids = 0;
-    thread.refused_by_memory = 0;
     thread.counters.same_process_switches = 0;
     thread.counters.threads_created = 0;
     thread.counters.processes_created = 0;
-    for failure in 0..CloneFailure::ALL.len() {
-        thread.counters.clone_failures[failure] = 0;
-    }
 }
 
 /// Fills a process's part in place.

@@ -15,6 +15,18 @@ use thread_probe_ebpf::{
 #[unsafe(no_mangle)]
 static OFFSETS: MaybeUninit<Offsets> = MaybeUninit::new(Offsets::from_array([0; size_of::<Offsets>() / 8]));
 
+/// Set by the daemon before load: whether processes that no scan has seen may be added up by what names their group. Not
+/// where each is a group of its own.
+#[unsafe(no_mangle)]
+static FOLD_LEADERS: MaybeUninit<u8> = MaybeUninit::new(0);
+
+/// See [`FOLD_LEADERS`].
+#[inline(always)]
+pub(crate) fn may_fold_leaders() -> bool {
+    // SAFETY: initialised above; volatile as in `offset`.
+    unsafe { (&raw const FOLD_LEADERS).cast::<u8>().read_volatile() != 0 }
+}
+
 /// `TASK_COMM_LEN` read as words.
 pub(crate) type Comm = [u64; COMM_BYTES / 8];
 

@@ -7,6 +7,7 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod fold;
 pub mod histogram;
 pub mod names;
 pub mod offsets;

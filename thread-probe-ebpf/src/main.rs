@@ -6,15 +6,19 @@
 //! | `sched_wakeup_new` | tp_btf | counts threads and processes created |
 //! | `sched_switch` | tp_btf | the hot path: the wait of the next task into its histogram |
 //! | `sched_process_exit` | tp_btf | the moment a task ends |
-//! | `sched_process_free` | tp_btf | the final record of a task, once |
+//! | `sched_process_free` | tp_btf | the final record of a task, once, or what it adds to its process |
 //! | `scan_tasks` | iter/task | the record of every task, when asked |
 //! | `clone_enter`, `clone_exit` | fentry and fexit of `kernel_clone`, or tracepoints of the system calls | failures and duration |
 #![no_std]
 #![no_main]
+// The target's atomics have no addition, for want of compare-and-swap on the oldest kernels; the instruction is there.
+#![feature(core_intrinsics)]
+#![expect(internal_features, reason = "see above")]
 
 mod clone;
 mod ended;
 mod fill;
+mod folding;
 mod kernel;
 mod limits;
 mod maps;
@@ -82,7 +86,7 @@ fn sched_process_exit(context: BtfTracePointContext) -> i32 {
 /// `sched_process_free(task)`, an RCU grace period after the task was released.
 #[btf_tracepoint(function = "sched_process_free")]
 fn sched_process_free(context: BtfTracePointContext) -> i32 {
-    ended::freed(&context, Task(context.arg(0)));
+    ended::freed(Task(context.arg(0)));
     0
 }
 
@@ -101,7 +105,7 @@ fn clone_exit_fexit(context: FExitContext) -> i32 {
     0
 }
 
-/// `sys_enter_clone`, `_clone3`.
+/// `sys_enter_clone`, `_clone3`, `_fork`, `_vfork`.
 #[tracepoint]
 fn clone_enter_syscall(_context: TracePointContext) -> u32 {
     clone::entered();
@@ -116,7 +120,7 @@ fn clone_exit_syscall(context: TracePointContext) -> u32 {
     const RET_OFFSET: usize = 16;
     // SAFETY: the kernel allows loads within the context, which is larger.
     let value = unsafe { context.as_ptr().cast::<u8>().add(RET_OFFSET).cast::<i64>().read_volatile() };
-    clone::returned(&context, value);
+    clone::returned_from_syscall(&context, value);
     0
 }
 

@@ -5,20 +5,29 @@ use core::ptr;
 use aya_ebpf::{
     bindings::{bpf_map_type::BPF_MAP_TYPE_TASK_STORAGE, task_struct},
     btf_maps::{Array, HashMap, PerCpuArray, RingBuf},
-    helpers::{bpf_task_storage_delete, bpf_task_storage_get},
+    helpers::bpf_task_storage_get,
     macros::btf_map,
 };
 use thread_probe_ebpf::{
+    fold::{Folded, FoldedLeader, FoldedProcess},
     histogram::BUCKETS,
     names::Lost,
-    record::{COUNTERS, HostLimits, ThreadRecord},
+    record::{HostLimits, ThreadRecord},
     storage::TaskStorage,
 };
 
 use crate::kernel::Task;
 
-/// Bytes of the ring buffer: 5,000 whole records, 14,000 short ones.
+/// BPF_F_NO_PREALLOC of include/uapi/linux/bpf.h.
+const NO_PREALLOC: usize = 1;
+
+/// Bytes of the ring buffer. It carries threads that a scan has seen, and leaders: what else ends is folded.
 const RING_BYTES: usize = 4 << 20;
+
+/// Processes that threads can be folded for. An element takes 1 kB, and only while it is there.
+const FOLDED_PROCESSES: usize = 65_536;
+/// Kinds of processes: as many as there are names of short-lived programs, users and cgroups.
+const FOLDED_LEADERS: usize = 16_384;
 
 /// One [`TaskStorage`] per task. Written by the task's own creation, switches and clones, and by the scan (`sent`);
 /// read by the scan and when the task is freed; deleted by the kernel with the task.
@@ -33,10 +42,29 @@ pub(crate) static ENDED: RingBuf<ThreadRecord, RING_BYTES> = RingBuf::new();
 #[btf_map]
 pub(crate) static LOST: PerCpuArray<[u64; Lost::ALL.len()], 1> = PerCpuArray::new();
 
-/// What could not be sent, as [`thread_probe_ebpf::record::Counters`], so that the host's totals stay exact.
-/// Written on its CPU when the ring is full or a creator has no storage; read by the daemon; never deleted.
+/// By process: the ends of threads that no scan has seen, and clones that failed. Written when that happens; read by the
+/// daemon, which deletes it when the process is over.
 #[btf_map]
-pub(crate) static ORPHANS: PerCpuArray<[u64; COUNTERS], 1> = PerCpuArray::new();
+pub(crate) static FOLDED: HashMap<FoldedProcess, Folded, FOLDED_PROCESSES, NO_PREALLOC> = HashMap::new();
+
+/// By process: the ends of threads that a scan has seen and that the ring had no room for. `waits` are their whole
+/// histograms, of which the daemon knows the part that it has seen. Written, read and deleted as [`FOLDED`].
+#[btf_map]
+pub(crate) static FOLDED_KNOWN: HashMap<FoldedProcess, Folded, FOLDED_PROCESSES, NO_PREALLOC> = HashMap::new();
+
+/// By what names a process's group: the ends of processes of one thread that no scan has seen. Written when that happens;
+/// read by the daemon, which deletes what no longer grows when there are many.
+#[btf_map]
+pub(crate) static FOLDED_LEADER: HashMap<FoldedLeader, Folded, FOLDED_LEADERS, NO_PREALLOC> = HashMap::new();
+
+/// What the sums start as. Never written.
+#[btf_map]
+pub(crate) static NOTHING_FOLDED: Array<Folded, 1> = Array::new();
+
+/// What no other map had room for, so that the host's totals stay exact. Written on its CPU; read by the daemon; never
+/// deleted.
+#[btf_map]
+pub(crate) static ORPHANS: PerCpuArray<Folded, 1> = PerCpuArray::new();
 
 /// Durations of successful clones: counts by bucket, then their sum in nanoseconds. Written on its CPU when a task
 /// has been created; read by the daemon; never deleted.
@@ -47,21 +75,15 @@ pub(crate) static CLONE_DURATION: PerCpuArray<[u64; BUCKETS + 1], 1> = PerCpuArr
 #[btf_map]
 pub(crate) static HOST_LIMITS: Array<HostLimits, 1> = Array::new();
 
-/// Where records are put together that the BPF stack is too small for: the scan's, and that of an end which the ring
-/// had no room for. Written and read within one run of a program; never deleted.
-#[btf_map]
-pub(crate) static SCRATCH: PerCpuArray<[ThreadRecord; 2], 1> = PerCpuArray::new();
-
-/// What the storage of a task starts as that was there before the probe. Written and read within one run of the scan;
+/// Where the scan puts records together, which the BPF stack is too small for. Written and read within one run of it;
 /// never deleted.
 #[btf_map]
-pub(crate) static ADOPTED: PerCpuArray<TaskStorage, 1> = PerCpuArray::new();
+pub(crate) static SCRATCH: PerCpuArray<ThreadRecord, 1> = PerCpuArray::new();
 
-/// Storage on its way from a task to the same task (see [`TaskStorageMap::renew`]), by the task's address. Written, read
-/// and deleted within one run of a program on that task; the scan sees by it that the task is not without. The daemon
-/// sets its size by the number of CPUs.
+/// What the storage of a task starts as that has none: the scan's, and the context switch's, which may come in the middle
+/// of the scan. Written and read within one run of a program; never deleted.
 #[btf_map]
-pub(crate) static RENEWED: HashMap<u64, TaskStorage, 64> = HashMap::new();
+pub(crate) static ADOPTED: PerCpuArray<[TaskStorage; 2], 1> = PerCpuArray::new();
 
 /// A map of task-local storage, which aya-ebpf does not have: the BTF that the loader reads is the layout below.
 #[repr(C)]
@@ -70,10 +92,9 @@ pub(crate) struct TaskStorageMap<T> {
     key: *const i32,
     value: *const T,
     max_entries: *const [i32; 0],
-    map_flags: *const [i32; BPF_F_NO_PREALLOC],
+    map_flags: *const [i32; NO_PREALLOC],
 }
 
-const BPF_F_NO_PREALLOC: usize = 1;
 const BPF_LOCAL_STORAGE_GET_F_CREATE: u64 = 1;
 
 // SAFETY: the pointers are never dereferenced; the loader reads the type and the kernel serialises access.
@@ -112,54 +133,11 @@ impl<T> TaskStorageMap<T> {
     }
 }
 
-impl TaskStorageMap<TaskStorage> {
-    /// Puts the storage of the current task in another place, with all that is in it.
-    #[inline(always)]
-    pub(crate) fn renew(&self, task: Task, storage: &TaskStorage) {
-        let address = task.0 as u64;
-        if RENEWED.insert(address, storage, 0).is_err() {
-            lost(Lost::StorageNotRenewed);
-            return;
-        }
-        if let Some(copy) = RENEWED.get_ptr_mut(address) {
-            self.replace(task, copy);
-        }
-        // Fails only if it is not there.
-        let _ = RENEWED.remove(address);
-    }
-
-    #[inline(always)]
-    fn replace(&self, task: Task, copy: *mut TaskStorage) {
-        let map = ptr::from_ref(self).cast_mut().cast();
-        // SAFETY: the verifier checks map and task.
-        if unsafe { bpf_task_storage_delete(map, task.0.cast_mut().cast::<task_struct>()) } != 0 {
-            lost(Lost::StorageNotRenewed);
-            return;
-        }
-        // The kernel's reserve for this CPU is filled up as soon as one who asked got nothing.
-        for _ in 0..3 {
-            if self.get_or_create(task, copy).is_some() {
-                return;
-            }
-        }
-        lost(Lost::StorageNotCreated);
-    }
-}
-
 /// Counts a drop. Never on the path of a switch that goes well.
 #[inline(always)]
 pub(crate) fn lost(reason: Lost) {
     if let Some(counts) = LOST.get_ptr_mut(0) {
         // SAFETY: this CPU's slot, and the index is below the array's length.
         unsafe { (*counts)[reason as usize] += 1 };
-    }
-}
-
-/// Adds to what could not be sent.
-#[inline(always)]
-pub(crate) fn orphan(counter: usize, amount: u64) {
-    if let Some(counters) = ORPHANS.get_ptr_mut(0) {
-        // SAFETY: this CPU's slot; callers pass constants or loop bounds below the array's length.
-        unsafe { (*counters)[counter] += amount };
     }
 }

@@ -6,38 +6,35 @@
 pub enum Lost {
     /// A thread was switched in that has no storage: its wait is in `run_delay` but not in the histogram.
     StorageMissing = 0,
-    /// Storage could not be allocated: when a thread was created, where `sched_process_fork`, `sched_wakeup_new` and the
-    /// next scan try again; or for what a thread had counted whose clone failed, which is gone then.
+    /// Storage could not be allocated when a thread was created: `sched_process_fork`, `sched_wakeup_new` and the next
+    /// scan try again.
     StorageNotCreated = 1,
     /// `run_delay` went backwards between two switches of one thread; the wait is not in the histogram.
     ImpossibleWait = 2,
-    /// The ring buffer was full when a thread ended; its counters since the last scan went to `~lost`.
+    /// The ring buffer was full when a thread ended that a scan had seen: its totals went to its process, exactly; what it
+    /// did last is not told apart from what other threads did.
     RingFull = 3,
     /// A thread ended whose storage was out of reach: its record has no histogram and no lifetime.
     RecordWithoutHistogram = 4,
-    /// A thread created another one while its storage was out of reach: the creation counts for `~lost`.
-    CreatorWithoutStorage = 5,
-    /// A clone failed in a thread whose storage was out of reach: the failure counts for `~lost`.
-    FailureWithoutStorage = 6,
-    /// A thread ended and the programs did not see when: its record has no lifetime.
-    EndNotSeen = 7,
-    /// A clone failed, and the storage of who asked could not be put out of the way of kernels before summer 2026, which
-    /// may empty it.
-    StorageNotRenewed = 8,
+    /// There was no room to add to a process: it went to `~lost`, the host's totals stay exact.
+    FoldFull = 5,
+    /// A thread ended and the programs did not see when: it has no lifetime.
+    EndNotSeen = 6,
+    /// A thread ended whose storage was out of reach, and the ring buffer was full: what it did is in no total.
+    RecordNotSent = 7,
 }
 
 impl Lost {
     /// All reasons that the programs count, in the order of their index.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 8] = [
         Self::StorageMissing,
         Self::StorageNotCreated,
         Self::ImpossibleWait,
         Self::RingFull,
         Self::RecordWithoutHistogram,
-        Self::CreatorWithoutStorage,
-        Self::FailureWithoutStorage,
+        Self::FoldFull,
         Self::EndNotSeen,
-        Self::StorageNotRenewed,
+        Self::RecordNotSent,
     ];
 
     /// The value of the label `reason`.
@@ -48,10 +45,9 @@ impl Lost {
             Self::ImpossibleWait => "impossible_wait",
             Self::RingFull => "ring_full",
             Self::RecordWithoutHistogram => "record_without_histogram",
-            Self::CreatorWithoutStorage => "creator_without_storage",
-            Self::FailureWithoutStorage => "failure_without_storage",
+            Self::FoldFull => "fold_full",
             Self::EndNotSeen => "end_not_seen",
-            Self::StorageNotRenewed => "storage_not_renewed",
+            Self::RecordNotSent => "record_not_sent",
         }
     }
 }
@@ -109,7 +105,7 @@ impl CloneErrno {
 }
 
 /// Why a clone failed: its errno and, where that is a limit's, the limit that was exhausted when it did. The value is
-/// the index into `Counters::clone_failures`.
+/// the index into [`crate::fold::Folded::clone_failures`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum CloneFailure {

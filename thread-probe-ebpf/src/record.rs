@@ -4,7 +4,7 @@
 //! alone says "as before"; else the [`Thread`] part, then the [`Process`] part if [`PART_PROCESS`] is set, then
 //! the [`Waits`] if [`PART_WAITS`] is set. Both sides are on one machine, so the layout is the machine's own.
 
-use crate::{histogram::BUCKETS, names::CloneFailure};
+use crate::histogram::BUCKETS;
 
 /// The record has the fields after [`Head`]; without it everything but the head is as in the last record.
 pub const PART_THREAD: u32 = 1 << 0;
@@ -62,8 +62,6 @@ pub struct Counters {
     pub threads_created: u64,
     /// Processes this thread created.
     pub processes_created: u64,
-    /// Clones that failed, by [`CloneFailure`].
-    pub clone_failures: [u64; CloneFailure::ALL.len()],
 }
 
 /// Number of `u64` in [`Counters`].
@@ -112,11 +110,6 @@ pub struct Thread {
     pub stack_bytes: u32,
     /// `run_delay` when the thread got its storage: the histogram's sum is `run_delay` less this.
     pub run_delay_base_ns: u64,
-    /// Id of the cgroup whose `pids.max` refused this thread a clone last; 0 if none did.
-    pub refused_by_pids: u64,
-    /// Id of the cgroup whose memory limit refused this thread a clone last; 0 if none did. In another hierarchy, the
-    /// same id is another cgroup.
-    pub refused_by_memory: u64,
     /// Name of the thread, ended by a 0.
     pub comm: [u8; COMM_BYTES],
     /// What it counted.
@@ -249,8 +242,8 @@ impl ShortRecord {
 
 // No padding anywhere: each struct is as large as its fields.
 const _: () = assert!(size_of::<Head>() == 16);
-const _: () = assert!(size_of::<Counters>() == 20 * 8);
-const _: () = assert!(size_of::<Thread>() == 16 + 8 + 3 * 8 + 4 * 4 + 3 * 8 + COMM_BYTES + 20 * 8);
+const _: () = assert!(size_of::<Counters>() == 8 * 8);
+const _: () = assert!(size_of::<Thread>() == 16 + 8 + 3 * 8 + 4 * 4 + 8 + COMM_BYTES + 8 * 8);
 const _: () = assert!(size_of::<Process>() == 10 * 4 + 8 * 8 + EXE_BYTES);
 const _: () = assert!(size_of::<Waits>() == 4 * BUCKETS);
 const _: () = assert!(size_of::<ThreadRecord>() == size_of::<Thread>() + size_of::<Process>() + size_of::<Waits>());

@@ -5,14 +5,18 @@ use core::ptr;
 use aya_ebpf::{bindings::seq_file, helpers::generated::bpf_seq_write};
 use thread_probe_ebpf::{
     record::{Head, PART_PROCESS, PART_STORAGE, PART_THREAD, PART_WAITS, ThreadRecord},
-    storage::TaskStorage,
+    storage::{SEEN, TaskStorage, UNSEEN},
 };
 
 use crate::{
     fill::{copy_words, fill_process, fill_thread},
     kernel::Task,
-    maps::{ADOPTED, RENEWED, SCRATCH, TASKS},
+    maps::{SCRATCH, TASKS},
+    tasks::{Adopter, adopt},
 };
+
+/// The task is reaped: of include/linux/sched.h.
+const EXIT_DEAD: u32 = 0x10;
 
 /// `struct bpf_iter__task`.
 #[repr(C)]
@@ -35,19 +39,24 @@ pub(crate) fn scan(context: *const IterContext) {
     if task.0.is_null() {
         return;
     }
-    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
+    // This CPU's slot; the program is not migrated and one scan runs at a time.
+    let Some(record) = SCRATCH.get_ptr_mut(0) else {
         return;
     };
-    // SAFETY: this CPU's slot; the program is not migrated and one scan runs at a time.
-    let record = unsafe { &raw mut (*scratch)[0] };
     let leads = task.pid() == task.tgid();
     let parts = PART_THREAD | if leads { PART_PROCESS } else { 0 };
-    let Some(storage) = TASKS.get(task).or_else(|| adopt(task)) else {
+    let Some(storage) = TASKS.get(task).or_else(|| adopt(task, Adopter::Scan)) else {
         // SAFETY: a whole record.
         unsafe { fill_thread(&raw mut (*record).thread, task, None, parts) };
         write_record(seq, record, task, parts);
         return;
     };
+    // It has been reaped, and its end may come at any time: what no scan has seen by then is folded. One that is not reaped
+    // yet is freed an RCU grace period after that, and this program runs within an RCU read section: so each is either
+    // written here or folded, never both.
+    if storage.seen == UNSEEN && task.exit_state() & EXIT_DEAD != 0 {
+        return;
+    }
     if !leads && is_as_sent(task, storage) {
         write(seq, &Head { task: task.0 as u64, parts: PART_STORAGE, tid: task.pid() });
         return;
@@ -56,7 +65,7 @@ pub(crate) fn scan(context: *const IterContext) {
     let waits = unsafe {
         fill_thread(&raw mut (*record).thread, task, Some(storage), parts | PART_STORAGE);
         // By the runs of this very record: the thread may go on meanwhile, and the next record must not miss a wait.
-        if storage.sent_once == 0 || (*record).thread.counters.runs != storage.sent.runs { PART_WAITS } else { 0 }
+        if storage.seen != SEEN || (*record).thread.counters.runs != storage.sent.runs { PART_WAITS } else { 0 }
     };
     // On a full buffer the kernel drops what this call wrote and calls again for the same task: only what was
     // written whole counts as sent.
@@ -66,7 +75,7 @@ pub(crate) fn scan(context: *const IterContext) {
         storage.sent_comm = task.comm();
         // SAFETY: as above.
         storage.sent_state = unsafe { (*record).thread.state };
-        storage.sent_once = 1;
+        storage.seen = SEEN;
     }
 }
 
@@ -82,25 +91,6 @@ fn is_as_sent(task: Task, storage: &TaskStorage) -> bool {
         && task.pcount() == storage.sent.runs
         && comm[0] == storage.sent_comm[0]
         && comm[1] == storage.sent_comm[1]
-}
-
-/// Storage for a task that was there before the probe, or whose storage could not be allocated when it was created.
-#[inline(always)]
-fn adopt(task: Task) -> Option<&'static mut TaskStorage> {
-    // Put there before the storage is taken away, and taken away after it is back.
-    if RENEWED.get_ptr(task.0 as u64).is_some() {
-        return None;
-    }
-    // Put in whole: from the moment it is there the context switch counts in it.
-    let initial = ADOPTED.get_ptr_mut(0)?;
-    let run_delay = task.run_delay();
-    // SAFETY: this CPU's slot; the program is not migrated and one scan runs at a time.
-    unsafe {
-        (*initial).accounted_ns = run_delay;
-        (*initial).run_delay_base_ns = run_delay;
-        (*initial).process_start_ns = task.process_start_ns();
-    }
-    TASKS.get_or_create(task, initial)
 }
 
 /// Writes the thread's part, which is filled but for what follows it, and the process's if it is to follow.

@@ -3,9 +3,9 @@
 use thread_probe_ebpf::{histogram::bucket_of, names::Lost};
 
 use crate::{
-    kernel::Task,
+    kernel::{Task, can_create_storage_under_lock},
     maps::{TASKS, lost},
-    tasks,
+    tasks::{self, Adopter},
 };
 
 /// Puts the wait of `next` into its histogram, by the kernel's own definition and clock (`sched_info_arrive` in
@@ -25,6 +25,9 @@ pub(crate) fn switched(prev: Task, next: Task) {
     }
     let Some(storage) = TASKS.get(next) else {
         lost(Lost::StorageMissing);
+        if can_create_storage_under_lock() {
+            let _ = tasks::adopt(next, Adopter::Switch);
+        }
         return;
     };
     let last_queued = next.last_queued();

@@ -1,9 +1,6 @@
 //! What the programs keep for each task, in task-local storage.
 
-use crate::{
-    names::CloneFailure,
-    record::{COMM_BYTES, Counters, Waits},
-};
+use crate::record::{COMM_BYTES, Counters, Waits};
 
 /// The value of the `TASKS` map. The kernel frees it with the task.
 #[repr(C)]
@@ -28,12 +25,6 @@ pub struct TaskStorage {
     pub threads_created: u64,
     /// Processes this task created.
     pub processes_created: u64,
-    /// Clones of this task that failed.
-    pub clone_failures: [u64; CloneFailure::ALL.len()],
-    /// Id of the cgroup whose `pids.max` refused a clone last.
-    pub refused_by_pids: u64,
-    /// Id of the cgroup whose memory limit refused a clone last.
-    pub refused_by_memory: u64,
     /// How many words of `waits` are not 0. Counted in memory as the task is freed: the verifier would follow every value
     /// that a register could have.
     pub occupied_words: u64,
@@ -43,10 +34,17 @@ pub struct TaskStorage {
     pub sent_comm: [u64; COMM_BYTES / 8],
     /// The state that the last scan wrote. 0, which is TASK_RUNNING and fresh storage, means "send it anyway".
     pub sent_state: u32,
-    /// 1 once a scan has written this task, which is when it wrote its histogram too.
-    pub sent_once: u32,
+    /// [`UNSEEN`], [`SEEN`] or [`ADOPTED`].
+    pub seen: u32,
 }
 
-const _: () = assert!(size_of::<TaskStorage>() == 11 * 8 + 12 * 8 + 512 + 20 * 8 + 16 + 8);
+/// No scan has written this task: the daemon does not know it.
+pub const UNSEEN: u32 = 0;
+/// A scan has written this task, its histogram too.
+pub const SEEN: u32 = 1;
+/// No scan has written this storage, which the task did not begin with: the daemon may know the task.
+pub const ADOPTED: u32 = 2;
+
+const _: () = assert!(size_of::<TaskStorage>() == 9 * 8 + 512 + 8 * 8 + 16 + 8);
 // With the kernel's own element header it stays within the 1 kB slab.
 const _: () = assert!(size_of::<TaskStorage>() <= 900);

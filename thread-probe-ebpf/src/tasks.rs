@@ -3,18 +3,16 @@
 use core::ptr;
 
 use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_ktime_get_boot_ns};
-use thread_probe_ebpf::{names::Lost, record::Counters};
-
-use crate::{
-    clone,
-    kernel::{Task, can_create_storage_under_lock},
-    maps::{TASKS, lost, orphan},
+use thread_probe_ebpf::{
+    names::Lost,
+    storage::{ADOPTED, TaskStorage},
 };
 
-/// Index of `threads_created` in [`Counters`].
-const THREADS_CREATED: usize = core::mem::offset_of!(Counters, threads_created) / 8;
-/// Index of `processes_created` in [`Counters`].
-const PROCESSES_CREATED: usize = core::mem::offset_of!(Counters, processes_created) / 8;
+use crate::{
+    clone, folding,
+    kernel::{Task, can_create_storage_under_lock},
+    maps::{self, TASKS, lost},
+};
 
 /// The task that runs the program.
 #[inline(always)]
@@ -57,11 +55,34 @@ pub(crate) fn woken(child: Task) {
             }
             clone::succeeded(storage);
         }
-        None => {
-            lost(Lost::CreatorWithoutStorage);
-            orphan(if is_thread { THREADS_CREATED } else { PROCESSES_CREATED }, 1);
-        }
+        None => folding::created(creator, is_thread),
     }
+}
+
+/// Who gives storage to a task that has none; the value is the index into [`maps::ADOPTED`].
+#[derive(Clone, Copy)]
+pub(crate) enum Adopter {
+    Scan = 0,
+    Switch = 1,
+}
+
+/// Storage for a task that was there before the probe, whose storage could not be allocated when it was created, or whose
+/// storage a kernel has emptied (README, "Kernels").
+#[inline(always)]
+pub(crate) fn adopt(task: Task, adopter: Adopter) -> Option<&'static mut TaskStorage> {
+    // Put in whole: from the moment it is there the context switch counts in it.
+    let slots = maps::ADOPTED.get_ptr_mut(0)?;
+    let run_delay = task.run_delay();
+    // SAFETY: this CPU's slots, of which each is one program's; that is not migrated, and one scan runs at a time.
+    let initial = unsafe {
+        let initial = &raw mut (*slots)[adopter as usize];
+        (*initial).accounted_ns = run_delay;
+        (*initial).run_delay_base_ns = run_delay;
+        (*initial).process_start_ns = task.process_start_ns();
+        (*initial).seen = ADOPTED;
+        initial
+    };
+    TASKS.get_or_create(task, initial)
 }
 
 /// A task has begun to exit. It is freed only after its parent has waited for it and an RCU grace period, so this is

@@ -4,9 +4,10 @@ use std::{fs, path::Path};
 
 use serde::{Deserialize, Serialize};
 use thread_probe_ebpf::{
+    fold::{Folded, FoldedLeader, FoldedProcess},
     histogram::BUCKETS,
     names::Lost,
-    record::{Counters, Process, Thread, Waits},
+    record::{Process, Thread, Waits},
 };
 
 use crate::bpf::Runs;
@@ -36,6 +37,17 @@ pub struct ThreadObservation<'a> {
     pub waits: Option<&'a Waits>,
 }
 
+/// What the programs added up, of whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FoldOf {
+    /// Threads of a process that no scan has seen, and its clones that failed.
+    Process(FoldedProcess),
+    /// Threads of a process that a scan has seen, for which the ring had no room. The histogram is the whole of theirs.
+    Known(FoldedProcess),
+    /// Processes that no scan has seen.
+    Leader(FoldedLeader),
+}
+
 /// What the programs count for the host as a whole, since they were loaded.
 #[derive(Clone, Copy, Debug)]
 pub struct HostCounters {
@@ -49,8 +61,8 @@ pub struct HostCounters {
     pub missed_clone_returns: u64,
     /// Runs of the program on the context switch.
     pub switch_runs: Runs,
-    /// What could not be sent with a record.
-    pub orphans: Counters,
+    /// What could be added to no process.
+    pub orphans: Folded,
     /// Successful clones by duration.
     pub clone_duration_buckets: [u64; BUCKETS],
     /// The sum of those durations, in nanoseconds.
@@ -65,7 +77,7 @@ impl Default for HostCounters {
             missed_runs: 0,
             missed_clone_returns: 0,
             switch_runs: Runs::default(),
-            orphans: Counters::default(),
+            orphans: Folded::default(),
             clone_duration_buckets: [0; BUCKETS],
             clone_duration_sum_ns: 0,
         }

@@ -17,7 +17,7 @@ use thread_probe_ebpf::record::HostLimits;
 use crate::{
     bpf::{AttachedProgram, LoadOptions, Probe, SlowToDetach, privileges},
     config::Config,
-    grouping::Grouper,
+    grouping::{GroupBy, Grouper},
     ledger::Ledger,
     limits::{Evaluation, HostReading, LimitUse, Limits},
     model::{self, ConfigStatus, Model, OneProcess, SampleFacts, System},
@@ -63,7 +63,11 @@ impl Sampler {
     /// What the host lacks.
     pub fn start(config: &Config) -> Result<(Self, Model)> {
         let (options, groups) = (&config.probe, &config.groups);
-        let mut probe = Probe::load(LoadOptions { log: options.ebpf_log, clone_probe: options.clone_probe })?;
+        let mut probe = Probe::load(LoadOptions {
+            log: options.ebpf_log,
+            clone_probe: options.clone_probe,
+            fold_leaders: groups.by != GroupBy::Pid,
+        })?;
         let mut ledger = Ledger::new(Grouper::new(groups.by), groups.max as usize, groups.retention);
         let mut limits = Limits::new(config.limits.window);
         let started = Started::now();
@@ -113,8 +117,11 @@ impl Sampler {
 
     fn finish(&mut self, started: Started, threads: u64, host: &HostReading) -> Result<Model> {
         self.drain();
+        let ledger = &mut self.ledger;
+        self.probe.read_folds(&mut |of, sums| ledger.observe_fold(of, sums)).context("reading the sums failed")?;
+        self.probe.forget_folds(&self.ledger.take_folds_that_are_over()).context("making room for sums failed")?;
         let counters = self.probe.host_counters().context("reading the probe's counters failed")?;
-        self.ledger.observe_orphans(counters.orphans);
+        self.ledger.observe_orphans(&counters.orphans);
         self.ledger.finish_sample();
         self.cost.stack_bytes = self.ledger.stack_bytes();
         self.evaluation = self.limits.evaluate(&mut self.ledger, host, &self.cost);

@@ -184,9 +184,9 @@ fn clone_fexit(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), LoadError> {
 }
 
 fn clone_tracepoints(ebpf: &mut Ebpf) -> Result<SlowToDetach, LoadError> {
-    let mut slow = attach_to_syscalls(ebpf, SYSCALL_EXIT, "sys_exit", &["clone", "clone3", "fork", "vfork"])?;
-    // Durations are of what libraries create tasks with.
-    slow.extend(attach_to_syscalls(ebpf, SYSCALL_ENTER, "sys_enter", &["clone", "clone3"])?);
+    const SYSCALLS: [&str; 4] = ["clone", "clone3", "fork", "vfork"];
+    let mut slow = attach_to_syscalls(ebpf, SYSCALL_EXIT, "sys_exit", &SYSCALLS)?;
+    slow.extend(attach_to_syscalls(ebpf, SYSCALL_ENTER, "sys_enter", &SYSCALLS)?);
     Ok(SlowToDetach(slow))
 }
 

@@ -7,15 +7,15 @@ use std::{
 
 use aya::{
     Btf, Ebpf, EbpfLoader, include_bytes_aligned,
-    maps::{Array, MapData, PerCpuArray, RingBuf},
-    util::nr_cpus,
+    maps::{Array, HashMap, MapData, MapError, PerCpuArray, RingBuf},
 };
 use aya_log::EbpfLogger;
 use log::Log;
 use thread_probe_ebpf::{
+    fold::{FOLDED_WORDS, Folded, FoldedLeader, FoldedProcess, LEADER_WORDS, PROCESS_WORDS},
     histogram::BUCKETS,
     names::Lost,
-    record::{COUNTERS, Counters, HostLimits},
+    record::HostLimits,
     storage::TaskStorage,
 };
 
@@ -27,7 +27,7 @@ use super::{
     scan,
 };
 use crate::cli::CloneProbe;
-use crate::sample::{HostCounters, Observation, ThreadCost};
+use crate::sample::{FoldOf, HostCounters, Observation, ThreadCost};
 
 /// The object that build.rs compiled.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/thread-probe-ebpf"));
@@ -48,6 +48,8 @@ pub struct LoadOptions {
     pub log: bool,
     /// How to see clones.
     pub clone_probe: CloneProbe,
+    /// Whether short-lived processes may be added up by what names their group: not where each is a group of its own.
+    pub fold_leaders: bool,
 }
 
 /// The programs, loaded. Dropping it detaches them.
@@ -58,7 +60,10 @@ pub struct Probe {
     btf: Option<Btf>,
     ended: RingBuf<MapData>,
     lost: PerCpuArray<MapData, [u64; Lost::ALL.len()]>,
-    orphans: PerCpuArray<MapData, [u64; COUNTERS]>,
+    folded: HashMap<MapData, [u64; PROCESS_WORDS], [u64; FOLDED_WORDS]>,
+    folded_known: HashMap<MapData, [u64; PROCESS_WORDS], [u64; FOLDED_WORDS]>,
+    folded_leader: HashMap<MapData, [u64; LEADER_WORDS], [u64; FOLDED_WORDS]>,
+    orphans: PerCpuArray<MapData, [u64; FOLDED_WORDS]>,
     clone_duration: PerCpuArray<MapData, [u64; BUCKETS + 1]>,
     host_limits: Array<MapData, [u64; size_of::<HostLimits>() / 8]>,
     logger: Option<EbpfLogger<&'static dyn Log>>,
@@ -95,6 +100,9 @@ impl Probe {
             options,
             ended: map(&mut ebpf, "ENDED")?,
             lost: map(&mut ebpf, "LOST")?,
+            folded: map(&mut ebpf, "FOLDED")?,
+            folded_known: map(&mut ebpf, "FOLDED_KNOWN")?,
+            folded_leader: map(&mut ebpf, "FOLDED_LEADER")?,
             orphans: map(&mut ebpf, "ORPHANS")?,
             clone_duration: map(&mut ebpf, "CLONE_DURATION")?,
             host_limits: map(&mut ebpf, "HOST_LIMITS")?,
@@ -168,6 +176,32 @@ impl Probe {
         records
     }
 
+    /// Reads what the programs added up. The sums are those since each entry was made.
+    ///
+    /// # Errors
+    /// A map could not be read.
+    pub fn read_folds(&self, sink: &mut dyn FnMut(FoldOf, &Folded)) -> io::Result<()> {
+        each(&self.folded, |key, sums| sink(FoldOf::Process(FoldedProcess::from_words(key)), sums))?;
+        each(&self.folded_known, |key, sums| sink(FoldOf::Known(FoldedProcess::from_words(key)), sums))?;
+        each(&self.folded_leader, |key, sums| sink(FoldOf::Leader(FoldedLeader::from_words(key)), sums))
+    }
+
+    /// Makes room: of what these are, nothing more is to come.
+    ///
+    /// # Errors
+    /// A map could not be written.
+    pub fn forget_folds(&mut self, over: &[FoldOf]) -> io::Result<()> {
+        for of in over {
+            match of {
+                FoldOf::Process(key) => self.folded.remove(&key.to_words()),
+                FoldOf::Known(key) => self.folded_known.remove(&key.to_words()),
+                FoldOf::Leader(key) => self.folded_leader.remove(&key.to_words()),
+            }
+            .map_err(io::Error::other)?;
+        }
+        Ok(())
+    }
+
     /// Tells the programs what they can't see of the host's limits, by which they say why a clone failed.
     ///
     /// # Errors
@@ -202,10 +236,17 @@ impl Probe {
             missed_runs: self.must_run.total()?.skipped,
             missed_clone_returns: self.clone_returns.total()?.skipped,
             switch_runs: self.switches.total()?,
-            orphans: Counters::from_array(sum_of_cpus(&self.orphans)?),
+            orphans: self.orphans()?,
             clone_duration_buckets: duration_buckets,
             clone_duration_sum_ns: clones[BUCKETS],
         })
+    }
+
+    /// Each CPU's sums are added field by field: two buckets share a word.
+    fn orphans(&self) -> io::Result<Folded> {
+        let per_cpu = self.orphans.get(&0, 0).map_err(io::Error::other)?;
+        let sums = per_cpu.iter().map(|words| Folded::from_words(*words));
+        Ok(sums.fold(Folded::default(), Folded::plus))
     }
 
     /// What another thread may drop while this one drops the rest, to detach in half the time.
@@ -234,9 +275,8 @@ fn load_object(btf: &Btf, types: &KernelTypes, options: LoadOptions) -> Result<E
         &log_level,
         true,
     );
-    // One for each CPU whose clone just failed, and one for each that was preempted at that.
-    let cpus = nr_cpus().map_err(|(path, error)| LoadError::Object(format!("reading {path}: {error}")))?;
-    loader.map_max_entries("RENEWED", 2 * cpus as u32);
+    let fold_leaders = u8::from(options.fold_leaders);
+    loader.override_global("FOLD_LEADERS", &fold_leaders, true);
     loader.load(OBJECT).map_err(|error| LoadError::object(&error))
 }
 
@@ -255,6 +295,22 @@ where
 {
     let map = ebpf.take_map(name).ok_or(LoadError::Missing(name))?;
     map.try_into().map_err(|error| LoadError::map(name, &error))
+}
+
+/// Hands on each entry of a map. One that is made meanwhile may be left out until the next time.
+fn each<const K: usize>(
+    map: &HashMap<MapData, [u64; K], [u64; FOLDED_WORDS]>,
+    mut sink: impl FnMut([u64; K], &Folded),
+) -> io::Result<()> {
+    for key in map.keys() {
+        let key = key.map_err(io::Error::other)?;
+        match map.get(&key, 0) {
+            Ok(words) => sink(key, &Folded::from_words(words)),
+            Err(MapError::KeyNotFound) => {}
+            Err(error) => return Err(io::Error::other(error)),
+        }
+    }
+    Ok(())
 }
 
 fn sum_of_cpus<const N: usize>(map: &PerCpuArray<MapData, [u64; N]>) -> io::Result<[u64; N]> {

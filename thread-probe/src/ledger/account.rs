@@ -1,12 +1,13 @@
 //! Adds what a record adds to the one before it, to its process, its group and the host.
 
-use thread_probe_ebpf::record::{self, Counters, PART_STORAGE};
+use thread_probe_ebpf::record::{self, Counters, PART_ENDED, PART_STORAGE};
 
 use super::{
     Ledger,
     entries::{ProcessKey, StorageOrigin, Thread, of_storage},
+    groups::GroupId,
     state::ThreadState,
-    totals::{Delta, ThreadWaits, combine},
+    totals::{Delta, Ends, ThreadWaits, Totals, combine},
 };
 use crate::{grouping::Identity, sample::ThreadObservation};
 
@@ -17,12 +18,12 @@ impl Ledger {
         &mut self,
         observed: ThreadObservation<'_>,
         previous: Option<Thread>,
-        ended: Option<Option<u64>>,
+        ends: Ends,
     ) -> (Thread, ProcessKey) {
         let record = observed.thread;
         let has_storage = record.head.parts & PART_STORAGE != 0;
         let key = self.key_of(record, previous.as_ref());
-        let entry_in = previous.as_ref().map(|thread| thread.process);
+        let entry_in = previous.as_ref().filter(|thread| !thread.is_given_up).map(|thread| thread.process);
         let before = previous.as_ref().map(|thread| thread.counters);
         let (mut waits, old_before, mut origin) =
             previous.map_or_else(Default::default, |thread| (thread.waits, thread.before, thread.storage_origin));
@@ -53,11 +54,8 @@ impl Ledger {
         if let Some(process) = entry_in.and_then(|key| self.processes.get_mut(&key)) {
             process.entries = process.entries.saturating_sub(1);
         }
-        self.update_process(key, observed, ended.is_none());
-        if let Some(process) = self.processes.get_mut(&key) {
-            process.refused_by.observe(record, &grown);
-        }
-        self.add(key, &Delta { counters: grown, waited_ns, waits: &changes, ended });
+        self.update_process(key, observed);
+        self.add(key, &Delta { counters: grown, waited_ns, waits: &changes, ends, ..Delta::default() });
         self.changes = changes;
         let thread = Thread {
             tid: record.head.tid,
@@ -72,6 +70,7 @@ impl Ledger {
             before: remember(old_before, self.epoch, before.unwrap_or_default()),
             seen_ns: self.now_ns,
             missing_since_ns: 0,
+            is_given_up: false,
         };
         (thread, key)
     }
@@ -112,7 +111,7 @@ impl Ledger {
     }
 
     /// Makes the process known, and takes over what its leader says of it.
-    fn update_process(&mut self, key: ProcessKey, observed: ThreadObservation<'_>, is_alive: bool) {
+    fn update_process(&mut self, key: ProcessKey, observed: ThreadObservation<'_>) {
         let process = self.processes.entry(key).or_default();
         process.touched_ns = self.now_ns;
         let Some(facts) = observed.process else {
@@ -121,31 +120,54 @@ impl Ledger {
         };
         process.facts = *facts;
         let identity = Identity::of(observed.thread, facts, &process.identity);
-        if process.group.is_some() && identity == process.identity {
-            return;
+        if process.group.is_none() || identity != process.identity {
+            self.name_process(key, identity, observed.thread.head.parts & PART_ENDED == 0);
         }
+    }
+
+    /// Finds the group of a process, and counts there what was counted before it had one.
+    pub(super) fn name_process(&mut self, key: ProcessKey, identity: Identity, is_alive: bool) {
         let named = self.grouper.name(key.tgid, &identity, is_alive);
         let group = self.groups.get_or_create(&named.name, self.now_ns);
         if let Some(owner) = &named.owner {
             self.groups.saw_owner(group, owner);
         }
+        let Some(process) = self.processes.get_mut(&key) else { return };
         process.identity = identity;
         process.group = Some(group);
         let unassigned = std::mem::take(&mut process.unassigned);
-        self.groups.merge(group, self.epoch, &unassigned);
+        self.merge_into_group(group, &unassigned);
     }
 
+    /// Adds to a process, its group and the host. What has no group yet waits for one: so groups always add up to the host.
     pub(super) fn add(&mut self, key: ProcessKey, delta: &Delta<'_>) {
-        self.host.add(delta);
-        self.host_interval.of(self.epoch).add(delta);
+        let late = self.late_group(key);
         let Some(process) = self.processes.get_mut(&key) else { return };
         process.totals.add(delta);
         process.interval.of(self.epoch).add(delta);
-        let late = || self.ended.iter().find_map(|ended| ended.get(&key)).copied();
-        match process.group.or_else(late) {
-            Some(group) => self.groups.add(group, self.epoch, delta),
+        match process.group.or(late) {
+            Some(group) => self.add_to_group(group, delta),
             None => process.unassigned.add(delta),
         }
+    }
+
+    /// The group of a process that has ended, for threads whose end is heard of later.
+    pub(super) fn late_group(&self, key: ProcessKey) -> Option<GroupId> {
+        self.ended.iter().find_map(|ended| ended.get(&key)).copied()
+    }
+
+    /// Adds to a group and the host.
+    pub(super) fn add_to_group(&mut self, group: GroupId, delta: &Delta<'_>) {
+        self.groups.add(group, self.epoch, delta);
+        self.host.add(delta);
+        self.host_interval.of(self.epoch).add(delta);
+    }
+
+    /// The same of totals.
+    pub(super) fn merge_into_group(&mut self, group: GroupId, totals: &Totals) {
+        self.groups.merge(group, self.epoch, totals);
+        self.host.merge(totals);
+        self.host_interval.of(self.epoch).merge(totals);
     }
 }
 

@@ -1,9 +1,10 @@
 //! What the ledger keeps of each thread and process.
 
 use thread_probe_ebpf::{
+    fold::Folded,
     histogram::BUCKETS,
     names::CloneFailure,
-    record::{self, COMM_BYTES, Counters},
+    record::{self, COMM_BYTES, Counters, Waits},
 };
 
 use super::{
@@ -45,6 +46,8 @@ pub struct Thread {
     pub(super) seen_ns: u64,
     /// The first sample after which it had left the scan; 0 while it is in it.
     pub(super) missing_since_ns: u64,
+    /// It was given up, and its end counted: its final record may still come.
+    pub(super) is_given_up: bool,
 }
 
 impl Thread {
@@ -96,7 +99,6 @@ pub(super) fn of_storage(counters: Counters) -> Counters {
         same_process_switches: counters.same_process_switches,
         threads_created: counters.threads_created,
         processes_created: counters.processes_created,
-        clone_failures: counters.clone_failures,
         ..Counters::default()
     }
 }
@@ -111,15 +113,26 @@ pub struct RefusedBy {
 }
 
 impl RefusedBy {
-    /// Takes over what a thread says whose failures have grown.
-    pub(super) fn observe(&mut self, record: &record::Thread, grown: &Counters) {
-        if grown.clone_failures[CloneFailure::CgroupPids as usize] > 0 {
-            self.pids = record.refused_by_pids;
+    /// Takes over what the sums say of a process whose failures have grown.
+    pub(super) fn observe(&mut self, sums: &Folded, added: &Folded) {
+        if added.clone_failures[CloneFailure::CgroupPids as usize] > 0 {
+            self.pids = sums.refused_by_pids;
         }
-        if grown.clone_failures[CloneFailure::CgroupMemory as usize] > 0 {
-            self.memory = record.refused_by_memory;
+        if added.clone_failures[CloneFailure::CgroupMemory as usize] > 0 {
+            self.memory = sums.refused_by_memory;
         }
     }
+}
+
+/// Threads of a process that ended, that are still in the ledger, and of which only sums are known.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Unresolved {
+    /// How many: as many entries are to go without their ends being counted.
+    pub(super) threads: u64,
+    /// Their whole histograms, less those of the entries that went.
+    pub(super) waits: Waits,
+    /// What they waited since the last scan that saw them.
+    pub(super) waited_ns: u64,
 }
 
 /// One process.
@@ -139,6 +152,7 @@ pub struct Process {
     pub stack_depth_max_bytes: u32,
     /// Which cgroups refused it a clone last.
     pub refused_by: RefusedBy,
+    pub(super) unresolved: Option<Box<Unresolved>>,
     /// Name of a thread that ended before the leader was seen.
     pub(super) fallback_comm: [u8; COMM_BYTES],
     pub(super) interval: Interval,

@@ -6,6 +6,7 @@
 
 mod account;
 mod entries;
+mod folds;
 mod groups;
 mod overdue;
 mod state;
@@ -14,7 +15,7 @@ mod totals;
 use std::{io, sync::Arc, time::Duration};
 
 use rustc_hash::FxHashMap;
-use thread_probe_ebpf::record::{self, Counters, PART_END_SEEN};
+use thread_probe_ebpf::record::{self, PART_END_SEEN};
 
 pub use self::{
     entries::{Process, ProcessKey, RefusedBy, Thread},
@@ -22,10 +23,7 @@ pub use self::{
     state::ThreadState,
     totals::{Interval, LIFETIME_BOUNDS_NS, Totals, WaitCounts},
 };
-use self::{
-    groups::Groups,
-    totals::{Delta, combine},
-};
+use self::{folds::Folds, groups::Groups, totals::Ends};
 use crate::{
     cgroups::Membership,
     grouping::Grouper,
@@ -57,7 +55,7 @@ pub struct Ledger {
     grouper: Grouper,
     host: Totals,
     host_interval: Interval,
-    orphans: Counters,
+    folds: Folds,
     losses: LedgerLosses,
     has_started: bool,
     epoch: u64,
@@ -78,7 +76,7 @@ impl Ledger {
             grouper,
             host: Totals::default(),
             host_interval: Interval::default(),
-            orphans: Counters::default(),
+            folds: Folds::default(),
             losses: LedgerLosses::default(),
             has_started: false,
             epoch: 0,
@@ -138,7 +136,7 @@ impl Ledger {
             }
             None => None,
         };
-        let (thread, key) = self.account(observed, previous, None);
+        let (thread, key) = self.account(observed, previous, Ends::default());
         if self.stack_bytes == 0 {
             self.stack_bytes = u64::from(record.stack_bytes);
         }
@@ -158,7 +156,12 @@ impl Ledger {
         let previous = self.take_ended(record);
         let knows_lifetime = record.head.parts & PART_END_SEEN != 0;
         let lifetime = knows_lifetime.then(|| record.ended_ns.saturating_sub(record.start_boottime_ns));
-        let (_, key) = self.account(observed, previous, Some(lifetime));
+        let mut ends = Ends::one(lifetime);
+        if previous.as_ref().is_some_and(|thread| thread.is_given_up) {
+            // It was counted then, without a lifetime.
+            ends.threads = 0;
+        }
+        let (_, key) = self.account(observed, previous, ends);
         if observed.process.is_some()
             && let Some(process) = self.processes.get_mut(&key)
         {
@@ -193,20 +196,6 @@ impl Ledger {
         {
             self.ended[0].insert(key, group);
         }
-    }
-
-    /// Takes in the host's orphans: see `ORPHANS` of the programs. They are cumulative.
-    pub fn observe_orphans(&mut self, orphans: Counters) {
-        let counters = combine(orphans, self.orphans, u64::wrapping_sub);
-        self.orphans = orphans;
-        if counters == Counters::default() {
-            return;
-        }
-        let lost = self.groups.get_or_create(LOST, self.now_ns);
-        let delta = Delta { counters, waited_ns: counters.run_delay_ns, waits: &[], ended: None };
-        self.groups.add(lost, self.epoch, &delta);
-        self.host.add(&delta);
-        self.host_interval.of(self.epoch).add(&delta);
     }
 
     /// Ends the sample: gives up what is overdue and drops groups past their retention.

@@ -2,19 +2,27 @@
 
 use std::time::Duration;
 
-use thread_probe_ebpf::record::Counters;
+use super::{
+    Ledger, ProcessKey,
+    entries::{Process, Thread},
+    totals::{Delta, Ends},
+};
 
-use super::{Ledger, entries::Thread, totals::Delta};
-
-/// How long a thread that left the scan may be without a final record before it is given up as lost. The record comes
-/// after an RCU grace period: milliseconds, or the 21 s at which the kernel reports a stall.
+/// How long a thread that left the scan may be without a final record before its end is counted without one. The record
+/// comes after an RCU grace period: milliseconds, or the 21 s at which the kernel reports a stall.
 const END_OVERDUE: Duration = Duration::from_secs(30);
+
+/// How long it is remembered then, so that a record that comes all the same does not count the thread again.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 
 impl Ledger {
     /// Threads and processes of which nothing was heard for too long.
     pub(super) fn give_up_overdue(&mut self) {
-        let overdue_ns = self.now_ns.saturating_sub(END_OVERDUE.as_nanos() as u64);
+        let since = |time: Duration| self.now_ns.saturating_sub(time.as_nanos() as u64);
+        let (overdue_ns, forgotten_ns) = (since(END_OVERDUE), since(FORGOTTEN_AFTER));
         self.give_up_threads(overdue_ns);
+        self.threads.retain(|_, thread| !thread.is_given_up || thread.missing_since_ns >= forgotten_ns);
+        self.displaced.retain(|(_, thread)| !thread.is_given_up || thread.missing_since_ns >= forgotten_ns);
         self.give_up_processes(overdue_ns);
     }
 
@@ -24,23 +32,45 @@ impl Ledger {
             if is_missing && thread.missing_since_ns == 0 {
                 thread.missing_since_ns = now_ns;
             }
-            is_missing && thread.missing_since_ns < overdue_ns
+            is_missing && !thread.is_given_up && thread.missing_since_ns < overdue_ns
         };
-        let gone = self.threads.extract_if(|_, thread| {
-            let is_missing = thread.seen_ns != now_ns;
-            is_overdue(thread, is_missing)
-        });
-        let mut gone: Vec<Thread> = gone.map(|(_, gone)| gone).collect();
-        gone.extend(self.displaced.extract_if(.., |(_, thread)| is_overdue(thread, true)).map(|(_, gone)| gone));
-        for thread in gone {
-            self.losses.end_missing += 1;
-            let delta = Delta { counters: Counters::default(), waited_ns: 0, waits: &[], ended: Some(None) };
-            self.add(thread.process, &delta);
-            if let Some(process) = self.processes.get_mut(&thread.process) {
-                process.entries = process.entries.saturating_sub(1);
-                process.leader_ended |= thread.tid == thread.process.tgid;
+        let mut overdue = Vec::new();
+        let missing = self.threads.values_mut().map(|thread| (thread.seen_ns != now_ns, thread));
+        for (is_missing, thread) in missing.chain(self.displaced.iter_mut().map(|(_, thread)| (true, thread))) {
+            if is_overdue(thread, is_missing) {
+                overdue.push(thread.clone());
+                thread.is_given_up = true;
             }
-            self.forget_if_over(thread.process);
+        }
+        for thread in overdue {
+            self.give_up_thread(&thread);
+        }
+    }
+
+    fn give_up_thread(&mut self, thread: &Thread) {
+        let key = thread.process;
+        let is_resolved = self.processes.get_mut(&key).is_some_and(|process| process.resolve(thread));
+        if let Some(process) = self.processes.get_mut(&key) {
+            process.entries = process.entries.saturating_sub(1);
+            process.leader_ended |= thread.tid == key.tgid;
+        }
+        if is_resolved {
+            // Its end and its counters were in the sums.
+            self.add_resolved(key);
+        } else {
+            self.losses.end_missing += 1;
+            self.add(key, &Delta { ends: Ends::one(None), ..Delta::default() });
+        }
+        self.forget_if_over(key);
+    }
+
+    /// Once the entries of all threads of the sums have gone, what is left of their histograms is what they added.
+    fn add_resolved(&mut self, key: ProcessKey) {
+        let unresolved =
+            self.processes.get_mut(&key).and_then(|process| process.unresolved.take_if(|it| it.threads == 0));
+        if let Some(sums) = unresolved {
+            let waits: Vec<_> = (0u8..).zip(sums.waits.buckets).filter(|(_, count)| *count != 0).collect();
+            self.add(key, &Delta { waited_ns: sums.waited_ns, waits: &waits, ..Delta::default() });
         }
     }
 
@@ -52,8 +82,23 @@ impl Ledger {
             if process.group.is_none() {
                 let name = self.grouper.name_without_leader(key.tgid, &process.fallback_comm);
                 let group = self.groups.get_or_create(&name, self.now_ns);
-                self.groups.merge(group, self.epoch, &process.unassigned);
+                self.merge_into_group(group, &process.unassigned);
             }
         }
+    }
+}
+
+impl Process {
+    /// Whether an entry that is missing is one of those whose ends are in the sums; then it is taken off them.
+    fn resolve(&mut self, thread: &Thread) -> bool {
+        let Some(unresolved) = self.unresolved.as_deref_mut().filter(|unresolved| unresolved.threads > 0) else {
+            return false;
+        };
+        unresolved.threads -= 1;
+        for (left, seen) in unresolved.waits.buckets.iter_mut().zip(thread.wait_buckets()) {
+            // The kernel's counter is the low half of ours.
+            *left = left.wrapping_sub(seen as u32);
+        }
+        true
     }
 }

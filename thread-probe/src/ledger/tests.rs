@@ -1,11 +1,14 @@
 //! Scenarios: what threads do between scans, and what must come out.
 
+use thread_probe_ebpf::fold::Folded;
 use thread_probe_ebpf::record::{
-    COMM_BYTES, Head, PART_END_SEEN, PART_ENDED, PART_PROCESS, PART_STORAGE, PART_THREAD, PART_WAITS, Waits,
+    COMM_BYTES, Counters, Head, PART_END_SEEN, PART_ENDED, PART_PROCESS, PART_STORAGE, PART_THREAD, PART_WAITS, Waits,
 };
 
 use super::*;
 use crate::grouping::GroupBy;
+
+mod folds;
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -272,7 +275,9 @@ fn a_missing_final_record_is_given_up_and_counted_after_half_a_minute() {
     scene.sample(&[main], &[]);
     assert_eq!(scene.ledger.losses().end_missing, 1);
     assert_eq!(scene.switches("a"), 3);
-    assert_eq!(scene.ledger.threads.len(), 1);
+    scene.now_ns += 700 * SECOND;
+    scene.sample(&[main], &[]);
+    assert_eq!(scene.ledger.threads.len(), 1, "nor is it remembered for ever");
     scene.assert_adds_up();
 }
 
@@ -321,9 +326,10 @@ fn what_did_not_fit_the_ring_keeps_the_hosts_totals_exact() {
     let mut scene = Scene::new();
     let main = leader(10, "a");
     scene.sample(&[main.switched(3)], &[]);
-    let orphans = Counters { voluntary_switches: 40, run_delay_ns: 9, ..Counters::default() };
-    scene.ledger.observe_orphans(orphans);
-    scene.ledger.observe_orphans(orphans);
+    let counters = Counters { voluntary_switches: 40, run_delay_ns: 9, ..Counters::default() };
+    let orphans = Folded { counters, ..Folded::default() };
+    scene.ledger.observe_orphans(&orphans);
+    scene.ledger.observe_orphans(&orphans);
     assert_eq!(scene.switches(LOST), 40, "they are cumulative");
     assert_eq!(scene.ledger.host().counters.voluntary_switches, 43);
     scene.assert_adds_up();

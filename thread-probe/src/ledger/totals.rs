@@ -1,13 +1,13 @@
 //! What is added up: for a process, a group, the host.
 
 use thread_probe_ebpf::{
+    fold::{Folded, LIFETIMES, lifetime_class},
     histogram::BUCKETS,
+    names::CloneFailure,
     record::{COUNTERS, Counters, Waits},
 };
 
-/// Upper bounds, inclusive, of the classes of thread lifetimes, in nanoseconds; a last class has none.
-pub const LIFETIME_BOUNDS_NS: [u64; 8] =
-    [100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000, 10_000_000_000, 100_000_000_000, 1_000_000_000_000];
+pub use thread_probe_ebpf::fold::LIFETIME_BOUNDS_NS;
 
 /// Counts of waits by bucket of [`thread_probe_ebpf::histogram`]; allocated with the first wait.
 #[derive(Clone, Debug, Default)]
@@ -89,14 +89,49 @@ impl ThreadWaits {
     }
 }
 
-/// What one record adds to the one before it.
-#[derive(Debug)]
+/// Threads that ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ends {
+    pub(super) threads: u64,
+    pub(super) lifetimes: [u64; LIFETIMES],
+    pub(super) lifetimes_ns: u64,
+}
+
+impl Ends {
+    /// One, and how long it lived if that is known.
+    pub(super) fn one(lifetime_ns: Option<u64>) -> Self {
+        let mut ends = Self { threads: 1, ..Self::default() };
+        if let Some(lifetime_ns) = lifetime_ns {
+            ends.lifetimes[lifetime_class(lifetime_ns)] = 1;
+            ends.lifetimes_ns = lifetime_ns;
+        }
+        ends
+    }
+}
+
+/// What one record, or one reading of sums, adds to the one before it.
+#[derive(Debug, Default)]
 pub(super) struct Delta<'a> {
     pub(super) counters: Counters,
+    pub(super) clone_failures: [u64; CloneFailure::ALL.len()],
     pub(super) waited_ns: u64,
     pub(super) waits: &'a [(u8, u32)],
-    /// Of the thread that ended with this record: its lifetime if it is known.
-    pub(super) ended: Option<Option<u64>>,
+    pub(super) ends: Ends,
+}
+
+impl<'a> Delta<'a> {
+    /// What was added to sums. `waits` is where the changes of the histogram are put.
+    pub(super) fn of_sums(added: &Folded, waits: &'a mut Vec<(u8, u32)>) -> Self {
+        waits.clear();
+        waits.extend((0u8..).zip(added.waits.buckets).filter(|(_, count)| *count != 0));
+        Self {
+            counters: added.counters,
+            clone_failures: added.clone_failures,
+            waited_ns: added.waited_ns,
+            waits,
+            ends: Ends { threads: added.ends, lifetimes: added.lifetimes, lifetimes_ns: added.lifetimes_ns },
+        }
+    }
 }
 
 /// Totals; they only grow.
@@ -104,6 +139,8 @@ pub(super) struct Delta<'a> {
 pub struct Totals {
     /// The kernel's and the programs' counters.
     pub counters: Counters,
+    /// Clones that failed, by [`CloneFailure`].
+    pub clone_failures: [u64; CloneFailure::ALL.len()],
     /// Time waited for a CPU by threads with a histogram, in nanoseconds: the sum of [`Self::waits`].
     pub waited_ns: u64,
     /// How long each wait was.
@@ -111,7 +148,7 @@ pub struct Totals {
     /// Threads that ended, main threads included.
     pub threads_exited: u64,
     /// Lifetimes of those, by [`LIFETIME_BOUNDS_NS`] and a last class above them.
-    pub lifetimes: [u64; LIFETIME_BOUNDS_NS.len() + 1],
+    pub lifetimes: [u64; LIFETIMES],
     /// Sum of those lifetimes, in nanoseconds: seven thousand threads that lived a month overflow 64 bits.
     pub lifetimes_ns: u128,
 }
@@ -119,26 +156,28 @@ pub struct Totals {
 impl Totals {
     pub(super) fn add(&mut self, delta: &Delta<'_>) {
         self.counters = combine(self.counters, delta.counters, u64::wrapping_add);
+        add_each(&mut self.clone_failures, &delta.clone_failures);
         self.waited_ns = self.waited_ns.wrapping_add(delta.waited_ns);
         self.waits.add(delta.waits);
-        if let Some(lifetime) = delta.ended {
-            self.threads_exited += 1;
-            if let Some(lifetime_ns) = lifetime {
-                self.lifetimes[LIFETIME_BOUNDS_NS.partition_point(|bound| *bound < lifetime_ns)] += 1;
-                self.lifetimes_ns += u128::from(lifetime_ns);
-            }
-        }
+        self.threads_exited += delta.ends.threads;
+        add_each(&mut self.lifetimes, &delta.ends.lifetimes);
+        self.lifetimes_ns += u128::from(delta.ends.lifetimes_ns);
     }
 
     pub(super) fn merge(&mut self, other: &Self) {
         self.counters = combine(self.counters, other.counters, u64::wrapping_add);
+        add_each(&mut self.clone_failures, &other.clone_failures);
         self.waited_ns = self.waited_ns.wrapping_add(other.waited_ns);
         self.waits.merge(&other.waits);
         self.threads_exited += other.threads_exited;
-        for (count, more) in self.lifetimes.iter_mut().zip(other.lifetimes) {
-            *count += more;
-        }
+        add_each(&mut self.lifetimes, &other.lifetimes);
         self.lifetimes_ns += other.lifetimes_ns;
+    }
+}
+
+fn add_each(counts: &mut [u64], more: &[u64]) {
+    for (count, more) in counts.iter_mut().zip(more) {
+        *count = count.wrapping_add(*more);
     }
 }
 
@@ -211,8 +250,7 @@ mod tests {
     fn a_lifetime_on_a_bound_belongs_to_the_class_below_it() {
         let mut totals = Totals::default();
         for lifetime in [50_000, 100_000, 100_001, u64::MAX / 2] {
-            let ended = Some(Some(lifetime));
-            totals.add(&Delta { counters: Counters::default(), waited_ns: 0, waits: &[], ended });
+            totals.add(&Delta { ends: Ends::one(Some(lifetime)), ..Delta::default() });
         }
         assert_eq!(totals.lifetimes, [2, 1, 0, 0, 0, 0, 0, 0, 1]);
     }

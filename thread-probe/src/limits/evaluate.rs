@@ -161,7 +161,7 @@ impl Limits {
     /// Evaluates the limits of all processes.
     pub fn evaluate(&mut self, ledger: &mut Ledger, host: &HostReading, cost: &ThreadCost) -> Evaluation {
         let began = Instant::now();
-        let failures = CloneFailure::ALL.iter().zip(ledger.host().counters.clone_failures);
+        let failures = CloneFailure::ALL.iter().zip(ledger.host().clone_failures);
         let refused = failures.filter(|(failure, _)| Limit::of(**failure).is_some()).map(|(_, count)| count).sum();
         if refused != self.refused {
             self.refused = refused;

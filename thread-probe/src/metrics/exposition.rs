@@ -162,7 +162,7 @@ pub(super) fn info(family: &mut Family<'_>, name: &str, owner: &Owner) {
 fn clone_failures(out: &mut Exposition, groups: &[Group]) {
     let mut family = out.family(table::CLONE_FAILURES);
     for group in groups {
-        let counts = CloneFailure::ALL.iter().zip(group.raw.counters.clone_failures);
+        let counts = CloneFailure::ALL.iter().zip(group.raw.clone_failures);
         for (failure, count) in counts.filter(|(_, count)| *count != 0) {
             let [errno, limit] = failure_labels(*failure);
             family.value(&[&group.group, errno, limit], count);

@@ -65,7 +65,17 @@ fn sum_where(failures: &[u64; CloneFailure::ALL.len()], is_wanted: impl Fn(Clone
 }
 
 impl Activity {
-    fn new(counters: &Counters, threads_exited: u64) -> Self {
+    fn of(totals: &Totals) -> Self {
+        Self {
+            threads_exited: totals.threads_exited,
+            clone_failures: CloneFailures::new(&totals.clone_failures),
+            clone_failures_by_limit: CloneFailuresByLimit::new(&totals.clone_failures),
+            ..Self::of_thread(&totals.counters)
+        }
+    }
+
+    /// Of a thread alone: a clone that fails counts for its process.
+    fn of_thread(counters: &Counters) -> Self {
         Self {
             voluntary_switches: counters.voluntary_switches,
             involuntary_switches: counters.involuntary_switches,
@@ -75,15 +85,13 @@ impl Activity {
             cpu_seconds: counters.cpu_ns as f64 / NS_PER_SECOND,
             threads_created: counters.threads_created,
             processes_created: counters.processes_created,
-            threads_exited,
-            clone_failures: CloneFailures::new(&counters.clone_failures),
-            clone_failures_by_limit: CloneFailuresByLimit::new(&counters.clone_failures),
+            ..Self::default()
         }
     }
 }
 
 impl Rates {
-    fn new(counters: &Counters, waits: &[u64; BUCKETS], ended: Ended, seconds: f64) -> Self {
+    fn new(counters: &Counters, waits: &[u64; BUCKETS], events: ProcessEvents, seconds: f64) -> Self {
         let per_second = |count: u64| count as f64 / seconds;
         let switches = counters.voluntary_switches + counters.involuntary_switches;
         Self {
@@ -98,32 +106,37 @@ impl Rates {
             wait_max_seconds: longest_seconds(waits),
             threads_created_per_second: per_second(counters.threads_created),
             processes_created_per_second: per_second(counters.processes_created),
-            threads_exited_per_second: per_second(ended.threads),
-            short_lived_ratio: ended.short_lived as f64 / ended.threads.max(1) as f64,
-            clone_failures_per_second: per_second(counters.clone_failures.iter().sum()),
+            threads_exited_per_second: per_second(events.threads_exited),
+            short_lived_ratio: events.short_lived as f64 / events.threads_exited.max(1) as f64,
+            clone_failures_per_second: per_second(events.clone_failures),
         }
     }
 
     fn of(added: Option<&Totals>, seconds: Option<f64>) -> Option<Self> {
         let seconds = seconds?;
         Some(added.map_or_else(Self::default, |added| {
-            Self::new(&added.counters, added.waits.buckets(), Ended::of(added), seconds)
+            Self::new(&added.counters, added.waits.buckets(), ProcessEvents::of(added), seconds)
         }))
     }
 }
 
-/// Threads that ended.
+/// What is counted of processes and not of a thread.
 #[derive(Clone, Copy, Default)]
-struct Ended {
-    threads: u64,
+struct ProcessEvents {
+    threads_exited: u64,
     short_lived: u64,
+    clone_failures: u64,
 }
 
-impl Ended {
+impl ProcessEvents {
     fn of(totals: &Totals) -> Self {
         const SHORT_NS: u64 = 1_000_000;
         let classes = LIFETIME_BOUNDS_NS.partition_point(|bound| *bound <= SHORT_NS);
-        Self { threads: totals.threads_exited, short_lived: totals.lifetimes[..classes].iter().sum() }
+        Self {
+            threads_exited: totals.threads_exited,
+            short_lived: totals.lifetimes[..classes].iter().sum(),
+            clone_failures: totals.clone_failures.iter().sum(),
+        }
     }
 }
 
@@ -231,14 +244,14 @@ fn host(ledger: &Ledger, seconds: Option<f64>, facts: &SampleFacts<'_>, processe
         cpus: facts.cpus,
         threads,
         processes: processes.len() as u64,
-        totals: Activity::new(&totals.counters, totals.threads_exited),
+        totals: Activity::of(totals),
         rates: Rates::of(ledger.host_interval(), seconds),
         wait_histogram: histogram(totals.waits.buckets()),
         clone_duration_histogram: histogram(&counters.clone_duration_buckets),
         clone_duration_seconds: counters.clone_duration_sum_ns as f64 / NS_PER_SECOND,
         thread_cost: facts.cost,
         raw: HostRaw {
-            clone_failures: totals.counters.clone_failures,
+            clone_failures: totals.clone_failures,
             clone_duration_buckets: counters.clone_duration_buckets,
             clone_duration_sum_ns: counters.clone_duration_sum_ns,
         },
@@ -265,13 +278,13 @@ fn groups(ledger: &Ledger, limits: &Evaluation, seconds: Option<f64>, cost: &Thr
                 owner: group.owner.clone(),
                 processes,
                 threads,
-                totals: Activity::new(&group.totals.counters, group.totals.threads_exited),
+                totals: Activity::of(&group.totals),
                 rates: Rates::of(interval, seconds),
                 wait_histogram: histogram(group.totals.waits.buckets()),
                 memory: Memory::new(&threads, group.stack_depth_max_bytes, cost),
                 headroom: headroom.remove(&id),
                 interval_clone_failures: interval
-                    .map(|added| CloneFailuresByLimit::new(&added.counters.clone_failures))
+                    .map(|added| CloneFailuresByLimit::new(&added.clone_failures))
                     .unwrap_or_default(),
                 raw: group.since_start(),
             }
@@ -325,7 +338,7 @@ fn process_model(
         cgroup_id: facts.cgroup_id,
         cgroup: None,
         owner: None,
-        totals: Activity::new(&process.totals.counters, process.totals.threads_exited),
+        totals: Activity::of(&process.totals),
         rates: Rates::of(process.interval(ledger.epoch()), seconds),
         memory: Memory::new(&threads, process.stack_depth_max_bytes, cost),
         threads,
@@ -384,9 +397,9 @@ fn threads_of(ledger: &Ledger, pid: u32, epoch: u64, interval_seconds: Option<f6
                 state: thread.state,
                 start_boottime_seconds: thread.start_ns as f64 / NS_PER_SECOND,
                 kernel_stack_depth_bytes: thread.stack_depth_bytes,
-                totals: Activity::new(&thread.counters, 0),
+                totals: Activity::of_thread(&thread.counters),
                 rates: interval_seconds
-                    .map(|seconds| Rates::new(&thread.grown(epoch), &buckets, Ended::default(), seconds)),
+                    .map(|seconds| Rates::new(&thread.grown(epoch), &buckets, ProcessEvents::default(), seconds)),
                 wait_histogram: histogram(&buckets),
             }
         })

@@ -2,8 +2,9 @@ mod fleet;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use thread_probe_ebpf::record::{
-    self, Head, PART_END_SEEN, PART_ENDED, PART_PROCESS, PART_STORAGE, PART_THREAD, PART_WAITS, Waits,
+use thread_probe_ebpf::{
+    fold::{Folded, FoldedProcess},
+    record::{self, Head, PART_END_SEEN, PART_ENDED, PART_PROCESS, PART_STORAGE, PART_THREAD, PART_WAITS, Waits},
 };
 
 use super::*;
@@ -13,7 +14,7 @@ use crate::{
     ledger::Ledger,
     limits::{Headroom, LimitUse, Scope, Unreadable},
     metrics::{METRICS, Metric},
-    sample::{Observation, ThreadObservation},
+    sample::{FoldOf, Observation, ThreadObservation},
     testing::{alert, build_first, limit_use},
 };
 
@@ -35,7 +36,6 @@ fn model_of(comms: &[&[u8]]) -> Model {
         thread.counters.voluntary_switches = 7;
         thread.counters.run_delay_ns = 3_000_000;
         thread.counters.runs = 3;
-        thread.counters.clone_failures[2] = 1;
         let mut waits = Waits::default();
         for wait_ns in [1024, 1025, 2_000_000_000] {
             waits.buckets[bucket_of(wait_ns)] += 1;
@@ -43,6 +43,9 @@ fn model_of(comms: &[&[u8]]) -> Model {
         let observed =
             ThreadObservation { thread: &thread, process: Some(&record::Process::default()), waits: Some(&waits) };
         ledger.observe(Observation::Alive(observed));
+        let mut failed = Folded::default();
+        failed.clone_failures[2] = 1;
+        ledger.observe_fold(FoldOf::Process(FoldedProcess { tgid: tid, reserved: 0, start_ns: 1 }), &failed);
         // Another of its threads has ended.
         let mut ended = thread;
         ended.head =
@@ -147,7 +150,7 @@ fn failures_of_the_host_are_there_before_the_first_one_and_those_of_a_group_afte
     let of_group = |limit| format!("clone_failures_total{{group=\"a\",errno=\"EAGAIN\",limit=\"{limit}\"}}");
     assert_eq!(failures(&text, &of_group("pid_max")), Some(1.0), "what the record has");
     assert_eq!(failures(&text, &of_group("cgroup_pids")), None);
-    model.groups[0].raw.counters.clone_failures[CloneFailure::CgroupPids as usize] = 5;
+    model.groups[0].raw.clone_failures[CloneFailure::CgroupPids as usize] = 5;
     assert_eq!(failures(&text_of(&model), &of_group("cgroup_pids")), Some(5.0));
 }
 
