@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use rustc_hash::FxHashMap;
+
 use super::{
     Ledger, ProcessKey,
     entries::{Process, Thread},
@@ -28,21 +30,29 @@ impl Ledger {
 
     fn give_up_threads(&mut self, overdue_ns: u64) {
         let now_ns = self.now_ns;
-        let is_overdue = |thread: &mut Thread, is_missing: bool| {
-            if is_missing && thread.missing_since_ns == 0 {
+        let in_scan = self.threads.values_mut().filter(|thread| thread.seen_ns != now_ns);
+        let missing = in_scan.chain(self.displaced.iter_mut().map(|(_, thread)| thread));
+        let mut missing: Vec<&mut Thread> = missing.filter(|thread| !thread.is_given_up).collect();
+        let mut by_process: FxHashMap<ProcessKey, u64> = FxHashMap::default();
+        for thread in &mut missing {
+            if thread.missing_since_ns == 0 {
                 thread.missing_since_ns = now_ns;
             }
-            is_missing && !thread.is_given_up && thread.missing_since_ns < overdue_ns
+            *by_process.entry(thread.process).or_default() += 1;
+        }
+        // As many are missing as ended in the sums: it is those. If more are, a record of some is still to come.
+        let is_resolved = |key: &ProcessKey| {
+            let unresolved = self.processes.get(key).and_then(|process| process.unresolved.as_deref());
+            unresolved.is_some_and(|unresolved| by_process.get(key) == Some(&unresolved.threads))
         };
-        let mut overdue = Vec::new();
-        let missing = self.threads.values_mut().map(|thread| (thread.seen_ns != now_ns, thread));
-        for (is_missing, thread) in missing.chain(self.displaced.iter_mut().map(|(_, thread)| (true, thread))) {
-            if is_overdue(thread, is_missing) {
-                overdue.push(thread.clone());
+        let mut over = Vec::new();
+        for thread in missing {
+            if thread.missing_since_ns < overdue_ns || is_resolved(&thread.process) {
                 thread.is_given_up = true;
+                over.push(thread.clone());
             }
         }
-        for thread in overdue {
+        for thread in over {
             self.give_up_thread(&thread);
         }
     }

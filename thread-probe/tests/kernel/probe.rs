@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use thread_probe::{
     config::{Config, GroupsConfig, LimitsConfig},
     limits::LimitUse,
-    model::{Group, Model, Process, Thread},
+    model::{Group, Model, OneProcess, Process, Thread},
     sampler::Sampler,
 };
 
@@ -58,8 +58,12 @@ impl Probe {
         Ok(self.0.as_ref().context("started above")?.ring_fd()?)
     }
 
+    pub fn one_process(&self, pid: u32) -> Result<OneProcess> {
+        Ok(self.0.as_ref().context("started above")?.one_process(pid))
+    }
+
     pub fn threads_of(&self, pid: u32) -> Result<Vec<Thread>> {
-        Ok(self.0.as_ref().context("started above")?.one_process(pid).threads)
+        Ok(self.one_process(pid)?.threads)
     }
 
     pub fn limits_of(&self, pid: u32) -> Result<Vec<LimitUse>> {
@@ -105,14 +109,7 @@ pub fn lost_for(model: &Model, reason: &str) -> u64 {
 }
 
 /// What is counted where a thread's storage is out of reach.
-const OF_STORAGE: [&str; 6] = [
-    "storage_missing",
-    "storage_not_created",
-    "storage_not_renewed",
-    "creator_without_storage",
-    "failure_without_storage",
-    "record_without_histogram",
-];
+const OF_STORAGE: [&str; 3] = ["storage_missing", "storage_not_created", "record_without_histogram"];
 
 /// How often storage was out of reach so far.
 pub fn lost_of_storage() -> Result<u64> {

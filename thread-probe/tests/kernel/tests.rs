@@ -27,6 +27,8 @@ pub const ALL: &[(&str, Test)] = &[
     ("threads_that_live_microseconds_are_counted_with_their_lifetime", short_threads_have_lifetimes),
     ("switches_between_threads_of_a_process_are_told_apart", same_process_switches_are_told_apart),
     ("nothing_is_lost_in_a_churn_of_threads_and_processes", nothing_is_lost_in_a_churn),
+    ("ends_while_nobody_reads_and_every_cpu_is_busy_are_exact", ends_while_nobody_reads_are_exact),
+    ("a_crowd_that_ends_at_once_while_nobody_reads_is_exact", a_crowd_that_ends_at_once_is_exact),
     ("a_clone_beyond_rlimit_nproc_is_an_eagain_of_its_process", a_clone_beyond_nproc_is_an_eagain),
     ("an_exec_by_a_thread_that_is_not_the_leader_loses_nothing", an_exec_by_another_thread_loses_nothing),
     ("a_zombie_leader_and_its_live_thread_are_both_there", a_zombie_leader_is_there),
@@ -222,12 +224,24 @@ fn created(model: &Model) -> u64 {
 }
 
 fn nothing_is_lost_in_a_churn() -> Result<()> {
+    ensure_exact_churn(Workload::facts_while_draining)
+}
+
+/// More ends than the ring holds records.
+fn ends_while_nobody_reads_are_exact() -> Result<()> {
+    let spinners: Result<Vec<_>> = (0..4).map(|_| Workload::start("tp-spinners", &["2"])).collect();
+    let exact = ensure_exact_churn(|workload, _| workload.facts());
+    drop(spinners?);
+    exact
+}
+
+fn ensure_exact_churn(wait_for: impl FnOnce(&mut Workload, &mut Probe) -> Result<Vec<u64>>) -> Result<()> {
     let mut probe = Probe::get()?;
     let before = tasks_created()?;
     let first = probe.sample()?;
     let after_first = tasks_created()?;
     let mut workload = Workload::start("tp-churn", &["20000", "5000"])?;
-    let facts = workload.facts_while_draining(&mut probe)?;
+    let facts = wait_for(&mut workload, &mut probe)?;
     let pid = workload.pid();
     let (threads, processes) = (facts[0], facts[1]);
     // What such a kernel does not trace: see `hides_init`.
@@ -247,6 +261,11 @@ fn nothing_is_lost_in_a_churn() -> Result<()> {
     let totals = process(&model, pid)?.totals;
     ensure_equal("threads created", totals.threads_created, threads)?;
     ensure_equal("processes created", totals.processes_created, processes)?;
+    ensure!(
+        totals.threads_exited <= threads && totals.threads_exited + untraced >= threads,
+        "{} threads of the process ended of {threads}",
+        totals.threads_exited
+    );
     let own = group(&model, "tp-churn").context("its group")?;
     let ended = own.totals.threads_exited;
     ensure!(ended <= all && ended + untraced >= all, "{ended} threads ended, main threads included, of {all}");
@@ -255,6 +274,57 @@ fn nothing_is_lost_in_a_churn() -> Result<()> {
     let truth = before_last - after_first..=after_last - before;
     ensure!(truth.contains(&ours), "the probe saw {ours} tasks created, /proc/stat {truth:?}");
     workload.finish()
+}
+
+/// Threads that a scan has seen: more of them than the ring holds records, and two processes as one may not have so many.
+fn a_crowd_that_ends_at_once_is_exact() -> Result<()> {
+    const THREADS: u64 = 12_000;
+    const MEMORY_KB: u64 = 4 << 20;
+    if memory_kb()? < MEMORY_KB {
+        println!("twice {THREADS} threads need {MEMORY_KB} kB of memory: nothing to prove");
+        return Ok(());
+    }
+    let mut probe = Probe::get()?;
+    let full_before = lost_for(&probe.sample()?, "ring_full");
+    let start = || Workload::start("tp-crowd", &[&THREADS.to_string()]);
+    let mut crowds = [start()?, start()?];
+    for crowd in &mut crowds {
+        ensure_equal("threads", crowd.facts()?[0], THREADS)?;
+    }
+    let first = probe.sample()?;
+    for crowd in &mut crowds {
+        ensure_equal("live threads", process(&first, crowd.pid())?.threads.total, THREADS + 1)?;
+        crowd.go()?;
+    }
+    for crowd in &mut crowds {
+        crowd.facts()?;
+    }
+    let untraced = if hides_init(&first) { THREADS / 100 } else { 0 };
+    for crowd in &mut crowds {
+        ensure_crowd_is_exact(&mut probe, crowd.pid(), THREADS, untraced)?;
+    }
+    let last = probe.sample()?;
+    ensure!(lost_for(&last, "ring_full") > full_before, "the ring was not full");
+    ensure_equal("what no sum had room for", lost_for(&last, "fold_full"), 0)?;
+    crowds.iter_mut().try_for_each(Workload::finish)
+}
+
+fn ensure_crowd_is_exact(probe: &mut Probe, pid: u32, threads: u64, untraced: u64) -> Result<()> {
+    let totals = probe.sample_until("the last thread's end", |model| {
+        let totals = process(model, pid).ok()?.totals;
+        (totals.threads_exited + untraced >= threads).then_some(totals)
+    })?;
+    ensure!(totals.threads_exited <= threads, "{} threads ended of {threads}", totals.threads_exited);
+    let counted: u64 = probe.one_process(pid)?.process_wait_histogram.iter().map(|bucket| bucket.count).sum();
+    let range = totals.runs - 3 * untraced..=totals.runs;
+    ensure!(range.contains(&counted), "{counted} waits in the histogram of {} runs", totals.runs);
+    Ok(())
+}
+
+fn memory_kb() -> Result<u64> {
+    let meminfo = fs::read_to_string("/proc/meminfo")?;
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:")).context("MemTotal in /proc/meminfo")?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
 }
 
 fn a_clone_beyond_nproc_is_an_eagain() -> Result<()> {

@@ -7,6 +7,7 @@ use std::{
         unix::{fs::MetadataExt as _, process::CommandExt as _},
     },
     process::Command,
+    sync::{Arc, Condvar, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -121,6 +122,35 @@ pub(super) fn pingpong_processes(rounds: u64) -> Result<()> {
             nix::sys::wait::waitpid(child, None)?;
         }
     }
+    report(&[])?;
+    wait_for_line()
+}
+
+/// Keeps that many CPUs busy until it is killed.
+pub(super) fn spin(threads: u64) -> Result<()> {
+    let spinners: Vec<_> = (0..threads).map(|_| thread::spawn(|| while !std::hint::black_box(false) {})).collect();
+    for spinner in spinners {
+        spinner.join().map_err(|_| anyhow::anyhow!("panicked"))?;
+    }
+    Ok(())
+}
+
+/// Threads that wait, and end all at once when it is let go on. Reports how many there are, and when all are gone.
+pub(super) fn crowd(threads: u64) -> Result<()> {
+    let gate = Arc::new((Mutex::new(false), Condvar::new()));
+    for _ in 0..threads {
+        let gate = Arc::clone(&gate);
+        thread::Builder::new().stack_size(32 << 10).spawn(move || {
+            let (is_open, opened) = &*gate;
+            let is_open = is_open.lock().unwrap_or_else(PoisonError::into_inner);
+            drop(opened.wait_while(is_open, |is_open| !*is_open));
+        })?;
+    }
+    report(&[threads])?;
+    wait_for_line()?;
+    *gate.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+    gate.1.notify_all();
+    wait_until_alone()?;
     report(&[])?;
     wait_for_line()
 }

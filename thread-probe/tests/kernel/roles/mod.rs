@@ -29,6 +29,8 @@ pub fn play(args: Vec<String>) -> ExitCode {
         "tp-pingpong" => life::pingpong_threads(number(1)),
         "tp-pingproc" => life::pingpong_processes(number(1)),
         "tp-churn" => life::churn(number(1), number(2)),
+        "tp-spinners" => life::spin(number(1)),
+        "tp-crowd" => life::crowd(number(1)),
         "tp-nproc" => limits::beyond_nproc(number(1)),
         "tp-user-ns" => limits::fill_user_namespace(number(1)),
         "tp-root-nproc" => limits::root_beyond_nproc(number(1)),
