@@ -12,6 +12,7 @@ pub mod cgroup_owner;
 pub mod cgroups;
 pub mod cli;
 pub mod config;
+mod descriptors;
 pub mod doctor;
 pub mod grouping;
 mod http_client;
@@ -79,16 +80,18 @@ pub fn usage_error(error: &clap::Error) -> ExitCode {
 
 fn start_log(cli: &Cli) {
     let level = cli.log_level.unwrap_or_else(|| cli.command.default_log_level());
+    let log = log::Log::on_stderr();
     let builder = tracing_subscriber::fmt()
-        .with_writer(|| log::LogWriter)
+        .with_writer(log)
         .with_ansi(false)
         .with_target(false)
         // A log that can't be written must not end the daemon: by default it is told on standard error, which panics.
         .log_internal_errors(false)
         // A handshake that fails is said once, by the notifier; rustls would say it at each try.
         .with_env_filter(EnvFilter::new(format!("{},rustls=error", level.directive())));
-    match cli.log_format {
-        LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().init(),
+    match (cli.log_format, log.is_journal()) {
+        (LogFormat::Text, false) => builder.init(),
+        (LogFormat::Text, true) => builder.without_time().init(),
+        (LogFormat::Json, _) => builder.json().init(),
     }
 }

@@ -59,6 +59,8 @@ pub struct HostCounters {
     pub missed_runs: u64,
     /// The same of the program on the return of a clone, which does something only for one that failed.
     pub missed_clone_returns: u64,
+    /// Lines of the log that nobody read.
+    pub log_lines_left_out: u64,
     /// Runs of the program on the context switch.
     pub switch_runs: Runs,
     /// What could be added to no process.
@@ -76,6 +78,7 @@ impl Default for HostCounters {
             malformed_records: 0,
             missed_runs: 0,
             missed_clone_returns: 0,
+            log_lines_left_out: 0,
             switch_runs: Runs::default(),
             orphans: Folded::default(),
             clone_duration_buckets: [0; BUCKETS],

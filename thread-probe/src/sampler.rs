@@ -20,6 +20,7 @@ use crate::{
     grouping::{GroupBy, Grouper},
     ledger::Ledger,
     limits::{Evaluation, HostReading, LimitUse, Limits},
+    log,
     model::{self, ConfigStatus, Model, OneProcess, SampleFacts, System},
     own_cost::OwnCostMeter,
     sample::ThreadCost,
@@ -120,7 +121,8 @@ impl Sampler {
         let ledger = &mut self.ledger;
         self.probe.read_folds(&mut |of, sums| ledger.observe_fold(of, sums)).context("reading the sums failed")?;
         self.probe.forget_folds(&self.ledger.take_folds_that_are_over()).context("making room for sums failed")?;
-        let counters = self.probe.host_counters().context("reading the probe's counters failed")?;
+        let mut counters = self.probe.host_counters().context("reading the probe's counters failed")?;
+        counters.log_lines_left_out = log::lines_left_out();
         self.ledger.observe_orphans(&counters.orphans);
         self.ledger.finish_sample();
         self.cost.stack_bytes = self.ledger.stack_bytes();

@@ -6,7 +6,7 @@
 
 use std::{os::fd::OwnedFd, path::Path, sync::Arc, thread};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use tokio::{
     io::{Interest, unix::AsyncFd},
     net::{TcpListener, UnixListener},
@@ -21,7 +21,7 @@ use crate::{
     bpf::privileges::find_user,
     cli::ServeOptions,
     config::{self, Config, Running},
-    limits,
+    descriptors, limits,
     model::Model,
     sampler::Sampler,
     server::{self, Guard, Published, ThreadsRequest},
@@ -37,6 +37,9 @@ const PENDING_REQUESTS: usize = 16;
 /// What is wrong with the configuration file, an address in use, what the host lacks, or a sample that failed.
 pub fn serve(options: &ServeOptions) -> Result<()> {
     let config = options.configure()?;
+    if let Err(error) = descriptors::raise_limit() {
+        tracing::warn!(%error, "raising the limit of open files failed: fewer clients are served at a time");
+    }
     warn_if_nothing_is_foreseen(&config);
     // Before privileges are dropped: its files may be for root alone.
     let web = server::open_web_config(&config.web)?;
@@ -76,13 +79,31 @@ pub fn serve(options: &ServeOptions) -> Result<()> {
             running.send_replace(reloaded);
         }
     };
-    let serving = server::run(listeners, socket, state, guard.clone());
+    let places = connection_places(listeners.len() + usize::from(socket.is_some()))?;
+    let serving = server::run(listeners, socket, state, guard.clone(), places);
     let outcome = runtime.block_on(serve_until_signal(serving, service, failure, signals, reload));
     // The sampler hears of it at once, or when the scan it is in is done, and detaches the programs.
     drop(stop);
     drop(slow_links);
     thread.join().map_err(|_| anyhow!("the sampling thread panicked: please report it"))?;
     outcome
+}
+
+/// How many clients each listener may serve at a time. Those of one take none of another's.
+///
+/// # Errors
+/// The limit of open files leaves none.
+fn connection_places(listeners: usize) -> Result<usize> {
+    let spare = descriptors::spare().context("counting the open files failed")?;
+    let places = (spare as usize / listeners.max(1)).min(server::MAX_CONNECTIONS);
+    ensure!(places > 0, "the limit of open files (RLIMIT_NOFILE) leaves none for clients: raise it to 256 or more");
+    if places < server::MAX_CONNECTIONS {
+        tracing::warn!(
+            places,
+            "few open files are allowed (RLIMIT_NOFILE): as many clients an address are served at a time"
+        );
+    }
+    Ok(places)
 }
 
 /// A trend needs some samples within the window.

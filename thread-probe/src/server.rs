@@ -1,13 +1,14 @@
 //! HTTP, over TCP and a Unix socket: `/metrics`, `/healthz`, `/api/v1/snapshot`, `/api/v1/alerts` and a landing page, from the last sample.
 //!
-//! What a client can make the daemon hold is bounded: a head of 16 kB, 64 connections an address of at most a minute each,
-//! of which the oldest goes when another comes. Bodies are rendered once a sample and shared, but for those with the
-//! threads of a process, of which there are two at a time.
+//! What a client can make the daemon hold is bounded: a head of 16 kB, 64 connections an address of at most a minute each, of
+//! which an idle one goes when another comes. Bodies are rendered once a sample and shared, but for those with the threads
+//! of a process, of which there are two at a time over TCP and two over the socket. Who reads slowly is ended.
 
 mod connection;
 mod guard;
 mod passwords;
 mod socket;
+mod watched;
 pub mod web_config;
 
 use std::{
@@ -33,7 +34,12 @@ use tokio::{
 };
 use tower_http::{CompressionLevel, compression::CompressionLayer};
 
+use self::{
+    connection::Hall,
+    watched::{Answers, Counted},
+};
 pub use self::{
+    connection::MAX_CONNECTIONS,
     guard::{Guard, open_web_config},
     socket::{SocketFile, bind_socket},
 };
@@ -73,28 +79,28 @@ impl Published {
         &self.0.model
     }
 
-    fn metrics(&self) -> Result<Bytes> {
+    fn metrics(&self, answers: &Answers) -> Result<Bytes> {
         let render = || metrics::render(&self.0.model).context("rendering the metrics failed");
-        once(&self.0.metrics, render)
+        once(&self.0.metrics, answers, render)
     }
 
-    fn snapshot(&self) -> Result<Bytes> {
+    fn snapshot(&self, answers: &Answers) -> Result<Bytes> {
         let render = || serde_json::to_vec(&self.0.model).context("rendering the snapshot failed");
-        once(&self.0.snapshot, render)
+        once(&self.0.snapshot, answers, render)
     }
 
-    fn alerts(&self) -> Result<Bytes> {
+    fn alerts(&self, answers: &Answers) -> Result<Bytes> {
         let Model { time_unix_seconds, alerts, alerts_suppressed, .. } = &self.0.model;
         let alerts = Alerts { time_unix_seconds: *time_unix_seconds, alerts, alerts_suppressed: *alerts_suppressed };
-        once(&self.0.alerts, || serde_json::to_vec(&alerts).context("rendering the alerts failed"))
+        once(&self.0.alerts, answers, || serde_json::to_vec(&alerts).context("rendering the alerts failed"))
     }
 }
 
-fn once(rendered: &OnceLock<Bytes>, render: impl FnOnce() -> Result<Vec<u8>>) -> Result<Bytes> {
+fn once(rendered: &OnceLock<Bytes>, answers: &Answers, render: impl FnOnce() -> Result<Vec<u8>>) -> Result<Bytes> {
     if let Some(rendered) = rendered.get() {
         return Ok(rendered.clone());
     }
-    let bytes = render()?.into();
+    let bytes = Bytes::from_owner(answers.count(render()?));
     Ok(rendered.get_or_init(|| bytes).clone())
 }
 
@@ -128,6 +134,7 @@ pub struct State {
     running: watch::Receiver<Running>,
     telemetry_path: String,
     thread_bodies: Arc<Semaphore>,
+    answers: Answers,
 }
 
 impl State {
@@ -138,7 +145,13 @@ impl State {
         running: watch::Receiver<Running>,
     ) -> Self {
         let telemetry_path = running.borrow().config.web.telemetry_path.clone();
-        Self { latest, requests, running, telemetry_path, thread_bodies: Arc::new(Semaphore::new(MAX_THREAD_BODIES)) }
+        let thread_bodies = Arc::new(Semaphore::new(MAX_THREAD_BODIES));
+        Self { latest, requests, running, telemetry_path, thread_bodies, answers: Answers::default() }
+    }
+
+    /// For a listener of which others must take none: who may open the socket is not who reaches the port.
+    fn with_places_of_its_own(&self) -> Self {
+        Self { thread_bodies: Arc::new(Semaphore::new(MAX_THREAD_BODIES)), ..self.clone() }
     }
 
     fn latest(&self) -> Published {
@@ -167,14 +180,23 @@ pub async fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>> {
 }
 
 /// Serves for ever; what comes over TCP as the web configuration says, if there is one.
-pub async fn run(listeners: Vec<TcpListener>, socket: Option<UnixListener>, state: State, web: Option<Guard>) {
-    let router = router(state);
+/// `places` is how many connections each listener may have at a time.
+pub async fn run(
+    listeners: Vec<TcpListener>,
+    socket: Option<UnixListener>,
+    state: State,
+    web: Option<Guard>,
+    places: usize,
+) {
+    let hall = Hall { places, answers: state.answers.clone() };
     let mut accepting = tokio::task::JoinSet::new();
-    for listener in listeners {
-        accepting.spawn(connection::serve_tcp(listener, router.clone(), web.clone()));
-    }
     if let Some(listener) = socket {
-        accepting.spawn(connection::serve_unix(listener, router));
+        let router = router(state.with_places_of_its_own());
+        accepting.spawn(connection::serve_unix(listener, router, hall.clone()));
+    }
+    let router = router(state);
+    for listener in listeners {
+        accepting.spawn(connection::serve_tcp(listener, router.clone(), web.clone(), hall.clone()));
     }
     accepting.join_all().await;
 }
@@ -194,11 +216,11 @@ pub fn router(state: State) -> Router {
 
 async fn telemetry(Extract(state): Extract<State>) -> Response {
     // The text format of Prometheus, version 0.0.4.
-    body(state.latest().metrics(), "text/plain; version=0.0.4; charset=utf-8")
+    body(state.latest().metrics(&state.answers), "text/plain; version=0.0.4; charset=utf-8")
 }
 
 async fn alerts(Extract(state): Extract<State>) -> Response {
-    body(state.latest().alerts(), "application/json")
+    body(state.latest().alerts(&state.answers), "application/json")
 }
 
 async fn healthz(Extract(state): Extract<State>) -> Response {
@@ -225,13 +247,13 @@ pub(crate) struct SnapshotOfProcess<'a> {
 
 /// A body of its own, of which there may be few: it gives its place back when the last of it was sent.
 struct HeldBody {
-    json: Vec<u8>,
+    json: Counted,
     _permit: OwnedSemaphorePermit,
 }
 
 impl AsRef<[u8]> for HeldBody {
     fn as_ref(&self) -> &[u8] {
-        &self.json
+        self.json.as_ref()
     }
 }
 
@@ -245,7 +267,7 @@ async fn snapshot(
     };
     let published = state.latest();
     let Some(pid) = pid else {
-        return body(published.snapshot(), "application/json");
+        return body(published.snapshot(&state.answers), "application/json");
     };
     let Ok(permit) = Arc::clone(&state.thread_bodies).try_acquire_owned() else {
         return failure(StatusCode::SERVICE_UNAVAILABLE, "too many answers with threads are being sent: ask again");
@@ -259,7 +281,7 @@ async fn snapshot(
         return failure(StatusCode::NOT_FOUND, &format!("no process {pid} in the last sample"));
     }
     let json = serde_json::to_vec(&SnapshotOfProcess { model: &published.0.model, process });
-    let held = json.map(|json| Bytes::from_owner(HeldBody { json, _permit: permit }));
+    let held = json.map(|json| Bytes::from_owner(HeldBody { json: state.answers.count(json), _permit: permit }));
     body(held.context("rendering the snapshot failed"), "application/json")
 }
 

@@ -4,6 +4,7 @@
 //! package against the signed index.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -16,25 +17,31 @@ use crate::setup::{output, root, succeed};
 /// A series of kernels, and what to expect of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Series {
+    /// What `--kernel` calls it.
+    pub(crate) name: &'static str,
     /// Major and minor version, or the major alone.
     pub(crate) version: &'static str,
     /// Which release of Debian has it.
     pub(crate) suite: &'static str,
     /// Since 6.19 the image is a metapackage.
     package_prefix: &'static str,
+    /// How Debian configured it.
+    flavour: &'static str,
     /// Whether thread-probe must refuse it.
     pub(crate) is_too_old: bool,
 }
 
 const fn series(version: &'static str, suite: &'static str, package_prefix: &'static str) -> Series {
-    Series { version, suite, package_prefix, is_too_old: false }
+    Series { name: version, version, suite, package_prefix, flavour: "cloud", is_too_old: false }
 }
 
 /// The series that are tested.
-pub(crate) const SERIES: [Series; 4] = [
+pub(crate) const SERIES: [Series; 5] = [
     Series { is_too_old: true, ..series("5.10", "bullseye", "linux-image-") },
     series("6.1", "bookworm", "linux-image-"),
     series("6.12", "trixie", "linux-image-"),
+    // PREEMPT_RT: interrupts and soft interrupts are threads, and what others run with preemption off can be preempted.
+    Series { name: "6.12-rt", flavour: "rt", ..series("6.12", "trixie", "linux-image-") },
     series("7", "trixie-backports", "linux-binary-"),
 ];
 
@@ -61,10 +68,11 @@ impl Apt {
             "{KEYRING} is missing: the kernels come from Debian's archive; install debian-archive-keyring"
         );
         let mirror = mirror()?;
-        let sources = SERIES.map(|series| format!("deb [signed-by={KEYRING}] {mirror} {} main\n", series.suite));
-        fs::write(folder.join("sources.list"), sources.concat())?;
+        let suites = BTreeSet::from(SERIES.map(|series| series.suite));
+        let sources = suites.iter().map(|suite| format!("deb [signed-by={KEYRING}] {mirror} {suite} main\n"));
+        fs::write(folder.join("sources.list"), sources.collect::<String>())?;
         let apt = Self { folder };
-        println!("Fetching the package indexes of {} suites from {mirror}.", SERIES.len());
+        println!("Fetching the package indexes of {} suites from {mirror}.", suites.len());
         succeed(apt.command("apt-get").args(["-qq", "update"]))?;
         Ok(apt)
     }
@@ -111,10 +119,11 @@ impl Apt {
     fn newest(&self, series: Series) -> Result<String> {
         let prefix = format!("{}{}.", series.package_prefix, series.version);
         let names = output(self.command("apt-cache").args(["pkgnames", &prefix]))?;
-        let newest = names.lines().filter(|name| name.ends_with("-cloud-amd64")).max_by_key(|name| version_of(name));
+        let suffix = format!("-{}-amd64", series.flavour);
+        let newest = names.lines().filter(|name| name.ends_with(&suffix)).max_by_key(|name| version_of(name));
         match newest {
             Some(name) => Ok(name.to_owned()),
-            None => bail!("the mirror has no package {prefix}*-cloud-amd64"),
+            None => bail!("the mirror has no package {prefix}*{suffix}"),
         }
     }
 }

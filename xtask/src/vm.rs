@@ -25,7 +25,7 @@ const QEMU: &str = "qemu-system-x86_64";
 #[derive(Args)]
 pub(crate) struct Options {
     /// Only the kernels of this series; may be given more than once
-    #[arg(long = "kernel", value_name = "SERIES", value_parser = SERIES.map(|series| series.version))]
+    #[arg(long = "kernel", value_name = "SERIES", value_parser = SERIES.map(|series| series.name))]
     kernels: Vec<String>,
     /// Only the tests whose name has this in it
     #[arg(long, value_name = "TEXT", default_value = "")]
@@ -41,13 +41,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let qemu = Qemu::find()?;
     let apt = Apt::update()?;
     let programs = [(test_binary("kernel")?, "kernel-tests"), (release_binary()?, "thread-probe")];
-    let wanted = |series: &Series| options.kernels.is_empty() || options.kernels.iter().any(|k| k == series.version);
+    let wanted = |series: &Series| options.kernels.is_empty() || options.kernels.iter().any(|k| k == series.name);
     let mut failed = Vec::new();
     for series in SERIES.into_iter().filter(wanted) {
         let outcome = apt.kernel(series).and_then(|kernel| test(series, &kernel, &qemu, &programs, &options.filter));
         if let Err(error) = outcome {
-            println!("Linux {}: FAILED: {error:#}\n", series.version);
-            failed.push(series.version);
+            println!("Linux {}: FAILED: {error:#}\n", series.name);
+            failed.push(series.name);
         }
     }
     ensure!(failed.is_empty(), "failed on Linux {}", failed.join(", "));
@@ -55,8 +55,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 fn test(series: Series, kernel: &Path, qemu: &Qemu, programs: &[(PathBuf, &str)], filter: &str) -> Result<()> {
-    println!("Linux {}: {}", series.version, kernel.display());
-    let folder = root().join("target/vm/guests").join(series.version);
+    println!("Linux {}: {}", series.name, kernel.display());
+    let folder = root().join("target/vm/guests").join(series.name);
     fs::create_dir_all(&folder)?;
     let script = if series.is_too_old {
         "thread-probe ps\n".to_owned()
@@ -74,7 +74,7 @@ fn test(series: Series, kernel: &Path, qemu: &Qemu, programs: &[(PathBuf, &str)]
     } else {
         expect_success(&guest)?
     }
-    println!("Linux {}: as expected, in {:.0} s\n", series.version, started.elapsed().as_secs_f64());
+    println!("Linux {}: as expected, in {:.0} s\n", series.name, started.elapsed().as_secs_f64());
     Ok(())
 }
 

@@ -1,8 +1,11 @@
 //! The loaded programs: start them, scan, drain, read their counters.
 
 use std::{
+    error::Error,
+    fs::File,
     io,
     os::fd::{AsFd as _, OwnedFd},
+    time::Duration,
 };
 
 use aya::{
@@ -11,6 +14,7 @@ use aya::{
 };
 use aya_log::EbpfLogger;
 use log::Log;
+use nix::errno::Errno;
 use thread_probe_ebpf::{
     fold::{FOLDED_WORDS, Folded, FoldedLeader, FoldedProcess, LEADER_WORDS, PROCESS_WORDS},
     histogram::BUCKETS,
@@ -153,11 +157,27 @@ impl Probe {
     /// # Errors
     /// What the kernel said. A scan that failed half-way can't be repeated: what it handed out is not sent again.
     pub fn scan(&mut self, sink: &mut dyn FnMut(Observation<'_>)) -> io::Result<u64> {
-        let program = attach::iter_program(&mut self.ebpf, SCAN).map_err(io::Error::other)?;
-        let link = program.attach().map_err(io::Error::other)?;
-        let link = program.take_link(link).map_err(io::Error::other)?;
-        let stream = link.into_file().map_err(io::Error::other)?;
+        let stream = self.open_scan()?;
         scan::read(stream, sink)
+    }
+
+    /// Nothing is handed out yet, so what the process or the host lacks for a moment may be waited for.
+    fn open_scan(&mut self) -> io::Result<File> {
+        const TRIES: u32 = 10;
+        const PAUSE: Duration = Duration::from_millis(100);
+        let program = attach::iter_program(&mut self.ebpf, SCAN).map_err(io::Error::other)?;
+        let mut open = || {
+            let link = program.attach().map_err(io::Error::other)?;
+            let link = program.take_link(link).map_err(io::Error::other)?;
+            link.into_file().map_err(io::Error::other)
+        };
+        for _ in 1..TRIES {
+            match open() {
+                Err(error) if is_shortage(&error) => std::thread::sleep(PAUSE),
+                outcome => return outcome,
+            }
+        }
+        open()
     }
 
     /// Takes the final records of the threads that ended. Returns how many.
@@ -235,6 +255,7 @@ impl Probe {
             malformed_records: self.malformed,
             missed_runs: self.must_run.total()?.skipped,
             missed_clone_returns: self.clone_returns.total()?.skipped,
+            log_lines_left_out: 0,
             switch_runs: self.switches.total()?,
             orphans: self.orphans()?,
             clone_duration_buckets: duration_buckets,
@@ -263,6 +284,19 @@ impl Probe {
     pub fn thread_cost(&self) -> ThreadCost {
         ThreadCost::measure(self.types.task_struct_bytes, size_of::<TaskStorage>() as u64)
     }
+}
+
+/// Whether an error says that there are no descriptors, or no memory, just now.
+fn is_shortage(error: &io::Error) -> bool {
+    let mut cause: Option<&dyn Error> = Some(error);
+    while let Some(error) = cause {
+        let number = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+        if matches!(number.map(Errno::from_raw), Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM)) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 fn load_object(btf: &Btf, types: &KernelTypes, options: LoadOptions) -> Result<Ebpf, LoadError> {

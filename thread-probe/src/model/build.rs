@@ -164,6 +164,7 @@ fn lost_counts(host: &HostCounters, ledger: LedgerLosses) -> Vec<LostCount> {
         ("malformed_record", host.malformed_records),
         ("program_skipped", host.missed_runs),
         ("clone_return_not_seen", host.missed_clone_returns),
+        ("log_line", host.log_lines_left_out),
     ];
     programs.chain(own.map(|(reason, count)| LostCount { reason: reason.into(), count })).collect()
 }
