@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -13,6 +14,7 @@ use rustc_hash::FxHashMap;
 use crate::{
     cgroup_namespace::{self, CgroupNamespace},
     cgroup_owner::Owner,
+    cgroup_path,
 };
 
 /// The cgroups of a process.
@@ -22,9 +24,9 @@ pub struct Membership {
     pub name: Arc<str>,
     /// Whose that one is.
     pub owner: Arc<Owner>,
-    /// The path in the hierarchy of the pids controller.
+    /// The path in the hierarchy of the pids controller, as [`cgroup_path::text`].
     pub pids: Arc<str>,
-    /// The path in the hierarchy of the memory controller.
+    /// The path in the hierarchy of the memory controller, as [`cgroup_path::text`].
     pub memory: Arc<str>,
 }
 
@@ -37,7 +39,12 @@ impl Membership {
             Arc::from(own.or_else(|| path("")).unwrap_or("/"))
         };
         let (name, owner) = name_path(lines)?;
-        Some(Self { name: Arc::from(name), owner: Arc::new(owner), pids: of("pids"), memory: of("memory") })
+        Some(Self {
+            name: Arc::from(cgroup_path::shown(name)),
+            owner: Arc::new(owner),
+            pids: of("pids"),
+            memory: of("memory"),
+        })
     }
 }
 
@@ -102,8 +109,8 @@ impl Memberships {
             // Its pid may be another's by now.
             return Ok(None);
         }
-        let lines = match fs::read_to_string(format!("/proc/{pid}/cgroup")) {
-            Ok(lines) => lines,
+        let lines = match fs::read(format!("/proc/{pid}/cgroup")) {
+            Ok(lines) => cgroup_path::text(&lines),
             Err(error) if error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(ESRCH) => {
                 return Ok(None);
             }
@@ -152,7 +159,8 @@ impl Hierarchy {
 
     /// The folder of a cgroup below the mount point; `None` if it is outside of what is mounted.
     pub fn folder(&self, path: &str) -> Option<PathBuf> {
-        let within = Path::new(path).strip_prefix(&self.root).ok()?;
+        let path = PathBuf::from(cgroup_path::bytes(path));
+        let within = path.strip_prefix(&self.root).ok()?;
         // Of a process outside this cgroup namespace the kernel says `/../other`, if we could not tell what that is.
         let is_below = within.components().all(|part| matches!(part, std::path::Component::Normal(_)));
         is_below.then(|| within.to_path_buf())
@@ -161,7 +169,7 @@ impl Hierarchy {
     /// The path of the cgroup whose folder that is; `None` if it is outside of what is mounted.
     pub fn path(&self, folder: &Path) -> Option<String> {
         let path = self.root.join(folder.strip_prefix(&self.mount_point).ok()?);
-        path.into_os_string().into_string().ok()
+        Some(cgroup_path::text(path.as_os_str().as_bytes()))
     }
 }
 

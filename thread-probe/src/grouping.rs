@@ -110,12 +110,12 @@ impl Grouper {
     /// or the process id, which they have as any other.
     pub(crate) fn name(&mut self, pid: u32, identity: &Identity, is_alive: bool) -> Named {
         match self.by {
-            GroupBy::User => self.user_name(identity.uid).to_string().into(),
+            GroupBy::User => not_ours(self.user_name(identity.uid).to_string()).into(),
             GroupBy::Pid => pid.to_string().into(),
             _ if identity.is_kernel_thread => kernel_thread_group(&text(&identity.comm)).into(),
-            GroupBy::Comm => text(&identity.comm).into(),
-            GroupBy::Exe if identity.exe[0] == 0 => text(&identity.comm).into(),
-            GroupBy::Exe => text(&identity.exe).into(),
+            GroupBy::Comm => not_ours(text(&identity.comm)).into(),
+            GroupBy::Exe if identity.exe[0] == 0 => not_ours(text(&identity.comm)).into(),
+            GroupBy::Exe => not_ours(text(&identity.exe)).into(),
             GroupBy::Cgroup | GroupBy::Unit | GroupBy::Container | GroupBy::Pod => {
                 // What can't be read is counted where the limits are evaluated.
                 let membership = self.membership(pid, identity, is_alive).ok().flatten();
@@ -127,7 +127,7 @@ impl Grouper {
     /// The group of a process of which nothing is known but the name of a thread that ended.
     pub(crate) fn name_without_leader(&self, pid: u32, comm: &[u8; COMM_BYTES]) -> String {
         match self.by {
-            GroupBy::Comm | GroupBy::Exe => text(comm),
+            GroupBy::Comm | GroupBy::Exe => not_ours(text(comm)),
             GroupBy::Pid => pid.to_string(),
             GroupBy::Cgroup | GroupBy::Unit | GroupBy::Container | GroupBy::Pod | GroupBy::User => UNKNOWN.to_owned(),
         }
@@ -165,7 +165,14 @@ fn by_cgroup(by: GroupBy, membership: &Membership) -> Named {
     let container = || owner.short_container().filter(|_| matches!(by, GroupBy::Pod | GroupBy::Container));
     let unit = || owner.unit.as_deref().filter(|_| by != GroupBy::Cgroup);
     let name = pod.or_else(container).or_else(unit).unwrap_or(&membership.name);
-    Named { name: name.to_owned(), owner: Some(Arc::clone(owner)) }
+    Named { name: not_ours(name.to_owned()), owner: Some(Arc::clone(owner)) }
+}
+
+/// The name of a group, as somebody chose it who is not us. One of ours, and what looks like one, gets a `\` before it:
+/// `~other`, the `[kworker]` of kernel threads, and `host`, which alerts of the whole host have.
+fn not_ours(name: String) -> String {
+    let looks_like_ours = name.starts_with(['~', '[', '\\']) || name == "host";
+    if looks_like_ours { format!("\\{name}") } else { name }
 }
 
 /// `[kworker]` of `kworker/0:1-events`.
@@ -185,6 +192,28 @@ mod tests {
     fn kernel_threads_are_named_up_to_the_first_slash() {
         assert_eq!(kernel_thread_group("kworker/0:1-events"), "[kworker]");
         assert_eq!(kernel_thread_group("rcu_preempt"), "[rcu_preempt]");
+    }
+
+    #[test]
+    fn a_name_that_somebody_chose_is_none_of_ours() {
+        let mut grouper = Grouper::new(GroupBy::Comm);
+        let mut name = |comm: &[u8], is_kernel_thread| {
+            let mut identity = Identity { is_kernel_thread, ..Identity::default() };
+            identity.comm[..comm.len()].copy_from_slice(comm);
+            grouper.name(1, &identity, true).name
+        };
+        for (comm, expected) in [
+            (&b"~lost"[..], "\\~lost"),
+            (b"~other", "\\~other"),
+            (b"[kworker]", "\\[kworker]"),
+            (b"\\~lost", "\\\\~lost"),
+            (b"host", "\\host"),
+            (b"hostd", "hostd"),
+            (b"a~[\\", "a~[\\"),
+        ] {
+            assert_eq!(name(comm, false), expected);
+        }
+        assert_eq!(name(b"kworker/0:1", true), "[kworker]");
     }
 
     #[test]

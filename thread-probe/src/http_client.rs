@@ -130,6 +130,25 @@ pub(crate) fn without_userinfo(url: &str) -> String {
     format!("{scheme}://{host}{path}")
 }
 
+/// A text with `***` in place of the passwords of URLs in it.
+pub(crate) fn without_passwords(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, from) = rest.split_at(at + 3);
+        shown.push_str(before);
+        // A password may have anything in it but what ends the URL.
+        let (url, after) = from.split_at(from.find([' ', '\'', '"', '\n']).unwrap_or(from.len()));
+        match url.rsplit_once('@').map(|(userinfo, host)| (userinfo.split_once(':'), host)) {
+            Some((Some((user, _)), host)) => shown.push_str(&format!("{user}:***@{host}")),
+            _ => shown.push_str(url),
+        }
+        rest = after;
+    }
+    shown.push_str(rest);
+    shown
+}
+
 /// `Authorization` for the user and password in a URL, where `%40` is an `@`. ureq by itself would send the `%40`.
 fn authorization(url: &str) -> Option<String> {
     let (_, rest) = url.split_once("://")?;
@@ -142,6 +161,17 @@ fn authorization(url: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_is_not_shown_whatever_is_in_it() {
+        for (text, shown) in [
+            ("'http://u:p/a@ss@host/x' is wrong", "'http://u:***@host/x' is wrong"),
+            ("[\"http://u:p@a\", \"https://b:1/c\"]\n", "[\"http://u:***@a\", \"https://b:1/c\"]\n"),
+            ("http://user@host and no URL", "http://user@host and no URL"),
+        ] {
+            assert_eq!(without_passwords(text), shown);
+        }
+    }
 
     #[test]
     fn user_and_password_of_a_url_are_sent_as_they_are() {

@@ -106,8 +106,17 @@ pub(crate) fn plain(text: &str) -> Cow<'_, str> {
     text.chars().map(|c| if is_unprintable(c) { '?' } else { c }).collect()
 }
 
+/// The same for a file that somebody may print: `\u202e` in place of the character.
+pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_unprintable) {
+        return Cow::Borrowed(text);
+    }
+    let escape = |c: char| if is_unprintable(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    text.chars().map(escape).collect()
+}
+
 /// Control characters, and Unicode's invisible and directional ones.
-fn is_unprintable(c: char) -> bool {
+pub(crate) fn is_unprintable(c: char) -> bool {
     let is_format = matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
     c.is_control() || is_format
 }

@@ -9,6 +9,7 @@ pub mod alerts;
 pub mod bpf;
 mod cgroup_namespace;
 pub mod cgroup_owner;
+mod cgroup_path;
 pub mod cgroups;
 pub mod cli;
 pub mod config;
@@ -17,11 +18,13 @@ pub mod doctor;
 pub mod grouping;
 mod http_client;
 mod human;
+mod json;
 pub mod ledger;
 mod limit_text;
 pub mod limits;
 pub mod limits_view;
 pub mod log;
+mod memory;
 pub mod metrics;
 pub mod model;
 pub mod own_cost;
@@ -45,6 +48,7 @@ use crate::cli::{Cli, Command, LogFormat};
 
 /// Runs a command to its end. An error is one line on standard error and exit code 1.
 pub fn run(cli: &Cli) -> ExitCode {
+    memory::keep_large_allocations_apart();
     start_log(cli);
     let result = match &cli.command {
         Command::Serve(options) => serve::serve(options),
@@ -71,7 +75,7 @@ pub fn usage_error(error: &clap::Error) -> ExitCode {
         let _ = error.print();
         return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
     }
-    let text = error.to_string();
+    let text = http_client::without_passwords(&error.to_string());
     let said = text.lines().take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
     let line: Vec<&str> = said.map(str::trim).filter(|line| !line.is_empty()).collect();
     let _ = writeln!(std::io::stderr(), "{} (see --help)", line.join("; "));

@@ -13,7 +13,7 @@ use crate::{
     bpf::{self, LoadError},
     cli::{LimitsOptions, TableOrJson},
     config::Config,
-    human,
+    human, json,
     limit_text::{Bars, Level, amount, full_in},
     limits::{LimitUse, Limits, LimitsReport, Scope, Unreadable},
     model::Model,
@@ -109,7 +109,7 @@ fn of_host(config: &Config, reason: String) -> Printed {
 fn write(out: &mut impl Write, format: TableOrJson, printed: &Printed) -> io::Result<()> {
     match format {
         TableOrJson::Json => {
-            serde_json::to_writer(&mut *out, printed)?;
+            json::write(out, printed)?;
             writeln!(out)
         }
         TableOrJson::Table => writeln!(out, "{}", table(&printed.limits).trim_fmt()),

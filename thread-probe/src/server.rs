@@ -46,7 +46,7 @@ pub use self::{
 use crate::{
     alerts::view::AlertView,
     config::Running,
-    metrics,
+    json, metrics,
     model::{Model, OneProcess},
     sampler::Sampler,
 };
@@ -85,14 +85,14 @@ impl Published {
     }
 
     fn snapshot(&self, answers: &Answers) -> Result<Bytes> {
-        let render = || serde_json::to_vec(&self.0.model).context("rendering the snapshot failed");
+        let render = || json::to_vec(&self.0.model).context("rendering the snapshot failed");
         once(&self.0.snapshot, answers, render)
     }
 
     fn alerts(&self, answers: &Answers) -> Result<Bytes> {
         let Model { time_unix_seconds, alerts, alerts_suppressed, .. } = &self.0.model;
         let alerts = Alerts { time_unix_seconds: *time_unix_seconds, alerts, alerts_suppressed: *alerts_suppressed };
-        once(&self.0.alerts, answers, || serde_json::to_vec(&alerts).context("rendering the alerts failed"))
+        once(&self.0.alerts, answers, || json::to_vec(&alerts).context("rendering the alerts failed"))
     }
 }
 
@@ -280,7 +280,7 @@ async fn snapshot(
     if process.threads.is_empty() {
         return failure(StatusCode::NOT_FOUND, &format!("no process {pid} in the last sample"));
     }
-    let json = serde_json::to_vec(&SnapshotOfProcess { model: &published.0.model, process });
+    let json = json::to_vec(&SnapshotOfProcess { model: &published.0.model, process });
     let held = json.map(|json| Bytes::from_owner(HeldBody { json: state.answers.count(json), _permit: permit }));
     body(held.context("rendering the snapshot failed"), "application/json")
 }

@@ -178,7 +178,7 @@ fn churn() -> Result<()> {
     let last = get("/metrics")?;
     let ended = sum_of(&last, "threadprobe_threads_exited_total") - sum_of(&first, "threadprobe_threads_exited_total");
     let lost = |text| {
-        sum_of(text, "threadprobe_lost_total{reason=\"ring_full\"")
+        sum_of(text, "threadprobe_lost_total{reason=\"fold_full\"")
             + sum_of(text, "threadprobe_lost_total{reason=\"end_missing\"")
     };
     println!(

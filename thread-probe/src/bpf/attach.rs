@@ -25,6 +25,9 @@ const SYSCALL_ENTER: &str = "clone_enter_syscall";
 const FEXIT: &str = "clone_exit_fexit";
 const SYSCALL_EXIT: &str = "clone_exit_syscall";
 
+/// What the tracepoints don't see: arch/x86/include/asm/ftrace.h leaves out system calls of the other kind.
+const UNSEEN: &str = if cfg!(target_arch = "x86_64") { "; failed clones of 32-bit programs are not seen" } else { "" };
+
 /// The kind of hook a program is attached to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -128,7 +131,7 @@ pub(super) fn clone(ebpf: &mut Ebpf, btf: &Btf, wanted: CloneProbe) -> (Attached
     }
     let attached = with_tracefs(|| clone_tracepoints(ebpf));
     match attached.unwrap_or_else(|error| Err(LoadError::Thread(error.to_string()))) {
-        Ok(links) => (at(Source::Tracepoint, refused), links),
+        Ok(links) => (at(Source::Tracepoint, format!("{refused}{UNSEEN}")), links),
         Err(error) => {
             unload(ebpf, &[SYSCALL_ENTER, SYSCALL_EXIT]);
             (at(Source::None, format!("{refused}; no tracepoints: {error}")), SlowToDetach::default())

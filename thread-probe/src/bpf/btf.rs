@@ -3,7 +3,10 @@
 use std::{fs, path::Path};
 
 use btf_rs::{Btf, Struct, Type};
-use thread_probe_ebpf::offsets::{MEMBERS, MISSING, Member, Offsets};
+use thread_probe_ebpf::{
+    offsets::{MEMBERS, MISSING, Member, Offsets},
+    storage::TaskStorage,
+};
 
 use super::requirements::{LoadError, VMLINUX_BTF};
 
@@ -14,6 +17,8 @@ pub(super) struct KernelTypes {
     pub offsets: Offsets,
     /// Size of `struct task_struct`, without the FPU area that follows it where the CPU needs more.
     pub task_struct_bytes: u64,
+    /// What one thread's task storage takes: its element, and what holds the list of them.
+    pub task_storage_bytes: u64,
 }
 
 /// Resolves everything from the kernel's BTF.
@@ -43,7 +48,25 @@ fn types_from(path: &Path) -> Result<KernelTypes, LoadError> {
     Ok(KernelTypes {
         offsets: Offsets::from_array(offsets),
         task_struct_bytes: find(&btf, "task_struct")?.size() as u64,
+        task_storage_bytes: task_storage_bytes(&btf)?,
     })
+}
+
+/// `bpf_local_storage_map_alloc_check` and `bpf_selem_alloc` of kernel/bpf/bpf_local_storage.c: an element is its head with
+/// the value behind it. The first element of a task brings the `bpf_local_storage`.
+fn task_storage_bytes(btf: &Btf) -> Result<u64, LoadError> {
+    let size = |name| find(btf, name).map(|found| found.size() as u64);
+    let element = size("bpf_local_storage_elem")? + size_of::<TaskStorage>() as u64;
+    Ok(allocated_bytes(element) + allocated_bytes(size("bpf_local_storage")?))
+}
+
+/// What the kernel's allocator takes for an object: kmalloc_info of mm/slab_common.c.
+fn allocated_bytes(bytes: u64) -> u64 {
+    match bytes {
+        65..=96 => 96,
+        129..=192 => 192,
+        _ => bytes.next_power_of_two(),
+    }
 }
 
 /// The structure or union of that name, not a forward declaration or a typedef of it.
@@ -124,6 +147,14 @@ mod tests {
 
     fn kernel_btf() -> Option<Btf> {
         Btf::from_file(VMLINUX_BTF).ok()
+    }
+
+    #[test]
+    fn an_object_takes_the_next_size_that_the_kernel_has() {
+        assert_eq!(
+            [8, 65, 96, 97, 129, 192, 193, 744, 1024, 1025].map(allocated_bytes),
+            [8, 96, 96, 128, 192, 192, 256, 1024, 1024, 2048]
+        );
     }
 
     #[test]

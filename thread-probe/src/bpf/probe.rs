@@ -20,7 +20,6 @@ use thread_probe_ebpf::{
     histogram::BUCKETS,
     names::Lost,
     record::HostLimits,
-    storage::TaskStorage,
 };
 
 use super::{
@@ -31,6 +30,7 @@ use super::{
     scan,
 };
 use crate::cli::CloneProbe;
+use crate::memory;
 use crate::sample::{FoldOf, HostCounters, Observation, ThreadCost};
 
 /// The object that build.rs compiled.
@@ -148,7 +148,7 @@ impl Probe {
         self.programs.push(clone);
         self.slow_links = links;
         drop(btf);
-        return_freed_memory();
+        memory::return_freed();
         Ok(())
     }
 
@@ -282,7 +282,7 @@ impl Probe {
 
     /// What one thread costs this kernel. Reads a file that is root's alone: call it before privileges are dropped.
     pub fn thread_cost(&self) -> ThreadCost {
-        ThreadCost::measure(self.types.task_struct_bytes, size_of::<TaskStorage>() as u64)
+        ThreadCost::measure(self.types.task_struct_bytes, self.types.task_storage_bytes)
     }
 }
 
@@ -312,15 +312,6 @@ fn load_object(btf: &Btf, types: &KernelTypes, options: LoadOptions) -> Result<E
     let fold_leaders = u8::from(options.fold_leaders);
     loader.override_global("FOLD_LEADERS", &fold_leaders, true);
     loader.load(OBJECT).map_err(|error| LoadError::object(&error))
-}
-
-/// The kernel's types were tens of megabytes: the allocator would keep them for a daemon that needs few.
-fn return_freed_memory() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: glibc's malloc_trim has no preconditions.
-    unsafe {
-        nix::libc::malloc_trim(0);
-    }
 }
 
 fn map<M>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, LoadError>

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use super::{Config, keys, read};
-use crate::{cli::ConfigCommand, server::web_config};
+use crate::{cli::ConfigCommand, http_client::without_passwords, server::web_config};
 
 /// Checks or shows a configuration.
 ///
@@ -32,7 +32,7 @@ fn check(file: Option<&Path>, web_config_file: Option<&Path>) -> Result<()> {
 }
 
 fn shown(file: Option<&Path>) -> Result<String> {
-    Ok(keys::write(&file.map(read).transpose()?.unwrap_or_else(Config::default)))
+    Ok(without_passwords(&keys::write(&file.map(read).transpose()?.unwrap_or_else(Config::default))))
 }
 
 fn print(text: &str) -> Result<()> {

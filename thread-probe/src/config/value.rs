@@ -151,6 +151,10 @@ pub(crate) fn base_url(text: &str, example: &str) -> Result<String, String> {
     if url.query().is_some() || text.contains('#') {
         return Err(format!("{}, and without query or fragment", allowed()));
     }
+    // What is before it would be taken for the host, and shown.
+    if url.path().contains('@') {
+        return Err("a / in a user or password is written %2F, and an @ elsewhere %40".to_owned());
+    }
     Ok(text.to_owned())
 }
 
@@ -242,6 +246,9 @@ mod tests {
         }
         for bad in ["", "localhost:9093", "ftp://a", "http://", "http:///x", "http://:9093", "/a", "http://a b"] {
             assert!(alertmanager_url(bad).is_err_and(|error| error.contains("http:// or https://")), "{bad}");
+        }
+        for slash in ["http://user:12/34@a", "http://a/b@c", "https://u:1/@a:9093/x"] {
+            assert!(alertmanager_url(slash).is_err_and(|error| error.contains("%2F")), "{slash}");
         }
         for too_much in ["http://a/?b=c", "http://a/#b"] {
             assert!(alertmanager_url(too_much).is_err_and(|error| error.contains("without query")), "{too_much}");

@@ -8,7 +8,7 @@ use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 use super::{Check, Report, Status};
 use crate::{
     cli::TableOrJson,
-    human,
+    human, json,
     limits_view::{has_colors, is_utf8},
 };
 
@@ -23,7 +23,7 @@ pub(super) fn print(format: TableOrJson, report: &Report) -> Result<()> {
 
 fn write(out: &mut impl Write, format: TableOrJson, report: &Report) -> io::Result<()> {
     if format == TableOrJson::Json {
-        serde_json::to_writer(&mut *out, report)?;
+        json::write(out, report)?;
         return writeln!(out);
     }
     writeln!(out, "{}", table(&report.checks).trim_fmt())?;

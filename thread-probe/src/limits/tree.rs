@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     cgroup_owner::own_unit,
+    cgroup_path,
     cgroups::{Hierarchy, Membership},
 };
 
@@ -109,7 +110,8 @@ impl Tree {
     pub(super) fn path_of(&mut self, limit: Limit, id: u64) -> Option<Arc<str>> {
         let controller = if limit == Limit::CgroupMemory { &mut self.memory } else { &mut self.pids };
         let of_process = controller.nodes.iter().find(|(_, node)| node.id == id).map(|(path, _)| Arc::clone(path));
-        of_process.or_else(|| controller.empty_cgroup(id))
+        let path = of_process.or_else(|| controller.empty_cgroup(id))?;
+        Some(Arc::from(cgroup_path::shown(&path)))
     }
 
     /// Forgets the cgroups that no process is in.
@@ -268,7 +270,7 @@ fn memory(node: &mut Node, path: &str, root: BorrowedFd<'_>, is_v2: bool, pass: 
     let used = used.saturating_sub(details.reclaimable_bytes);
     let mut limit = of_cgroup(Limit::CgroupMemory, path).of_bytes(used, details.max?, thread_bytes);
     if own_unit(path).is_none() {
-        limit.set_by = Arc::from(format!("{max_file} of {path}"));
+        limit.set_by = Arc::from(format!("{max_file} of {}", cgroup_path::shown(path)));
     }
     Some(limit)
 }
@@ -286,7 +288,9 @@ fn reclaimable(folder: Folder<'_>, is_v2: bool, files: &mut Files) -> u64 {
 }
 
 fn of_cgroup(limit: Limit, path: &str) -> LimitUse {
-    LimitUse::new(limit, Scope::Cgroup, Arc::from(path), Arc::from(cgroup_setting(limit, path)))
+    let path = cgroup_path::shown(path);
+    let setting = cgroup_setting(limit, &path);
+    LimitUse::new(limit, Scope::Cgroup, Arc::from(path), Arc::from(setting))
 }
 
 #[cfg(test)]

@@ -31,14 +31,15 @@ pub(super) struct Answers(Arc<AtomicUsize>);
 
 impl Answers {
     /// Beyond it the slow ones are ended.
-    const MAX_BYTES: usize = 48 << 20;
+    const MAX_BYTES: usize = 32 << 20;
 
     fn are_too_many(&self) -> bool {
         self.0.load(Ordering::Relaxed) > Self::MAX_BYTES
     }
 
     /// Counts an answer for as long as anybody has it.
-    pub(super) fn count(&self, bytes: Vec<u8>) -> Counted {
+    pub(super) fn count(&self, mut bytes: Vec<u8>) -> Counted {
+        bytes.shrink_to_fit();
         self.0.fetch_add(bytes.len(), Ordering::Relaxed);
         Counted { bytes, all: self.clone() }
     }
@@ -96,15 +97,16 @@ pub(super) struct Watched<S> {
     stream: S,
     last_move: LastMove,
     answers: Answers,
-    /// Since the client last sent something.
-    answering_since: Instant,
-    written: u64,
+    /// Since the buffers of both hosts were full of this answer.
+    waiting_since: Option<Instant>,
+    /// What the client has made room for since.
+    taken: u64,
     looks: Option<Interval>,
 }
 
 impl<S> Watched<S> {
     pub(super) fn new(stream: S, last_move: LastMove, answers: Answers) -> Self {
-        Self { stream, last_move, answers, answering_since: Instant::now(), written: 0, looks: None }
+        Self { stream, last_move, answers, waiting_since: None, taken: 0, looks: None }
     }
 
     pub(super) fn get_ref(&self) -> &S {
@@ -112,13 +114,14 @@ impl<S> Watched<S> {
     }
 
     fn is_too_slow(&self) -> bool {
-        let age = self.answering_since.elapsed();
+        let waited = self.waiting_since.map_or(Duration::ZERO, |since| since.elapsed());
         let patience = if self.answers.are_too_many() { LITTLE_PATIENCE } else { PATIENCE };
-        age > patience && (self.written as f64) < age.as_secs_f64() * SLOWEST
+        waited > patience && (self.taken as f64) < waited.as_secs_f64() * SLOWEST
     }
 
     /// The client takes nothing just now.
     fn wait(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
+        self.waiting_since.get_or_insert_with(Instant::now);
         loop {
             let looks = self.looks.get_or_insert_with(|| {
                 let mut looks = interval_at(Instant::now() + LOOK_EVERY, LOOK_EVERY);
@@ -133,7 +136,9 @@ impl<S> Watched<S> {
     }
 
     fn has_written(&mut self, bytes: usize) {
-        self.written += bytes as u64;
+        if self.waiting_since.is_some() {
+            self.taken += bytes as u64;
+        }
         self.looks = None;
         self.last_move.moved();
     }
@@ -151,8 +156,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
             self.last_move.moved();
             // A client that sends while it is answered gets no more time by it.
             if self.looks.is_none() {
-                self.answering_since = Instant::now();
-                self.written = 0;
+                self.waiting_since = None;
+                self.taken = 0;
             }
         }
         Poll::Ready(outcome)

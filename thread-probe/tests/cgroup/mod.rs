@@ -2,7 +2,9 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::{
+    ffi::OsStr,
     fs,
+    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -38,6 +40,16 @@ impl Cgroup {
         let folder = self.folder.join(name);
         fs::create_dir(&folder)?;
         Ok(Self { folder, path: format!("{}/{name}", self.path), is_v2: self.is_v2 })
+    }
+
+    /// The folder of one whose name is no UTF-8.
+    pub fn hostile_child(&self) -> Result<PathBuf> {
+        if self.is_v2 {
+            self.set("cgroup.subtree_control", "+pids")?;
+        }
+        let folder = self.folder.join(OsStr::from_bytes(b"\xff\xc3"));
+        fs::create_dir(&folder)?;
+        Ok(folder)
     }
 
     pub fn set(&self, file: &str, value: &str) -> Result<()> {

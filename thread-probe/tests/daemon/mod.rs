@@ -59,15 +59,26 @@ impl Daemon {
     }
 
     /// The same, by another command, to which all arguments are added.
-    pub fn start_by(mut command: Command, args: &[&str]) -> Result<Self> {
-        let port = free_port()?;
+    pub fn start_by(command: Command, args: &[&str]) -> Result<Self> {
         let log = tempfile::NamedTempFile::new()?;
+        let stderr = log.reopen()?.into();
+        Self::start_logging_to(command, args, log, stderr)
+    }
+
+    /// The same, with standard error elsewhere than in the file.
+    pub fn start_logging_to(
+        mut command: Command,
+        args: &[&str],
+        log: tempfile::NamedTempFile,
+        stderr: Stdio,
+    ) -> Result<Self> {
+        let port = free_port()?;
         command.args(["serve", "--web.listen-address", &format!("127.0.0.1:{port}")]);
         let folder = tempfile::tempdir()?;
         if !args.contains(&"--web.socket") {
             command.arg("--web.socket").arg(folder.path().join(SOCKET));
         }
-        let child = command.args(args).stdin(Stdio::null()).stderr(log.reopen()?).spawn()?;
+        let child = command.args(args).stdin(Stdio::null()).stderr(stderr).spawn()?;
         let daemon = Self { child, port, log, folder };
         let started = Instant::now();
         while daemon.get("/healthz").is_err() {

@@ -22,6 +22,7 @@ use crate::{
 
 pub const ALL: &[(&str, Test)] = &[
     ("a_full_cgroup_is_named_with_what_it_refused", a_full_cgroup_is_named),
+    ("a_cgroup_whose_name_is_no_utf8_has_its_limits", a_cgroup_with_a_hostile_name_has_its_limits),
     ("a_limit_above_a_cgroup_holds_for_it_too", a_limit_above_a_cgroup_holds_too),
     ("a_user_at_rlimit_nproc_is_refused_by_it", a_user_at_nproc_is_refused_by_it),
     ("a_row_of_refused_clones_is_counted_beside_a_scan", a_row_of_refused_clones_is_counted_beside_a_scan),
@@ -86,6 +87,23 @@ fn a_full_cgroup_is_named() -> Result<()> {
     ensure_equal("binding limit", (binding.limit, &*binding.name), (Limit::CgroupPids, &*cgroup.path))?;
     ensure_equal("headroom", binding.headroom_threads, 0)?;
     workload.finish()
+}
+
+/// Whoever may make a cgroup must not hide from its limits what is in it.
+fn a_cgroup_with_a_hostile_name_has_its_limits() -> Result<()> {
+    let mut probe = Probe::get()?;
+    let cgroup = Cgroup::new("pids", "tp-hostile")?;
+    let child = cgroup.hostile_child()?;
+    std::fs::write(child.join("pids.max"), "20")?;
+    let mut workload = Workload::start("tp-sleeper", &[])?;
+    workload.facts()?;
+    std::fs::write(child.join("cgroup.procs"), workload.pid().to_string())?;
+    let model = probe.sample()?;
+    let limit = shared(&model, Limit::CgroupPids, &format!("{}/\\xff\\xc3", cgroup.path))?;
+    ensure_equal("used and max", (limit.used, limit.max), (1, 20))?;
+    workload.finish()?;
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    Ok(std::fs::remove_dir(child)?)
 }
 
 fn a_limit_above_a_cgroup_holds_too() -> Result<()> {

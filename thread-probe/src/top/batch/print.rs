@@ -8,7 +8,7 @@ use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use super::Batch;
 use crate::{
     cli::Format,
-    human,
+    human, json,
     model::{Model, OneProcess, Process, Thread},
     server::SnapshotOfProcess,
     top::{
@@ -192,7 +192,7 @@ fn cell<T>(column: &Column<T>, row: &T) -> Cell {
 }
 
 fn write_json(out: &mut Vec<u8>, sample: &impl serde::Serialize) -> Result<()> {
-    serde_json::to_writer(&mut *out, sample)?;
+    json::write(out, sample)?;
     Ok(writeln!(out)?)
 }
 

@@ -119,7 +119,7 @@ const fn rate_columns<T: Rated>() -> [Column<T>; 9] {
             ("wait_p50_seconds", "WAIT p50", 8),
             6,
             |row| wait(row, |rates| rates.wait_p50_seconds),
-            "Median wait for a CPU; a thread's is since the probe started",
+            "Median wait for a CPU (0.1us: 0 to the kernel, where a wake-up preempts, for up to some 10us); a thread's since the start",
         ),
         Column::new(
             ("wait_p99_seconds", "WAIT p99", 8),

@@ -35,7 +35,8 @@ impl Value<'_> {
     /// As programs read it: plain numbers in base units, and nothing for what has no value.
     pub fn csv(&self) -> String {
         match self {
-            Self::Text(text) => text.to_string(),
+            // A terminal may show it.
+            Self::Text(text) => human::escaped(text).into_owned(),
             Self::Id(number) => number.to_string(),
             Self::Count(number) | Self::Bytes(number) => number.to_string(),
             Self::PerSecond(number) | Self::Ratio(number) => number.map(|n| format!("{n:.6}")).unwrap_or_default(),
