@@ -41,7 +41,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let qemu = Qemu::find()?;
     let apt = Apt::update()?;
     let programs = [(test_binary("kernel")?, "kernel-tests"), (release_binary()?, "thread-probe")];
-    let wanted = |series: &Series| options.kernels.is_empty() || options.kernels.iter().any(|k| k == series.name);
+    let wanted = |series: &Series| match options.kernels.is_empty() {
+        true => !series.is_by_name_only,
+        false => options.kernels.iter().any(|name| name == series.name),
+    };
     let mut failed = Vec::new();
     for series in SERIES.into_iter().filter(wanted) {
         let outcome = apt.kernel(series).and_then(|kernel| test(series, &kernel, &qemu, &programs, &options.filter));

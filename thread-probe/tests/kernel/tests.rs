@@ -13,7 +13,7 @@ use thread_probe::{
 };
 
 use crate::{
-    probe::{Probe, ensure_equal, group, hides_init, lost, lost_for, process},
+    probe::{Probe, ensure_equal, group, hides_init, is_before_6_2, lost, lost_for, process},
     workload::Workload,
 };
 
@@ -229,6 +229,10 @@ fn nothing_is_lost_in_a_churn() -> Result<()> {
 
 /// More ends than the ring holds records.
 fn ends_while_nobody_reads_are_exact() -> Result<()> {
+    if is_before_6_2() {
+        println!("storage is out of reach of one in a hundred there, and that is counted: nothing to prove");
+        return Ok(());
+    }
     let spinners: Result<Vec<_>> = (0..4).map(|_| Workload::start("tp-spinners", &["2"])).collect();
     let exact = ensure_exact_churn(|workload, _| workload.facts());
     drop(spinners?);
@@ -261,8 +265,11 @@ fn ensure_exact_churn(wait_for: impl FnOnce(&mut Workload, &mut Probe) -> Result
     let totals = process(&model, pid)?.totals;
     ensure_equal("threads created", totals.threads_created, threads)?;
     ensure_equal("processes created", totals.processes_created, processes)?;
+    // Without storage nobody knows whose a thread was that ended before its process was seen: it counts for the group.
+    let unknown =
+        untraced + lost_for(&model, "record_without_histogram") - lost_for(&first, "record_without_histogram");
     ensure!(
-        totals.threads_exited <= threads && totals.threads_exited + untraced >= threads,
+        totals.threads_exited <= threads && totals.threads_exited + unknown >= threads,
         "{} threads of the process ended of {threads}",
         totals.threads_exited
     );
