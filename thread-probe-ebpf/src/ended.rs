@@ -56,8 +56,7 @@ fn is_folded(ended: Ended<'_>, leads: bool) -> bool {
     if !leads {
         return fold_unknown(ended);
     }
-    // A process of one thread: only its leader could have created the second.
-    may_fold_leaders() && ended.storage.threads_created == 0 && fold_leader(ended)
+    may_fold_leaders() && fold_leader(ended)
 }
 
 /// The ring buffer is full.

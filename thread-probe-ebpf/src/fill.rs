@@ -32,6 +32,9 @@ pub(crate) unsafe fn fill_thread(thread: *mut Thread, task: Task, storage: Optio
     thread.counters.run_delay_ns = task.run_delay();
     thread.counters.runs = task.pcount();
     thread.counters.cpu_ns = task.sum_exec_runtime();
+    // These count for the process: see `folding`.
+    thread.counters.threads_created = 0;
+    thread.counters.processes_created = 0;
     match storage {
         Some(storage) => fill_from_storage(thread, storage),
         None => fill_without_storage(thread),
@@ -77,8 +80,6 @@ fn fill_from_storage(thread: &mut Thread, storage: &TaskStorage) {
     thread.process_start_ns = storage.process_start_ns;
     thread.run_delay_base_ns = storage.run_delay_base_ns;
     thread.counters.same_process_switches = storage.same_process_switches;
-    thread.counters.threads_created = storage.threads_created;
-    thread.counters.processes_created = storage.processes_created;
 }
 
 #[inline(always)]
@@ -86,8 +87,6 @@ fn fill_without_storage(thread: &mut Thread) {
     thread.process_start_ns = 0;
     thread.run_delay_base_ns = 0;
     thread.counters.same_process_switches = 0;
-    thread.counters.threads_created = 0;
-    thread.counters.processes_created = 0;
 }
 
 /// Fills a process's part in place.

@@ -58,12 +58,11 @@ pub(crate) fn fold_unknown(ended: Ended<'_>) -> bool {
     true
 }
 
-/// Adds a process of one thread that no scan has seen to those that are named alike. False if there is no room.
+/// Adds a process that no scan has seen to those that are named alike. False if there is no room, or if it has sums of its
+/// own, as it has once it created a thread or a process: these are named by its leader's record.
 #[inline(always)]
 pub(crate) fn fold_leader(ended: Ended<'_>) -> bool {
-    // SAFETY: the map's value is never written.
-    if unsafe { FOLDED.get(ended.process()) }.is_some() {
-        // What its other threads did is named by its own record.
+    if FOLDED.get_ptr(ended.process()).is_some() {
         return false;
     }
     let Some(sums) = entry(&FOLDED_LEADER, &leader(ended.task)) else { return false };
@@ -128,7 +127,7 @@ pub(crate) fn clone_failed(task: Task, failure: CloneFailure, cgroup: u64) {
     }
 }
 
-/// Counts a task that a live task created, which has no storage to count it in.
+/// Counts a task that a live task created.
 #[inline(always)]
 pub(crate) fn created(creator: Task, is_thread: bool) {
     let Some(sums) = of_live(creator) else { return };
@@ -222,8 +221,6 @@ unsafe fn add_counters(sums: *mut Folded, ended: Ended<'_>) {
         add(&raw mut (*to).runs, since(task.pcount(), sent.runs));
         add(&raw mut (*to).cpu_ns, since(task.sum_exec_runtime(), sent.cpu_ns));
         add(&raw mut (*to).same_process_switches, since(storage.same_process_switches, sent.same_process_switches));
-        add(&raw mut (*to).threads_created, since(storage.threads_created, sent.threads_created));
-        add(&raw mut (*to).processes_created, since(storage.processes_created, sent.processes_created));
         add(&raw mut (*sums).waited_ns, since(task.run_delay(), waited_before));
     }
 }

@@ -58,9 +58,10 @@ pub struct Counters {
     pub cpu_ns: u64,
     /// Switches to this thread from another thread of its process.
     pub same_process_switches: u64,
-    /// Threads this thread created in its own process.
+    /// Threads created in its own process. 0 in the record of a thread: they count for the process, as a kernel may empty
+    /// a thread's storage.
     pub threads_created: u64,
-    /// Processes this thread created.
+    /// Processes created. As `threads_created`.
     pub processes_created: u64,
 }
 

@@ -21,10 +21,6 @@ pub struct TaskStorage {
     pub ended_ns: u64,
     /// When the clone that this task is in began, in nanoseconds since boot; 0 outside.
     pub clone_started_ns: u64,
-    /// Threads this task created.
-    pub threads_created: u64,
-    /// Processes this task created.
-    pub processes_created: u64,
     /// How many words of `waits` are not 0. Counted in memory as the task is freed: the verifier would follow every value
     /// that a register could have.
     pub occupied_words: u64,
@@ -45,6 +41,6 @@ pub const SEEN: u32 = 1;
 /// No scan has written this storage, which the task did not begin with: the daemon may know the task.
 pub const ADOPTED: u32 = 2;
 
-const _: () = assert!(size_of::<TaskStorage>() == 9 * 8 + 512 + 8 * 8 + 16 + 8);
+const _: () = assert!(size_of::<TaskStorage>() == 7 * 8 + 512 + 8 * 8 + 16 + 8);
 // With the kernel's own element header it stays within the 1 kB slab.
 const _: () = assert!(size_of::<TaskStorage>() <= 900);

@@ -45,17 +45,9 @@ pub(crate) fn woken(child: Task) {
         created(child);
     }
     let creator = current();
-    let is_thread = child.tgid() == creator.tgid();
-    match TASKS.get(creator) {
-        Some(storage) => {
-            if is_thread {
-                storage.threads_created += 1;
-            } else {
-                storage.processes_created += 1;
-            }
-            clone::succeeded(storage);
-        }
-        None => folding::created(creator, is_thread),
+    folding::created(creator, child.tgid() == creator.tgid());
+    if let Some(storage) = TASKS.get(creator) {
+        clone::succeeded(storage);
     }
 }
 
