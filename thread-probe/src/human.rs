@@ -69,6 +69,10 @@ pub(crate) fn duration(seconds: f64) -> String {
 
 /// A duration in three digits at most, if it is no long one: `42.5us`, `410us`, `1.2s`.
 pub(crate) fn seconds(seconds: f64) -> String {
+    // The kernel counts none where a wake-up preempts who runs: a figure would say too much.
+    if (0.0..0.1e-6).contains(&seconds) {
+        return "<0.1us".to_owned();
+    }
     let (number, unit) = match seconds {
         s if s < 1e-3 => (s * 1e6, "us"),
         s if s < 1.0 => (s * 1e3, "ms"),

@@ -45,7 +45,7 @@ fn what_the_command_line_chose_is_for_once_and_what_keys_changed_is_kept() -> Re
     ensure!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     let kept = Settings::from_toml(&fs::read_to_string(&path)?).map_err(|error| anyhow!(error))?;
     let interval = Duration::from_secs(7);
-    let wanted = Settings { interval, only_changed: true, thread_columns: vec!["tid", "comm"], ..Settings::default() };
+    let wanted = Settings { interval, only_changed: false, thread_columns: vec!["tid", "comm"], ..Settings::default() };
     ensure!(kept == wanted, "{kept:?} is not {wanted:?}");
     Ok(())
 }

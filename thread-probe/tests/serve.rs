@@ -448,9 +448,12 @@ const SHARED: [(&str, &[&str]); 7] = [
         "LimitUse",
         &["limits.shared[]", "applicable_limits[]", "groups[].headroom.binding", "processes[].headroom.binding"],
     ),
-    ("ThreadCounts", &["host.threads", "groups[].threads", "processes[].threads"]),
-    ("Activity", &["host.totals", "groups[].totals", "processes[].totals", "threads[].totals"]),
-    ("Rates", &["host.rates", "groups[].rates", "processes[].rates", "threads[].rates"]),
+    ("ThreadCounts", &["host.threads", "groups[].threads", "processes[].threads", "threads_by_name[].threads"]),
+    (
+        "Activity",
+        &["host.totals", "groups[].totals", "processes[].totals", "threads[].totals", "threads_by_name[].totals"],
+    ),
+    ("Rates", &["host.rates", "groups[].rates", "processes[].rates", "threads[].rates", "threads_by_name[].rates"]),
     ("Memory", &["groups[].memory", "processes[].memory"]),
     (
         "Bucket",
@@ -459,6 +462,7 @@ const SHARED: [(&str, &[&str]); 7] = [
             "host.clone_duration_histogram[]",
             "groups[].wait_histogram[]",
             "threads[].wait_histogram[]",
+            "threads_by_name[].wait_histogram[]",
             "process_wait_histogram[]",
             "thread_lifetime_histogram[]",
         ],

@@ -6,6 +6,7 @@ mod terminal;
 use std::{
     fs,
     io::{self, Write as _, pipe},
+    os::fd::AsFd as _,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -109,6 +110,55 @@ fn a_serial_console_which_knows_no_size_of_its_own_is_drawn_on() -> Result<()> {
     terminal.enter(&format!("clear; {PROGRAM} doctor"))?;
     terminal.wait_for(" program sched_switch        tp_btf")?;
     Ok(())
+}
+
+#[test]
+fn a_key_is_answered_within_3_ms_at_the_median() -> Result<()> {
+    if skipped("a_key_is_answered_within_3_ms_at_the_median") {
+        return Ok(());
+    }
+    let _alone = alone();
+    let size = nix::pty::Winsize { ws_row: 40, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 };
+    let pty = nix::pty::openpty(&size, None)?;
+    let home = tempfile::tempdir()?;
+    let mut child = std::process::Command::new(PROGRAM)
+        .args(["top", "--interval", "10s"])
+        .env("TERM", "xterm-256color")
+        .env("XDG_STATE_HOME", home.path())
+        .stdin(pty.slave.try_clone()?)
+        .stdout(pty.slave)
+        .spawn()?;
+    let mut terminal = fs::File::from(pty.master);
+    let outcome = median_of_keys(&mut terminal);
+    terminal.write_all(b"q")?;
+    child.wait()?;
+    let median = outcome?;
+    ensure!(median <= Duration::from_millis(3), "the median is {median:?}");
+    Ok(())
+}
+
+/// Whether the view has written within that time; it is read.
+fn has_drawn(terminal: &mut fs::File, within: Duration) -> Result<bool> {
+    let mut ready = [nix::poll::PollFd::new(terminal.as_fd(), nix::poll::PollFlags::POLLIN)];
+    let is_ready = nix::poll::poll(&mut ready, nix::poll::PollTimeout::try_from(within)?)? > 0;
+    Ok(is_ready && io::Read::read(terminal, &mut [0; 1 << 16])? > 0)
+}
+
+/// From a key that moves the cursor to the first byte that is drawn.
+fn median_of_keys(terminal: &mut fs::File) -> Result<Duration> {
+    const QUIET: Duration = Duration::from_millis(100);
+    ensure!(has_drawn(terminal, Duration::from_secs(30))?, "nothing is drawn");
+    std::thread::sleep(Duration::from_secs(4));
+    let mut times = Vec::new();
+    for key in [b"j", b"k"].repeat(25) {
+        while has_drawn(terminal, QUIET)? {}
+        let pressed = Instant::now();
+        terminal.write_all(key)?;
+        ensure!(has_drawn(terminal, Duration::from_secs(2))?, "a key is not answered");
+        times.push(pressed.elapsed());
+    }
+    times.sort_unstable();
+    Ok(times[times.len() / 2])
 }
 
 /// What a shell has of its terminal: modes, cursor, and whether anything is in front of what it wrote.

@@ -17,6 +17,7 @@ use std::{io, sync::Arc, time::Duration};
 use rustc_hash::FxHashMap;
 use thread_probe_ebpf::record::{self, PART_END_SEEN};
 
+pub(crate) use self::totals::combine;
 pub use self::{
     entries::{Process, ProcessKey, RefusedBy, Thread},
     groups::{Group, GroupId, LOST, OTHER},

@@ -182,7 +182,7 @@ fn add_each(counts: &mut [u64], more: &[u64]) {
 }
 
 /// Applies an operation to each pair of counters.
-pub(super) fn combine(a: Counters, b: Counters, operation: fn(u64, u64) -> u64) -> Counters {
+pub(crate) fn combine(a: Counters, b: Counters, operation: fn(u64, u64) -> u64) -> Counters {
     let (a, b) = (a.to_array(), b.to_array());
     let mut result = [0; COUNTERS];
     for index in 0..COUNTERS {

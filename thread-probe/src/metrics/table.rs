@@ -60,7 +60,8 @@ metrics! {
     SAME_PROCESS: Counter "threadprobe_same_process_switches_total" ["group"]
         "Switches to a thread from another of its process, which keep the address space.";
     WAIT: Histogram "threadprobe_runqueue_latency_seconds" ["group"]
-        "Time runnable but not running, each time a thread was put on a CPU; the sum is the kernel's run_delay. Where a wake-up preempts, the kernel counts 0 for what takes some 10 us.";
+        "Time runnable but not running, each time a thread was put on a CPU; the sum is the kernel's run_delay, \
+         which is 0 where a wake-up preempts who runs, though that takes some 10 us.";
     CPU: Counter "threadprobe_cpu_seconds_total" ["group"] "Time on a CPU (sum_exec_runtime).";
     LIFETIME: Histogram "threadprobe_thread_lifetime_seconds" ["group"] "Age of threads when they ended; of groups of which one has.";
     STACK: Gauge "threadprobe_kernel_stack_bytes" ["group"]

@@ -13,8 +13,8 @@ use thread_probe_ebpf::{
 
 use super::{
     Activity, Bucket, CloneFailures, CloneFailuresByLimit, ConfigStatus, Group, Host, HostRaw, Limits, LostCount,
-    Memory, Model, NS_PER_SECOND, OneProcess, ProbeStatus, Process, Rates, System, Thread, ThreadCounts, histogram,
-    longest_seconds, quantile_seconds,
+    Memory, Model, NS_PER_SECOND, OneProcess, ProbeStatus, Process, Rates, System, Thread, ThreadCounts,
+    by_name::by_name, histogram, longest_seconds, quantile_seconds,
 };
 use crate::{
     bpf::AttachedProgram,
@@ -26,7 +26,7 @@ use crate::{
 };
 
 impl ThreadCounts {
-    fn add(&mut self, by_state: &[u32; ThreadState::ALL.len()]) {
+    pub(super) fn add(&mut self, by_state: &[u32; ThreadState::ALL.len()]) {
         let [running, sleeping, blocked, stopped, zombie] = by_state.map(u64::from);
         self.total += running + sleeping + blocked + stopped + zombie;
         self.running += running;
@@ -75,7 +75,7 @@ impl Activity {
     }
 
     /// Of a thread alone: a clone that fails counts for its process.
-    fn of_thread(counters: &Counters) -> Self {
+    pub(super) fn of_thread(counters: &Counters) -> Self {
         Self {
             voluntary_switches: counters.voluntary_switches,
             involuntary_switches: counters.involuntary_switches,
@@ -91,13 +91,14 @@ impl Activity {
 }
 
 impl Rates {
-    fn new(counters: &Counters, waits: &[u64; BUCKETS], events: ProcessEvents, seconds: f64) -> Self {
+    pub(super) fn new(counters: &Counters, waits: &[u64; BUCKETS], events: ProcessEvents, seconds: f64) -> Self {
         let per_second = |count: u64| count as f64 / seconds;
         let switches = counters.voluntary_switches + counters.involuntary_switches;
         Self {
             switches_per_second: per_second(switches),
             voluntary_switches_per_second: per_second(counters.voluntary_switches),
             involuntary_switches_per_second: per_second(counters.involuntary_switches),
+            runs_per_second: per_second(counters.runs),
             same_process_ratio: counters.same_process_switches as f64 / counters.runs.max(1) as f64,
             cpu_ratio: per_second(counters.cpu_ns) / NS_PER_SECOND,
             wait_ratio: per_second(counters.run_delay_ns) / NS_PER_SECOND,
@@ -122,7 +123,7 @@ impl Rates {
 
 /// What is counted of processes and not of a thread.
 #[derive(Clone, Copy, Default)]
-struct ProcessEvents {
+pub(super) struct ProcessEvents {
     threads_exited: u64,
     short_lived: u64,
     clone_failures: u64,
@@ -378,6 +379,7 @@ pub fn one_process(ledger: &Ledger, pid: u32, epoch: u64, interval_seconds: Opti
     let ended = LIFETIME_BOUNDS_NS.iter().map(Some).chain([None]).zip(process.totals.lifetimes);
     OneProcess {
         threads: threads_of(ledger, pid, epoch, interval_seconds),
+        threads_by_name: by_name(ledger.threads_of(pid), epoch, interval_seconds),
         applicable_limits: Vec::new(),
         process_wait_histogram: histogram(process.totals.waits.buckets()),
         thread_lifetime_histogram: ended

@@ -3,6 +3,7 @@
 //! It is also the JSON of `/api/v1/snapshot`: the field names are that contract, described in docs/api.md.
 
 mod build;
+mod by_name;
 mod histogram;
 
 use std::{borrow::Cow, sync::Arc, time::SystemTime};
@@ -13,6 +14,7 @@ use thread_probe_ebpf::{histogram::BUCKETS, names::CloneFailure};
 use self::histogram::{histogram, longest_seconds};
 pub use self::{
     build::{SampleFacts, one_process},
+    by_name::{ThreadsOfName, without_numbers},
     histogram::{Bucket, quantile_seconds},
 };
 
@@ -208,6 +210,9 @@ pub struct Process {
 pub struct OneProcess {
     /// Its threads, by tid.
     pub threads: Vec<Thread>,
+    /// The same added up by name; empty from a daemon of an earlier version.
+    #[serde(default)]
+    pub threads_by_name: Vec<ThreadsOfName>,
     /// Every limit that holds for it, the one with room for the fewest threads first.
     pub applicable_limits: Vec<LimitUse>,
     /// Waits of its threads for a CPU since the probe was started, ended ones included.
@@ -377,6 +382,9 @@ pub struct Rates {
     pub voluntary_switches_per_second: f64,
     /// Switches away because something else was to run.
     pub involuntary_switches_per_second: f64,
+    /// Times its threads were put on a CPU after waiting for one; 0 from a daemon of an earlier version.
+    #[serde(default)]
+    pub runs_per_second: f64,
     /// Of the times its threads were switched to, the share that came from a thread of the same process.
     pub same_process_ratio: f64,
     /// CPUs in use: 1 is one CPU all the time.

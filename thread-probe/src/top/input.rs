@@ -12,6 +12,12 @@ pub struct KeyReader {
 }
 
 impl KeyReader {
+    /// Whether only what comes next tells which key these bytes end with: an escape is a key, and begins others. Any other
+    /// sequence is kept until the rest of it comes.
+    pub fn may_go_on(bytes: &[u8]) -> bool {
+        bytes.last() == Some(&ESCAPE)
+    }
+
     /// The keys that these bytes complete. `is_all` says that no more are on their way: then an escape at the end is the key.
     pub fn keys(&mut self, bytes: &[u8], is_all: bool) -> Vec<Key> {
         let (bytes, is_escape) = match bytes {
@@ -151,6 +157,19 @@ mod tests {
         assert_eq!(reader.keys(b"\x1b", false), []);
         assert_eq!(reader.keys(b"[", true), []);
         assert_eq!(reader.keys(b"Aq", true), [Key::Up, Key::Char('q')]);
+    }
+
+    #[test]
+    fn no_key_but_an_escape_waits_for_what_may_follow() {
+        for bytes in [&b"j"[..], b"\r", b"\x1b[A", b"\x1b[5~", b"\x1bOP", b"\x7f", "ü".as_bytes(), b""] {
+            assert!(!KeyReader::may_go_on(bytes), "{bytes:?}");
+        }
+        assert!(KeyReader::may_go_on(b"\x1b") && KeyReader::may_go_on(b"j\x1b"));
+        // A sequence in parts is the same key, though nothing waits for its end.
+        let mut reader = KeyReader::default();
+        assert_eq!(reader.keys(b"\x1b[", true), []);
+        assert_eq!(reader.keys(b"5", true), []);
+        assert_eq!(reader.keys(b"~", true), [Key::PageUp]);
     }
 
     #[test]

@@ -105,6 +105,7 @@ fn chosen(kept: Settings, options: &TopOptions) -> Settings {
         thread_columns: or_kept(thread_columns, kept.thread_columns),
         tree: options.tree.unwrap_or(kept.tree),
         only_changed: kept.only_changed,
+        hide_kernel_threads: kept.hide_kernel_threads,
     }
 }
 

@@ -9,7 +9,7 @@ use toml::{Value, de::DeTable};
 
 pub use self::file::{StateFile, load};
 pub use super::columns::Sort;
-use super::columns::{Column, find, process_columns, thread_columns};
+use super::columns::{ATTENTION, Column, find, process_columns, thread_columns};
 use crate::config::{
     file::Mistake,
     given::{self, Fault, Given, Name, in_order, unknown_key},
@@ -34,6 +34,8 @@ pub struct Settings {
     pub tree: Tree,
     /// Whether only rows are shown in which something happened.
     pub only_changed: bool,
+    /// Whether kernel threads are left out.
+    pub hide_kernel_threads: bool,
     /// Time between samples.
     pub interval: Duration,
 }
@@ -55,10 +57,11 @@ impl Default for Settings {
         Self {
             process_columns: default_ids(process_columns()),
             thread_columns: default_ids(thread_columns()),
-            process_sort: Sort::default(),
+            process_sort: Sort { column: ATTENTION, ..Sort::default() },
             thread_sort: Sort::default(),
             tree: Tree::default(),
-            only_changed: false,
+            only_changed: true,
+            hide_kernel_threads: false,
             interval: Duration::from_secs(1),
         }
     }
@@ -100,6 +103,7 @@ impl Settings {
             "version" => Ok(()),
             "interval" => put(&mut self.interval, given::duration(given, value::interval)),
             "only_changed" => put(&mut self.only_changed, given::boolean(given)),
+            "hide_kernel_threads" => put(&mut self.hide_kernel_threads, given::boolean(given)),
             "tree" => put(&mut self.tree, given::text(given, "a string", value::choice)),
             "processes" => {
                 let view = View { columns: &mut self.process_columns, sort: &mut self.process_sort };
@@ -127,6 +131,7 @@ impl Settings {
             thread_sort: pick(&self.thread_sort, &start.thread_sort, kept.thread_sort),
             tree: pick(&self.tree, &start.tree, kept.tree),
             only_changed: pick(&self.only_changed, &start.only_changed, kept.only_changed),
+            hide_kernel_threads: pick(&self.hide_kernel_threads, &start.hide_kernel_threads, kept.hide_kernel_threads),
             interval: pick(&self.interval, &start.interval, kept.interval),
         }
     }
@@ -139,6 +144,7 @@ impl Settings {
         let _ = writeln!(text, "interval = \"{}\"", value::duration_text(self.interval));
         let _ = writeln!(text, "tree = \"{}\"", value::choice_text(&self.tree));
         let _ = writeln!(text, "only_changed = {}", self.only_changed);
+        let _ = writeln!(text, "hide_kernel_threads = {}", self.hide_kernel_threads);
         write_view(&mut text, "processes", &self.process_columns, self.process_sort);
         write_view(&mut text, "threads", &self.thread_columns, self.thread_sort);
         text
@@ -152,7 +158,7 @@ fn write_view(text: &mut String, section: &str, columns: &[&str], sort: Sort) {
 }
 
 /// The keys of the file, and those of its sections.
-const KEYS: [&str; 6] = ["version", "interval", "tree", "only_changed", "processes", "threads"];
+const KEYS: [&str; 7] = ["version", "interval", "tree", "only_changed", "hide_kernel_threads", "processes", "threads"];
 const VIEW_KEYS: [&str; 3] = ["columns", "sort", "direction"];
 
 /// The settings of one table of rows.

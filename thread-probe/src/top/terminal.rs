@@ -89,9 +89,13 @@ impl Screen {
         if length == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let mut more = [PollFd::new(self.input.as_fd(), PollFlags::POLLIN)];
-        let is_all = !until_ready(&mut more, Instant::now() + ESCAPE_TIME)?;
-        Ok(self.reader.keys(&bytes[..length], is_all))
+        let bytes = &bytes[..length];
+        // Nothing but an escape is waited for: all other keys are answered at once.
+        let is_all = !KeyReader::may_go_on(bytes) || {
+            let mut more = [PollFd::new(self.input.as_fd(), PollFlags::POLLIN)];
+            !until_ready(&mut more, Instant::now() + ESCAPE_TIME)?
+        };
+        Ok(self.reader.keys(bytes, is_all))
     }
 
     /// Gives the terminal back for a while.

@@ -107,7 +107,7 @@ fn add_rates(sum: &mut Rates, more: &Rates) {
         if of_both > 0.0 { (a * of_a + b * of_b) / of_both } else { 0.0 }
     };
     sum.same_process_ratio =
-        weighted(sum.same_process_ratio, sum.switches_per_second, more.same_process_ratio, more.switches_per_second);
+        weighted(sum.same_process_ratio, sum.runs_per_second, more.same_process_ratio, more.runs_per_second);
     sum.short_lived_ratio = weighted(
         sum.short_lived_ratio,
         sum.threads_exited_per_second,
@@ -118,6 +118,7 @@ fn add_rates(sum: &mut Rates, more: &Rates) {
         (Some(a), Some(b)) => Some(a.max(b)),
         (a, b) => a.or(b),
     };
+    sum.runs_per_second += more.runs_per_second;
     sum.switches_per_second += more.switches_per_second;
     sum.voluntary_switches_per_second += more.voluntary_switches_per_second;
     sum.involuntary_switches_per_second += more.involuntary_switches_per_second;
@@ -142,8 +143,15 @@ mod tests {
 
     #[test]
     fn shares_are_weighted_by_what_they_are_shares_of() {
-        let mut sum = Rates { switches_per_second: 30.0, same_process_ratio: 0.5, ..Rates::default() };
-        add_rates(&mut sum, &Rates { switches_per_second: 10.0, same_process_ratio: 0.1, ..Rates::default() });
-        assert_eq!((sum.switches_per_second, sum.same_process_ratio), (40.0, 0.4));
+        // A share of runs: how often either switched away says nothing of it.
+        let rates = |switches_per_second, runs_per_second, same_process_ratio| Rates {
+            switches_per_second,
+            runs_per_second,
+            same_process_ratio,
+            ..Rates::default()
+        };
+        let mut sum = rates(1.0, 30.0, 0.5);
+        add_rates(&mut sum, &rates(99.0, 10.0, 0.1));
+        assert_eq!((sum.runs_per_second, sum.same_process_ratio), (40.0, 0.4));
     }
 }

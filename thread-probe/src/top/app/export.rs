@@ -43,7 +43,7 @@ impl App {
             #[serde(flatten)]
             one: Option<OneProcess>,
         }
-        let sorted = |one: &OneProcess| OneProcess { threads: self.threads().cloned().collect(), ..one.clone() };
+        let sorted = |one: &OneProcess| OneProcess { threads: self.threads_in_order(), ..one.clone() };
         serde_json::to_value(Exported { process: self.process(), one: self.one().map(sorted) })
     }
 }

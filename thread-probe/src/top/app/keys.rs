@@ -1,6 +1,6 @@
 //! What each key does.
 
-use super::{Action, App, ColumnMenu, INTERVALS, Key, LineEdit, Overlay, Subject, View};
+use super::{Action, App, ColumnMenu, INTERVALS, Key, LineEdit, Overlay, Subject, View, within::Target};
 use crate::top::{
     columns::{Column, Sort, find, process_columns, thread_columns},
     filter::Filter,
@@ -23,19 +23,22 @@ const fn help(keys: &'static str, what: &'static str) -> HelpLine {
 /// All keys.
 pub const HELP: [HelpLine; 21] = [
     help("↑ ↓ PgUp PgDn Home End", "move (also j k g G)"),
-    help("Enter", "threads, latency and limits of a process; fold a cgroup"),
+    help("Enter", "threads of a process; processes of a limit or an alert; open a name, fold a cgroup"),
     help("Esc", "back; close what is open; drop the filter"),
     help("Tab, 1 2 3", "processes, limits, alerts"),
-    help("/", "filter: substring, user:NAME, group:NAME, re:PATTERN, threads>100, wait>5%, !TERM"),
+    help(
+        "/",
+        "filter, of threads where they are: substring, user:NAME, group:NAME, re:PATTERN, threads>100, wait>5%, !TERM",
+    ),
     help("< >", "sort by the column to the left or right"),
     help("r", "reverse the order"),
     help("c", "choose columns, move them, sort by any"),
     help("← →", "scroll columns (also h l); while paused: step through the last 10 minutes"),
     help("[ ]", "while paused: a minute back or forward"),
     help("t", "tree by cgroup, by parent, none"),
-    help("o O", "fold or unfold; all"),
-    help("i", "only processes that did something"),
-    help("K", "no kernel threads"),
+    help("o O", "fold or unfold, a name of threads, too; all"),
+    help("i", "show or hide processes that did nothing"),
+    help("K", "show or hide kernel threads"),
     help("Space", "pause, go on"),
     help("+ -", "longer or shorter interval"),
     help("e", "export what is on the screen as JSON, into a file in the current folder"),
@@ -77,7 +80,7 @@ impl App {
             Key::Char('2') => return self.show(View::Limits),
             Key::Char('3') => return self.show(View::Alerts),
             Key::Char('?') | Key::F(1) => self.overlay = Overlay::Help { scroll: 0 },
-            Key::Char('/') => self.overlay = Overlay::Filter(LineEdit::new(&self.filter)),
+            Key::Char('/') => self.overlay = Overlay::Filter(LineEdit::new(self.filter_in_force())),
             Key::Char('c') => self.open_menu(),
             Key::Char(' ') => self.toggle_pause(),
             Key::Char('[') => self.step_seconds(-60.0),
@@ -105,10 +108,12 @@ impl App {
                 };
                 self.refresh();
             }
+            Key::Char('o') if self.view == View::Process => self.open_name(),
+            Key::Char('O') if self.view == View::Process => self.open_all_names(),
             Key::Char('o') => self.fold(),
             Key::Char('O') => self.fold_all(),
             Key::Char('K') => {
-                self.hides_kernel_threads = !self.hides_kernel_threads;
+                self.settings.hide_kernel_threads = !self.settings.hide_kernel_threads;
                 self.refresh();
             }
             Key::Char('i') => {
@@ -149,7 +154,10 @@ impl App {
     fn show(&mut self, view: View) -> Action {
         self.view = view;
         self.column_scroll = 0;
+        self.within = None;
+        self.ended = None;
         let pid = self.pid.take();
+        self.refresh();
         if pid.is_some() { Action::Request(self.request()) } else { Action::None }
     }
 
@@ -160,27 +168,69 @@ impl App {
 
     fn back(&mut self) -> Action {
         match self.view {
-            View::Processes if !self.filter.is_empty() => {
+            View::Processes | View::Process if !self.filter_in_force().is_empty() => {
                 self.set_filter(Filter::default());
                 Action::None
             }
-            View::Processes => Action::None,
+            View::Processes => match self.within.take() {
+                Some(within) => self.show(within.from),
+                None => Action::None,
+            },
+            View::Process if self.within.is_some() => {
+                let within = self.within.take();
+                let action = self.show(View::Processes);
+                self.within = within;
+                self.refresh();
+                action
+            }
             View::Process | View::Limits | View::Alerts => self.show(View::Processes),
         }
     }
 
-    /// The threads of the process under the cursor; a cgroup is folded.
+    /// The threads of the process under the cursor; a cgroup is folded, a name opened, a limit or an alert leads to its
+    /// processes.
     fn enter(&mut self) -> Action {
-        if self.view != View::Processes {
-            return Action::None;
+        let target = match self.view {
+            View::Processes => return self.enter_row(),
+            View::Process => {
+                self.open_name();
+                return Action::None;
+            }
+            View::Limits => self.limits.get(self.limits_cursor.index()).map(Target::of_limit),
+            View::Alerts => self.alerts().get(self.alerts_cursor.index()).map(Target::of_alert),
+        };
+        match target {
+            Some(Target::Process(pid)) => self.enter_process(pid),
+            Some(Target::Within(within)) => {
+                self.view = View::Processes;
+                self.column_scroll = 0;
+                self.filter = Filter::default();
+                self.within = Some(within);
+                self.processes_cursor = Default::default();
+                self.refresh();
+                Action::None
+            }
+            None => Action::None,
         }
-        let Some(row) = self.rows.get(self.processes_cursor.index()) else { return Action::None };
+    }
+
+    fn enter_row(&mut self) -> Action {
+        let Some(row) = self.rows.rows.get(self.processes_cursor.index()) else { return Action::None };
         if matches!(row.subject, Subject::Cgroup(_)) {
             self.fold();
             return Action::None;
         }
-        let pid = self.model().and_then(|model| row.process(&model.processes)).map(|process| process.pid);
-        self.pid = pid;
+        match self.model().and_then(|model| row.process(&model.processes)).map(|process| process.pid) {
+            Some(pid) => self.enter_process(pid),
+            None => Action::None,
+        }
+    }
+
+    fn enter_process(&mut self, pid: u32) -> Action {
+        self.pid = Some(pid);
+        self.ended = None;
+        self.opened.clear();
+        self.thread_filter = Filter::default();
         self.view = View::Process;
         self.column_scroll = 0;
         self.threads_cursor = Default::default();
@@ -191,7 +241,7 @@ impl App {
     fn fold(&mut self) {
         let keys = self.row_keys();
         let index = self.processes_cursor.index();
-        if let (Some(row), Some(key)) = (self.rows.get(index), keys.get(index))
+        if let (Some(row), Some(key)) = (self.rows.rows.get(index), keys.get(index))
             && row.has_children
             && !self.folded.remove(key)
         {
@@ -202,9 +252,9 @@ impl App {
 
     /// Folds all, or unfolds all if anything that is shown is folded.
     fn fold_all(&mut self) {
-        if !self.rows.iter().any(|row| row.is_folded) {
+        if !self.rows.rows.iter().any(|row| row.is_folded) {
             let keys = self.row_keys();
-            let with_children = self.rows.iter().zip(keys).filter(|(row, _)| row.has_children);
+            let with_children = self.rows.rows.iter().zip(keys).filter(|(row, _)| row.has_children);
             self.folded = with_children.map(|(_, key)| key).collect();
         } else {
             self.folded.clear();
@@ -248,8 +298,17 @@ impl App {
         self.refresh();
     }
 
+    /// That of threads in the view of a process.
+    fn filter_in_force(&self) -> &Filter {
+        if self.view == View::Process { &self.thread_filter } else { &self.filter }
+    }
+
     fn set_filter(&mut self, filter: Filter) {
-        self.filter = filter;
+        if self.view == View::Process {
+            self.thread_filter = filter;
+        } else {
+            self.filter = filter;
+        }
         self.refresh();
     }
 }
@@ -261,12 +320,14 @@ impl App {
     }
 
     fn sort(&self) -> Sort {
-        if self.view == View::Process { self.settings.thread_sort } else { self.settings.process_sort }
+        if self.view == View::Process { self.settings.thread_sort } else { self.process_sort() }
     }
 
     fn set_sort(&mut self, sort: Sort) {
         if self.view == View::Process {
             self.settings.thread_sort = sort;
+        } else if let Some(within) = &mut self.within {
+            within.sort = sort;
         } else {
             self.settings.process_sort = sort;
         }

@@ -10,7 +10,9 @@ mod key;
 mod keys;
 mod line_edit;
 mod rows;
+mod threads;
 mod trend;
+mod within;
 
 use std::{cell::Cell, sync::Arc, time::Duration};
 
@@ -23,15 +25,17 @@ pub use self::{
     key::Key,
     keys::{HELP, HelpLine},
     line_edit::LineEdit,
-    rows::{Row, RowKey, Subject},
+    rows::{Row, RowKey, Rows, Subject},
+    threads::{ThreadKey, ThreadRow, ThreadSubject},
     trend::{Point, Trend},
+    within::Within,
 };
 use crate::{
     alerts::view::AlertView,
     limits::{Limit, LimitUse, LimitsReport, Scope},
     model::{Model, OneProcess, Process, Thread},
     top::{
-        columns::thread_columns,
+        columns::Sort,
         feed::{Request, Sample},
         filter::Filter,
         settings::Settings,
@@ -129,15 +133,19 @@ pub struct App {
     lost: Option<String>,
     message: Option<String>,
     pid: Option<u32>,
+    /// The last sample with the process that is looked at, once it has ended.
+    ended: Option<Arc<Sample>>,
+    /// The names whose threads are shown one by one.
+    opened: FxHashSet<String>,
+    thread_filter: Filter,
+    within: Option<Within>,
     folded: FxHashSet<RowKey>,
-    hides_kernel_threads: bool,
     column_scroll: usize,
-    rows: Vec<Row>,
-    matches: usize,
+    rows: Rows,
     limits: Vec<LimitUse>,
-    threads: Vec<usize>,
+    threads: Vec<ThreadRow>,
     processes_cursor: Cursor<RowKey>,
-    threads_cursor: Cursor<u32>,
+    threads_cursor: Cursor<ThreadKey>,
     limits_cursor: Cursor<(Limit, Scope, Arc<str>)>,
     alerts_cursor: Cursor<Arc<str>>,
 }
@@ -162,20 +170,31 @@ impl App {
     pub fn on_sample(&mut self, sample: Sample) {
         self.lost = None;
         self.trend.push(&sample.model);
-        self.stay_with_a_process_that_ended(&sample.model);
+        self.keep_a_process_that_ended(&sample.model);
         self.history.push(sample);
         if self.paused.is_none() {
             self.show_latest();
         }
     }
 
-    /// Who looks at a process wants to know how it was when it ended.
-    fn stay_with_a_process_that_ended(&mut self, now: &Model) {
-        let Some(pid) = self.pid.filter(|_| self.paused.is_none() && self.process().is_some()) else { return };
-        if now.processes.iter().all(|process| process.pid != pid) {
-            self.paused = self.history.latest().map(|(number, _)| number);
-            self.say(format!("process {pid} has ended: this is how it was last; Space goes on"));
+    /// Who looks at a process wants to know how it was when it ended; all else goes on.
+    fn keep_a_process_that_ended(&mut self, now: &Model) {
+        let Some(pid) = self.pid.filter(|_| self.ended.is_none()) else { return };
+        let Some((_, last)) = self.history.latest() else { return };
+        let start = |model: &Model| find(model, pid).map(|process| process.start_boottime_seconds);
+        if start(&last.model).is_some_and(|before| start(now) != Some(before)) {
+            self.ended = Some(Arc::clone(last));
         }
+    }
+
+    /// The sample that the view of one process is drawn from: the one that is shown or, if it has ended by then, the last
+    /// one with it.
+    fn sample_of_one(&self) -> Option<&Arc<Sample>> {
+        let shown = self.shown.as_ref()?;
+        self.ended
+            .as_ref()
+            .filter(|ended| ended.model.time_unix_seconds < shown.model.time_unix_seconds)
+            .or(Some(shown))
     }
 
     /// The connection is dead, and why.
@@ -202,31 +221,31 @@ impl App {
     fn refresh(&mut self) {
         let Some(sample) = self.shown.clone() else { return };
         let processes = &sample.model.processes;
-        (self.rows, self.matches) =
-            rows::rows(processes, &self.settings, (&self.filter, self.hides_kernel_threads), |key| {
-                self.folded.contains(key)
-            });
+        // Who came from a limit looks for all that it holds for.
+        let settings = match &self.within {
+            Some(within) => Settings {
+                process_sort: within.sort,
+                only_changed: false,
+                hide_kernel_threads: false,
+                ..self.settings.clone()
+            },
+            None => self.settings.clone(),
+        };
+        let is_wanted = |process: &Process| {
+            self.filter.matches(process) && self.within.as_ref().is_none_or(|within| within.holds(process))
+        };
+        self.rows = rows::rows(processes, &settings, is_wanted, |key| self.folded.contains(key));
         self.processes_cursor.follow(&self.row_keys());
         self.limits = all_limits(&sample.model);
         self.limits_cursor.follow(&self.limit_keys());
         self.alerts_cursor.follow(&self.alert_keys());
-        let one = self.pid.and_then(|pid| one_of(&sample, pid));
-        self.threads = one.map_or_else(Vec::new, |one| self.sorted_threads(&one.threads));
+        self.threads = self.one().map_or_else(Vec::new, |one| self.thread_rows_of(one));
         self.threads_cursor.follow(&self.thread_keys());
-    }
-
-    fn sorted_threads(&self, threads: &[Thread]) -> Vec<usize> {
-        let all = (0..threads.len()).collect();
-        self.settings.thread_sort.apply(thread_columns(), all, |column, index| column.sort_key(&threads[*index]))
     }
 
     fn row_keys(&self) -> Vec<RowKey> {
         let processes = self.model().map_or(&[][..], |model| &model.processes);
-        self.rows.iter().map(|row| row.key(processes)).collect()
-    }
-
-    fn thread_keys(&self) -> Vec<u32> {
-        self.threads().map(|thread| thread.tid).collect()
+        self.rows.rows.iter().map(|row| row.key(processes)).collect()
     }
 
     fn limit_keys(&self) -> Vec<(Limit, Scope, Arc<str>)> {
@@ -240,6 +259,10 @@ impl App {
         };
         self.alerts().iter().map(key).collect()
     }
+}
+
+fn find(model: &Model, pid: u32) -> Option<&Process> {
+    model.processes.iter().find(|process| process.pid == pid)
 }
 
 /// What a sample has of a process: one that was taken before it was asked for may have another's threads.
@@ -288,9 +311,21 @@ impl App {
         &self.settings
     }
 
-    /// Whether kernel threads are left out.
-    pub fn hides_kernel_threads(&self) -> bool {
-        self.hides_kernel_threads
+    /// What the processes that are shown have in common, if Enter on a limit or an alert led to them.
+    pub fn within(&self) -> Option<&Within> {
+        self.within.as_ref()
+    }
+
+    /// How processes are sorted.
+    pub fn process_sort(&self) -> Sort {
+        self.within.as_ref().map_or(self.settings.process_sort, |within| within.sort)
+    }
+
+    /// How long ago the process that is looked at was seen last, in seconds; `None` while it lives.
+    pub fn ended_seconds(&self) -> Option<f64> {
+        let of_one = self.sample_of_one()?;
+        let shown = self.shown.as_ref()?;
+        (!Arc::ptr_eq(of_one, shown)).then_some(shown.model.time_unix_seconds - of_one.model.time_unix_seconds)
     }
 
     /// The filter in force, as it was typed; empty for none.
@@ -327,12 +362,17 @@ impl App {
 
     /// The rows of the table of processes.
     pub fn rows(&self) -> &[Row] {
-        &self.rows
+        &self.rows.rows
     }
 
     /// How many processes the filter lets through, folded ones included.
     pub fn matches(&self) -> usize {
-        self.matches
+        self.rows.matches
+    }
+
+    /// How many are not shown because they did nothing.
+    pub fn idle(&self) -> usize {
+        self.rows.idle
     }
 
     /// Its cursor.
@@ -350,32 +390,43 @@ impl App {
         self.pid
     }
 
-    /// That process; `None` once it has ended.
+    /// That process, as it was last if it has ended; `None` if it was never seen.
     pub fn process(&self) -> Option<&Process> {
-        let pid = self.pid?;
-        self.model()?.processes.iter().find(|process| process.pid == pid)
+        find(&self.sample_of_one()?.model, self.pid?)
     }
 
-    /// More of it; `None` before the first sample with it, and once it has ended.
+    /// More of it; `None` before the first sample with it.
     pub fn one(&self) -> Option<&OneProcess> {
         self.process()?;
-        one_of(self.shown.as_ref()?, self.pid?)
+        one_of(self.sample_of_one()?, self.pid?)
     }
 
     /// Its arguments, where they are known.
     pub fn command_line(&self) -> Option<&str> {
         self.process()?;
-        self.shown.as_ref()?.command_line.as_deref()
+        self.sample_of_one()?.command_line.as_deref()
     }
 
-    /// Its threads, as they are sorted.
-    pub fn threads(&self) -> impl ExactSizeIterator<Item = &Thread> {
-        let threads = self.shown.as_ref().and_then(|sample| sample.one.as_ref()).map_or(&[][..], |one| &one.threads);
-        self.threads.iter().map(|index| &threads[*index])
+    /// The rows of its threads.
+    pub fn thread_rows(&self) -> &[ThreadRow] {
+        &self.threads
+    }
+
+    /// What the cells of such a row are taken from.
+    pub fn thread_of<'a>(&'a self, row: &'a ThreadRow) -> Option<&'a Thread> {
+        match &row.subject {
+            ThreadSubject::Name { sum, .. } => Some(sum),
+            ThreadSubject::Thread(index) => self.one()?.threads.get(*index),
+        }
+    }
+
+    /// The filter of threads, as it was typed; empty for none.
+    pub fn thread_filter_text(&self) -> &str {
+        self.thread_filter.text()
     }
 
     /// Their cursor.
-    pub fn threads_cursor(&self) -> &Cursor<u32> {
+    pub fn threads_cursor(&self) -> &Cursor<ThreadKey> {
         &self.threads_cursor
     }
 

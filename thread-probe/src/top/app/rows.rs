@@ -5,8 +5,7 @@ use rustc_hash::FxHashMap;
 use crate::{
     model::Process,
     top::{
-        columns::{Sort, process_columns},
-        filter::Filter,
+        columns::{Sort, attention, process_columns},
         settings::{Settings, Tree},
     },
 };
@@ -76,19 +75,30 @@ pub(super) enum Node {
     Cgroup(usize),
 }
 
-/// The rows of a sample, and how many processes were asked for: of those some may be folded, and others be there because
-/// these are below them.
+/// The rows of a sample.
+#[derive(Debug, Default)]
+pub struct Rows {
+    /// They, from the top down.
+    pub rows: Vec<Row>,
+    /// How many processes were asked for: of those some may be folded, and others be there because these are below them.
+    pub matches: usize,
+    /// How many more there would be if those that did nothing were shown.
+    pub idle: usize,
+}
+
+/// The rows of those processes that `is_wanted` holds for and that the settings do not hide.
 pub fn rows(
     processes: &[Process],
     settings: &Settings,
-    (filter, hides_kernel_threads): (&Filter, bool),
+    is_wanted: impl Fn(&Process) -> bool,
     is_folded: impl Fn(&RowKey) -> bool,
-) -> (Vec<Row>, usize) {
-    let is_shown = |process: &Process| {
-        let is_hidden = settings.only_changed && is_idle(process) || hides_kernel_threads && process.is_kernel_thread;
-        !is_hidden && filter.matches(process)
-    };
-    let shown: Vec<usize> = (0..processes.len()).filter(|index| is_shown(&processes[*index])).collect();
+) -> Rows {
+    let is_shown =
+        |process: &Process| !(settings.hide_kernel_threads && process.is_kernel_thread) && is_wanted(process);
+    let is_hidden = |process: &Process| settings.only_changed && is_idle(process) && attention(process) == 0;
+    let (idle, shown): (Vec<usize>, Vec<usize>) = (0..processes.len())
+        .filter(|index| is_shown(&processes[*index]))
+        .partition(|index| is_hidden(&processes[*index]));
     let (sort, matches) = (settings.process_sort, shown.len());
     let rows = match settings.tree {
         Tree::None => sort
@@ -105,7 +115,7 @@ pub fn rows(
             Nesting { processes, cgroups: &cgroups, children, sort, is_folded }.rows(roots)
         }
     };
-    (rows, matches)
+    Rows { rows, matches, idle: idle.len() }
 }
 
 fn flat(index: usize) -> Row {
@@ -195,7 +205,12 @@ impl<F: Fn(&RowKey) -> bool> Nesting<'_, F> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{model::Rates, testing::process, top::columns::Direction};
+    use crate::{
+        limits::{Headroom, Limit, Scope},
+        model::Rates,
+        testing::{limit_use, process},
+        top::{columns::Direction, filter::Filter},
+    };
 
     /// A process below another, in a cgroup, that switches so often a second.
     fn busy(pid: u32, parent_pid: u32, cgroup: &str, switches_per_second: f64) -> Process {
@@ -214,17 +229,23 @@ mod tests {
         ]
     }
 
+    /// What did nothing, too, and sorted by switches.
+    fn everything() -> Settings {
+        Settings { only_changed: false, process_sort: Sort::default(), ..Settings::default() }
+    }
+
     fn shown(settings: &Settings, filter: &str, folded: &[RowKey]) -> Vec<String> {
         let processes = sample();
         let filter = Filter::parse(filter).unwrap_or_default();
-        let (rows, _) = rows(&processes, settings, (&filter, false), |key| folded.contains(key));
+        let Rows { rows, .. } =
+            rows(&processes, settings, |process| filter.matches(process), |key| folded.contains(key));
         let name = |row: &Row| row.process(&processes).map(|process| process.comm.clone()).unwrap_or_default();
         rows.iter().map(|row| format!("{}{}", "  ".repeat(row.depth), name(row))).collect()
     }
 
     #[test]
     fn without_a_tree_the_busiest_comes_first_and_the_other_way_round_last() {
-        let mut settings = Settings::default();
+        let mut settings = everything();
         assert_eq!(shown(&settings, "", &[]), ["p3", "p5", "p2", "p1", "p4"]);
         settings.process_sort.direction = Direction::Ascending;
         assert_eq!(shown(&settings, "", &[]), ["p4", "p1", "p2", "p5", "p3"]);
@@ -233,8 +254,27 @@ mod tests {
     }
 
     #[test]
+    fn who_needs_attention_is_on_top_then_who_switches_and_the_idle_are_counted() {
+        let mut processes = sample();
+        let limit = |scope, used| limit_use((Limit::CgroupPids, scope), "/a", used, 100);
+        let near = |limit| Some(Headroom { binding: limit, first_exhausted: None });
+        processes[3].headroom = near(limit(Scope::Cgroup, 95));
+        processes[0].headroom = near(limit(Scope::Cgroup, 85));
+        // Everybody's limit is nobody's trouble.
+        processes[4].headroom = near(limit(Scope::Host, 99));
+        processes.push(busy(6, 2, "/a/b", 0.0));
+        let shown = |settings: &Settings| {
+            let Rows { rows, matches, idle } = rows(&processes, settings, |_| true, |_| false);
+            let pids: Vec<_> = rows.iter().filter_map(|row| row.process(&processes)).map(|p| p.pid).collect();
+            (pids, matches, idle)
+        };
+        assert_eq!(shown(&Settings::default()), (vec![4, 1, 3, 5, 2], 5, 1));
+        assert_eq!(shown(&Settings { only_changed: false, ..Settings::default() }), (vec![4, 1, 3, 5, 2, 6], 6, 0));
+    }
+
+    #[test]
     fn below_their_parents_siblings_are_sorted_and_what_is_filtered_keeps_its_ancestors() {
-        let settings = Settings { tree: Tree::Parent, ..Settings::default() };
+        let settings = Settings { tree: Tree::Parent, ..everything() };
         assert_eq!(shown(&settings, "", &[]), ["p1", "  p3", "  p2", "    p5", "    p4"]);
         assert_eq!(shown(&settings, "p4", &[]), ["p1", "  p2", "    p4"]);
         let second = RowKey::of(&sample()[1]);
@@ -243,12 +283,12 @@ mod tests {
 
     #[test]
     fn below_cgroups_each_cgroup_has_the_sum_of_what_is_in_it() {
-        let settings = Settings { tree: Tree::Cgroup, ..Settings::default() };
+        let settings = Settings { tree: Tree::Cgroup, ..everything() };
         let all = ["/a", "  /a/b", "    p5", "    p2", "    p4", "  p3", "/init", "  p1"];
         assert_eq!(shown(&settings, "", &[]), all);
         assert_eq!(shown(&settings, "", &[RowKey::Cgroup("/a/b".to_owned())])[..3], ["/a", "  /a/b", "  p3"]);
         let processes = sample();
-        let (rows, _) = rows(&processes, &settings, (&Filter::default(), false), |_| false);
+        let Rows { rows, .. } = rows(&processes, &settings, |_| true, |_| false);
         let sum = rows[0].process(&processes).map(|sum| (sum.threads.total, sum.rates.map(|r| r.switches_per_second)));
         assert_eq!(sum, Some((8, Some(21.0))));
     }
@@ -257,7 +297,7 @@ mod tests {
     fn processes_that_are_their_own_ancestors_end_nothing() {
         let processes = [busy(1, 2, "/", 1.0), busy(2, 1, "/", 1.0), busy(3, 3, "/", 1.0)];
         let settings = Settings { tree: Tree::Parent, ..Settings::default() };
-        let (rows, _) = rows(&processes, &settings, (&Filter::default(), false), |_| false);
+        let Rows { rows, .. } = rows(&processes, &settings, |_| true, |_| false);
         assert_eq!(rows.len(), 1);
     }
 }

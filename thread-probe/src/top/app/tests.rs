@@ -20,7 +20,8 @@ fn sample(second: u64, switches: &[(u32, f64)]) -> Sample {
 }
 
 fn app() -> App {
-    let mut app = App::new(Settings::default(), "test".to_owned());
+    let settings = Settings { process_sort: Sort::default(), ..Settings::default() };
+    let mut app = App::new(settings, "test".to_owned());
     app.on_sample(sample(0, &[(1, 5.0), (2, 9.0), (3, 7.0)]));
     app
 }
@@ -59,7 +60,10 @@ fn enter_asks_for_the_threads_of_the_process_and_esc_for_none() {
     });
     let one = Some(OneProcess { threads: threads.into(), ..OneProcess::default() });
     app.on_sample(Sample { one, ..sample(1, &[(2, 9.0)]) });
-    assert_eq!(app.threads().map(|thread| thread.tid).collect::<Vec<_>>(), [22, 2]);
+    assert_eq!(
+        app.thread_rows().iter().filter_map(|row| app.thread_of(row)).map(|t| t.tid).collect::<Vec<_>>(),
+        [22, 2]
+    );
     assert_eq!(app.on_key(Key::Esc), Action::Request(Request { pid: None, interval }));
     assert_eq!(app.view(), View::Processes);
 }
@@ -214,19 +218,126 @@ fn kernel_threads_are_hidden_by_one_key() {
 }
 
 #[test]
-fn a_process_that_ends_is_shown_as_it_was_last_until_one_goes_on() {
+fn a_process_that_ended_is_shown_as_it_was_last_while_all_else_goes_on() {
     let mut app = app();
     press(&mut app, "\n");
     app.on_sample(sample(1, &[(1, 1.0), (2, 2.0)]));
+    assert_eq!(app.ended_seconds(), None);
     app.on_sample(sample(2, &[(1, 1.0)]));
-    assert_eq!((app.process().map(|process| process.pid), app.paused_seconds()), (Some(2), Some(1.0)));
-    assert!(app.message().is_some_and(|said| said.contains("process 2 has ended")), "{:?}", app.message());
     app.on_sample(sample(3, &[(1, 1.0)]));
-    assert_eq!(app.paused_seconds(), Some(2.0));
-    press(&mut app, " ");
-    assert!(app.process().is_none() && app.paused_seconds().is_none());
-    app.on_sample(sample(4, &[(1, 1.0)]));
-    assert_eq!(app.paused_seconds(), None, "that was told");
+    assert_eq!((app.process().map(|process| process.pid), app.ended_seconds()), (Some(2), Some(2.0)));
+    let second = app.model().map(|model| model.time_unix_seconds);
+    assert_eq!((second, app.paused_seconds()), (Some(3.0), None), "nothing is paused");
+    // Another process of the same pid is another one.
+    let mut reused = sample(4, &[(2, 7.0)]);
+    reused.model.processes[0].start_boottime_seconds = 4.0;
+    app.on_sample(reused);
+    assert_eq!(app.ended_seconds(), Some(3.0));
+    app.on_key(Key::Esc);
+    assert_eq!((app.view(), app.ended_seconds()), (View::Processes, None));
+    press(&mut app, "\n");
+    assert_eq!((app.process().map(|process| process.start_boottime_seconds), app.ended_seconds()), (Some(4.0), None));
+}
+
+/// Three processes in cgroups, whose threads grow by so many a second, and the limits of those cgroups.
+fn growing() -> App {
+    let mut app = App::new(Settings::default(), "test".to_owned());
+    let mut sample = sample(1, &[(1, 9.0), (2, 8.0), (3, 7.0), (4, 0.0)]);
+    for (process, (cgroup, created)) in
+        sample.model.processes.iter_mut().zip([("/a", 1.0), ("/ab", 9.0), ("/a/b", 5.0), ("/a", 0.0)])
+    {
+        process.cgroup = Some(cgroup.into());
+        process.rates.as_mut().map(|rates| rates.threads_created_per_second = created).unwrap_or_default();
+    }
+    let own = limit_use((Limit::MaxMapCount, Scope::Process), "3 (p3)", 60, 100);
+    sample.model.limits.shared = vec![
+        limit_use((Limit::ThreadsMax, Scope::Host), "host", 50, 100),
+        limit_use((Limit::CgroupPids, Scope::Cgroup), "/a", 90, 100),
+        limit_use((Limit::Nproc, Scope::User), "root", 5, 100),
+        own,
+    ];
+    sample.model.alerts = vec![alert(crate::alerts::view::State::Firing, "/a"), {
+        AlertView { limit: None, scope: None, ..alert(crate::alerts::view::State::Firing, "p2") }
+    }];
+    app.on_sample(sample);
+    app
+}
+
+#[test]
+fn enter_on_a_limit_leads_to_its_processes_the_fastest_growing_first_and_esc_back() {
+    let mut app = growing();
+    let on = |app: &mut App, limit: Limit| {
+        press(app, "2g");
+        let at = app.limits().iter().position(|use_| use_.limit == limit).unwrap_or(usize::MAX);
+        press(app, &"j".repeat(at));
+        app.on_key(Key::Enter)
+    };
+    assert_eq!(on(&mut app, Limit::CgroupPids), Action::None);
+    assert_eq!((app.view(), pids(&app)), (View::Processes, vec![3, 1, 4]), "and that which is idle, too");
+    press(&mut app, "r");
+    assert_eq!(pids(&app), [4, 1, 3]);
+    assert_eq!(app.settings(), &Settings::default(), "that order is not kept");
+    assert!(matches!(app.on_key(Key::Enter), Action::Request(Request { pid: Some(4), .. })));
+    app.on_key(Key::Esc);
+    assert_eq!(pids(&app), [4, 1, 3], "back to where one came from");
+    app.on_key(Key::Esc);
+    assert_eq!((app.view(), app.within()), (View::Limits, None));
+    on(&mut app, Limit::ThreadsMax);
+    assert_eq!(pids(&app), [2, 3, 1, 4]);
+    on(&mut app, Limit::Nproc);
+    assert_eq!(pids(&app), [2, 3, 1, 4]);
+    let own = on(&mut app, Limit::MaxMapCount);
+    assert!(matches!(own, Action::Request(Request { pid: Some(3), .. })), "a process's own limit is the process");
+}
+
+#[test]
+fn enter_on_an_alert_leads_to_the_processes_of_its_limit_or_its_group() {
+    let mut app = growing();
+    press(&mut app, "3\n");
+    assert_eq!((app.view(), pids(&app)), (View::Processes, vec![3, 1, 4]));
+    app.on_key(Key::Esc);
+    assert_eq!(app.view(), View::Alerts);
+    press(&mut app, "j\n");
+    assert_eq!(pids(&app), [2]);
+}
+
+/// The comms and tids of the rows of threads.
+fn thread_rows(app: &App) -> Vec<String> {
+    let rows = app.thread_rows().iter().filter_map(|row| app.thread_of(row));
+    rows.map(|thread| format!("{} {}", thread.comm, thread.tid)).collect()
+}
+
+#[test]
+fn threads_of_one_name_are_one_row_that_opens_and_a_filter_shows_them_one_by_one() {
+    use crate::model::{ThreadCounts, ThreadsOfName};
+    let mut app = app();
+    press(&mut app, "\n");
+    let rates = |rate| Some(Rates { switches_per_second: rate, ..Rates::default() });
+    let thread = |tid, comm: &str, rate| Thread { tid, comm: comm.to_owned(), rates: rates(rate), ..Thread::default() };
+    let of_name = |name: &str, total, rate| ThreadsOfName {
+        name: name.to_owned(),
+        threads: ThreadCounts { total, sleeping: total, ..ThreadCounts::default() },
+        rates: rates(rate),
+        ..ThreadsOfName::default()
+    };
+    let one = OneProcess {
+        threads: vec![thread(2, "main", 4.0), thread(21, "worker-1", 2.0), thread(22, "worker-2", 3.0)],
+        threads_by_name: vec![of_name("main", 1, 4.0), of_name("worker-#", 2, 5.0)],
+        ..OneProcess::default()
+    };
+    app.on_sample(Sample { one: Some(one), ..sample(1, &[(2, 9.0)]) });
+    assert_eq!(thread_rows(&app), ["worker-# 0", "main 2"]);
+    press(&mut app, "\n");
+    assert_eq!(thread_rows(&app), ["worker-# 0", "worker-2 22", "worker-1 21", "main 2"]);
+    press(&mut app, "jj");
+    app.on_key(Key::Enter);
+    assert_eq!(thread_rows(&app).len(), 4, "a thread alone has nothing to open");
+    press(&mut app, "OO");
+    assert_eq!(thread_rows(&app).len(), 4);
+    press(&mut app, "O/sw>2.5\n");
+    assert_eq!((thread_rows(&app), app.filter_text()), (vec!["main 2".to_owned(), "worker-2 22".to_owned()], ""));
+    app.on_key(Key::Esc);
+    assert_eq!((app.view(), thread_rows(&app).len()), (View::Process, 2), "first the filter goes");
 }
 
 #[test]

@@ -11,7 +11,7 @@ mod value;
 pub use self::{
     alias::find_short,
     markdown::markdown,
-    process::process_columns,
+    process::{ATTENTION, attention, process_columns},
     sort::Sort,
     thread::thread_columns,
     value::{Direction, SortKey, Value},
@@ -119,7 +119,8 @@ const fn rate_columns<T: Rated>() -> [Column<T>; 9] {
             ("wait_p50_seconds", "WAIT p50", 8),
             6,
             |row| wait(row, |rates| rates.wait_p50_seconds),
-            "Median wait for a CPU (0.1us: 0 to the kernel, where a wake-up preempts, for up to some 10us); a thread's since the start",
+            "Median wait for a CPU; a thread's is since the probe started. <0.1us: where a wake-up preempts who runs, the kernel \
+             counts none, though it takes some 10 us",
         ),
         Column::new(
             ("wait_p99_seconds", "WAIT p99", 8),

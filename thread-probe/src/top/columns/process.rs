@@ -5,9 +5,33 @@ use std::sync::LazyLock;
 use super::{Column, Rated, Value, per_second, rate_columns, ratio};
 use crate::{
     cgroup_owner::Owner,
-    limits::LimitUse,
+    limit_text::Level,
+    limits::{LimitUse, Scope},
     model::{Process, Rates},
 };
+
+/// The column of who needs attention.
+pub const ATTENTION: &str = "attention";
+
+/// How much a process needs it: 2 where somebody must act now, 1 where somebody should look. By its own limits and refusals:
+/// the host's limits are the header's, and would be everybody's.
+pub fn attention(process: &Process) -> u64 {
+    let is_refused = process.rates.is_some_and(|rates| rates.clone_failures_per_second > 0.0);
+    let of_limit = |limit: &LimitUse| {
+        if limit.scope == Scope::Host {
+            return Level::Normal;
+        }
+        Level::of_use(limit.used_ratio).max(Level::of_time_left(limit))
+    };
+    let headroom = process.headroom.as_ref();
+    let limits = headroom.map(|headroom| [Some(&headroom.binding), headroom.first_exhausted.as_ref()]);
+    let level = limits.into_iter().flatten().flatten().map(of_limit).max().unwrap_or_default();
+    match if is_refused { Level::Critical } else { level } {
+        Level::Normal => 0,
+        Level::Warning => 1,
+        Level::Critical => 2,
+    }
+}
 
 type ProcessColumn = Column<Process>;
 
@@ -124,8 +148,23 @@ const fn owners() -> [Column<Process>; 3] {
     ]
 }
 
-const fn more() -> [Column<Process>; 13] {
+const fn more() -> [Column<Process>; 15] {
     [
+        ProcessColumn::new(
+            (ATTENTION, "!", 1),
+            9,
+            |p| Value::Count(attention(p)),
+            "Who needs attention first: 2 is refused clones, or 90 % of a limit or an hour from it; 1 is 80 % or 4 hours. \
+             The host's limits, which are everybody's, aside",
+        )
+        .hidden(),
+        ProcessColumn::new(
+            ("threads_grown_per_second", "NET/s", 7),
+            9,
+            |p| per_second(p, |rates| rates.threads_created_per_second - rates.threads_exited_per_second),
+            "Threads created less those that ended",
+        )
+        .hidden(),
         ProcessColumn::new(("parent_pid", "PPID", 7), 9, |p| Value::Id(p.parent_pid), "The parent's process id")
             .hidden(),
         ProcessColumn::new(("exe", "EXE", 15), 9, |p| Value::Text((&*p.exe).into()), "File name of the executable")

@@ -144,6 +144,32 @@ fn waits(model: &Model) -> Vec<String> {
     ]
 }
 
+/// How busy the host is; in as many parts as there is room for whole.
+pub(super) fn load(model: &Model, width: u16) -> Line<'static> {
+    let host = &model.host;
+    let cpus = host.cpus.max(1);
+    let cpu = host.rates.map_or_else(|| "-".to_owned(), |rates| human::percent(rates.cpu_ratio / cpus as f64));
+    let parts = [
+        format!("CPU {cpu} of {}", human::counted(cpus, "CPU")),
+        format!(
+            "runnable {} ({:.1} a CPU)",
+            human::count(host.threads.running),
+            host.threads.running as f64 / cpus as f64
+        ),
+        format!("blocked {}", human::count(host.threads.blocked)),
+        format!("processes/s {}", rate(model, |rates| rates.processes_created_per_second)),
+    ];
+    let mut text = String::new();
+    for part in parts {
+        let longer = if text.is_empty() { part } else { format!("{text} · {part}") };
+        if super::text::width(&longer) > width {
+            break;
+        }
+        text = longer;
+    }
+    Line::raw(text)
+}
+
 /// What the probe itself takes, and what it lost.
 pub(super) fn own_cost(theme: &Theme, model: &Model, width: u16) -> Line<'static> {
     let probe = &model.probe;

@@ -40,6 +40,8 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) -> u16 {
         rows += 1 + courses;
     }
     if !is_short {
+        canvas.line(below(area, rows), 0, &figures::load(model, area.width));
+        rows += 1;
         canvas.line(below(area, rows), 0, &figures::own_cost(canvas.theme, model, area.width));
         rows += 1;
     }

@@ -2,13 +2,13 @@
 
 use ratatui::{
     layout::Rect,
-    style::Style,
+    style::{Modifier, Style},
     text::{Line, Span},
 };
 
 use super::{
     details, histogram,
-    table::{Layout, Wanted},
+    table::{Instead, Layout, Wanted},
     text::{Canvas, below, name, split, top},
 };
 use crate::{
@@ -16,7 +16,10 @@ use crate::{
     ledger::ThreadState,
     limit_text::{Level, until_full},
     model::{OneProcess, Process, Thread},
-    top::{app::App, columns::thread_columns},
+    top::{
+        app::{App, ThreadRow, ThreadSubject},
+        columns::thread_columns,
+    },
 };
 
 /// From this width on the details are at the right of the threads.
@@ -29,6 +32,21 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
         return canvas.line(area, 0, &Line::raw(text));
     };
     draw_identity(canvas, area, process, app.command_line());
+    if let Some(seconds) = app.ended_seconds() {
+        let text = format!(
+            "{}It has ended: this is how it was {} ago. Esc leads back.",
+            canvas.theme.mark(Level::Warning),
+            human::duration(seconds)
+        );
+        canvas.line(
+            area,
+            1,
+            &Line::styled(
+                format!("{text:<width$}", width = usize::from(area.width)),
+                canvas.theme.level(Level::Warning),
+            ),
+        );
+    }
     let area = below(area, 2);
     match app.one() {
         Some(one) if area.width >= WIDE => {
@@ -104,23 +122,50 @@ fn layout(app: &App, width: u16) -> Layout<'static, Thread> {
 fn draw_threads(canvas: &mut Canvas<'_>, area: Rect, app: &App, layout: &Layout<'_, Thread>) {
     layout.draw_headings(canvas, top(area, 1));
     let area = below(area, 1);
-    let (threads, cursor) = (app.threads(), app.threads_cursor());
-    let window = cursor.window(threads.len(), usize::from(area.height));
-    let (first, count) = (window.start, window.len());
-    for (y, thread) in threads.skip(first).take(count).enumerate() {
-        layout.draw_row(canvas, top(below(area, y as u16), 1), thread, &[]);
+    let (rows, cursor) = (app.thread_rows(), app.threads_cursor());
+    if rows.is_empty() {
+        let why = "No thread matches the filter. Esc drops it.";
+        return canvas.line(area, 0, &Line::styled(why, canvas.theme.dim()));
+    }
+    let window = cursor.window(rows.len(), usize::from(area.height));
+    let first = window.start;
+    for (y, row) in rows[window].iter().enumerate() {
+        let Some(thread) = app.thread_of(row) else { continue };
+        layout.draw_row(canvas, top(below(area, y as u16), 1), thread, &in_pool(row));
         if first + y == cursor.index() {
             canvas.row_style(area, y as u16, canvas.theme.cursor());
         }
     }
 }
 
+/// Those of a name have their number for a tid.
+fn in_pool(row: &ThreadRow) -> Vec<Instead<'static>> {
+    match &row.subject {
+        ThreadSubject::Name { sum, threads, is_open } => {
+            let fold = if *is_open { '▾' } else { '▸' };
+            let tid = Instead { id: "tid", text: format!("{fold}{:>6}", threads.total).into(), style: Style::new() };
+            let comm = human::plain(&sum.comm).into_owned();
+            let comm = Instead { id: "comm", text: comm.into(), style: Style::new().add_modifier(Modifier::BOLD) };
+            let of_state = threads.by_state().iter().filter(|count| **count > 0).count();
+            let state = match of_state {
+                0 | 1 => sum.state.label().to_owned(),
+                _ => format!("{} run", threads.running),
+            };
+            vec![tid, comm, Instead { id: "state", text: state.into(), style: Style::new() }]
+        }
+        ThreadSubject::Thread(_) => Vec::new(),
+    }
+}
+
 /// Of all its threads or, once the cursor was moved, of the thread it is on.
 fn draw_waits(canvas: &mut Canvas<'_>, area: Rect, app: &App, one: &OneProcess) -> u16 {
     let index = app.threads_cursor().index();
-    match app.threads().nth(index).filter(|_| index > 0) {
+    let row = app.thread_rows().get(index).filter(|_| index > 0);
+    match row.and_then(|row| app.thread_of(row)) {
         Some(thread) => {
-            let title = Line::from(vec![Span::raw(format!("Waits of thread {} ", thread.tid)), name(&thread.comm)]);
+            let whose =
+                if thread.tid == 0 { "Waits of all ".to_owned() } else { format!("Waits of thread {} ", thread.tid) };
+            let title = Line::from(vec![Span::raw(whose), name(&thread.comm)]);
             histogram::draw_waits(canvas, area, title, &thread.wait_histogram)
         }
         None => {

@@ -13,7 +13,7 @@ use crate::{
     model::Process,
     top::{
         app::{App, Row, Subject},
-        columns::process_columns,
+        columns::{ATTENTION, process_columns},
         settings::Tree,
     },
 };
@@ -26,28 +26,55 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
     if is_tree && !ids.contains(&"comm") {
         ids.insert(0, "comm");
     }
-    let wanted = Wanted {
-        ids: &ids,
-        fixed: &["pid", "comm"],
-        scroll: app.column_scroll(),
-        sort: settings.process_sort,
-        is_tree,
-    };
+    add_what_is_not_nothing(&mut ids, app);
+    let wanted =
+        Wanted { ids: &ids, fixed: &["pid", "comm"], scroll: app.column_scroll(), sort: app.process_sort(), is_tree };
     let layout = Layout::new(process_columns(), &wanted, area.width);
     layout.draw_headings(canvas, top(area, 1));
     draw_rows(canvas, below(area, 1), app, &layout);
 }
 
+/// What is sorted by, and what happens seldom enough to be told when it does.
+fn add_what_is_not_nothing(ids: &mut Vec<&'static str>, app: &App) {
+    let processes = app.model().map_or(&[][..], |model| &model.processes);
+    let is_forked = |process: &Process| process.rates.is_some_and(|rates| rates.processes_created_per_second > 0.0);
+    let wanted = [
+        (app.process_sort().column, app.process_sort().column != ATTENTION),
+        ("processes_created_per_second", processes.iter().any(is_forked)),
+        ("blocked", processes.iter().any(|process| process.threads.blocked > 0)),
+    ];
+    for (id, is_wanted) in wanted {
+        if is_wanted && !ids.contains(&id) {
+            let after = ids.iter().position(|id| *id == "threads").map_or(ids.len(), |at| at + 1);
+            ids.insert(after, id);
+        }
+    }
+}
+
+/// How many rows there would be besides; what is left of the area.
+fn draw_idle(canvas: &mut Canvas<'_>, area: Rect, app: &App) -> Rect {
+    let idle = app.idle() as u64;
+    if idle == 0 || area.height < 2 {
+        return area;
+    }
+    let what = if idle == 1 { "process that did nothing is" } else { "processes that did nothing are" };
+    let text = format!("{} {what} hidden: i shows them", human::count(idle));
+    canvas.line(area, area.height - 1, &Line::styled(text, canvas.theme.dim()));
+    top(area, area.height - 1)
+}
+
 fn draw_rows(canvas: &mut Canvas<'_>, area: Rect, app: &App, layout: &Layout<'_, Process>) {
     let rows = app.rows();
     if rows.is_empty() {
-        let why = match (app.filter_text().is_empty(), app.settings().only_changed) {
-            (false, _) => "No process matches the filter. Esc drops it.",
-            (true, true) => "No process did anything. i shows all.",
-            (true, false) => "No processes.",
+        let why = match app.within() {
+            _ if !app.filter_text().is_empty() => "No process matches the filter. Esc drops it.",
+            Some(_) => "None of its processes is left. Esc leads back.",
+            None if app.idle() > 0 => "No process did anything. i shows all.",
+            None => "No processes.",
         };
         return canvas.line(area, 0, &Line::styled(why, canvas.theme.dim()));
     }
+    let area = draw_idle(canvas, area, app);
     let processes = app.model().map_or(&[][..], |model| &model.processes);
     let cursor = app.processes_cursor();
     let window = cursor.window(rows.len(), usize::from(area.height));

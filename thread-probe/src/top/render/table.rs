@@ -113,6 +113,9 @@ impl<'a, T: Default> Layout<'a, T> {
             let level = level(column.id, &value);
             let mut text = value.human();
             let style = if is_nothing(&text) { canvas.theme.dim() } else { canvas.theme.level(level) };
+            if matches!(&*text, "0" | "0.0") && !matches!(value, Value::Id(_)) {
+                text = Cow::Borrowed(".");
+            }
             if level != Level::Normal {
                 text = Cow::Owned(format!("{}{text}", canvas.theme.mark(level)));
             }

@@ -10,7 +10,7 @@ use crate::{
     human,
     top::{
         app::{App, View},
-        columns::{Column, Direction, find, process_columns, thread_columns},
+        columns::{ATTENTION, Column, Direction, find, process_columns, thread_columns},
         settings::{Sort, Tree},
     },
 };
@@ -35,7 +35,8 @@ fn count(app: &App, view: View) -> String {
     match view {
         View::Processes | View::Process => {
             let all = count(app.model().map_or(0, |model| model.processes.len()));
-            if app.filter_text().is_empty() && !app.settings().only_changed && !app.hides_kernel_threads() {
+            let shown = app.matches();
+            if app.model().is_none_or(|model| model.processes.len() == shown) {
                 return all;
             }
             format!("{} of {all}", count(app.matches()))
@@ -62,10 +63,10 @@ fn shape(canvas: &Canvas<'_>, app: &App, room: u16) -> Vec<Span<'static>> {
             let filter = cut(&name(app.filter_text()).content, room.saturating_sub(20).max(8)).into_owned();
             spans.push(Span::styled(format!("filter {filter}  "), canvas.theme.heading()));
         }
-        if settings.only_changed {
-            spans.push(Span::raw("only changed  "));
-        }
-        if app.hides_kernel_threads() {
+        if let Some(within) = app.within() {
+            let label = cut(&name(&within.label).content, room.saturating_sub(20).max(8)).into_owned();
+            spans.push(Span::styled(format!("{label}  "), canvas.theme.heading()));
+        } else if settings.hide_kernel_threads {
             spans.push(Span::raw("no kernel threads  "));
         }
         match settings.tree {
@@ -73,14 +74,21 @@ fn shape(canvas: &Canvas<'_>, app: &App, room: u16) -> Vec<Span<'static>> {
             Tree::Cgroup => spans.push(Span::raw("by cgroup  ")),
             Tree::Parent => spans.push(Span::raw("by parent  ")),
         }
-        spans.push(sort(settings.process_sort, process_columns()));
+        spans.push(sort(app.process_sort(), process_columns()));
     } else if app.view() == View::Process {
+        if !app.thread_filter_text().is_empty() {
+            let filter = cut(&name(app.thread_filter_text()).content, room.saturating_sub(20).max(8)).into_owned();
+            spans.push(Span::styled(format!("filter {filter}  "), canvas.theme.heading()));
+        }
         spans.push(sort(settings.thread_sort, thread_columns()));
     }
     spans
 }
 
 fn sort<T>(sort: Sort, columns: &[Column<T>]) -> Span<'static> {
-    let title = find(columns, sort.column).map_or("", |column| column.title);
+    let title = match sort.column {
+        ATTENTION => "attention",
+        id => find(columns, id).map_or("", |column| column.title),
+    };
     Span::raw(format!("{title} {}", if sort.direction == Direction::Ascending { '▲' } else { '▼' }))
 }

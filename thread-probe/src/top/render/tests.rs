@@ -117,6 +117,13 @@ fn states_besides_a_sample_look_like_this() {
     let mut thread = app(&fixtures::with_threads(fixtures::normal(), 9), &[Key::Enter]);
     thread.on_key(Key::Down);
     assert_pictures("thread", &thread);
+    let mut ended = app(&fixtures::with_threads(fixtures::normal(), 9), &chars("/java\n\n"));
+    let mut without = fixtures::later(&fixtures::normal(), 33);
+    without.model.processes.retain(|process| process.comm != "java");
+    ended.on_sample(Sample { one: None, ..without });
+    assert_pictures("ended", &ended);
+    assert_pictures("pool", &app(&fixtures::with_pool(), &chars("/java\n\n")));
+    assert_pictures("within", &app(&fixtures::normal(), &chars("2jjj\n")));
 }
 
 /// The cell where a text begins.
@@ -154,7 +161,7 @@ fn the_row_of_the_cursor_and_the_sorted_column_are_reversed_and_what_does_nothin
     let has = |text, modifier| at(&buffer, text).modifier.contains(modifier);
     let cursor = app.processes_cursor().index();
     assert_eq!(cursor, 1);
-    let first = |row: u16| buffer[(79, 8 + row)].modifier.contains(Modifier::REVERSED);
+    let first = |row: u16| buffer[(79, 9 + row)].modifier.contains(Modifier::REVERSED);
     assert_eq!([first(0), first(1), first(2)], [false, true, false]);
     assert!(has("THR/s", Modifier::BOLD));
     assert!(buffer.content.iter().any(|cell| cell.symbol() == "0" && cell.modifier.contains(Modifier::DIM)));
@@ -179,16 +186,17 @@ fn where_columns_do_not_fit_the_names_and_what_is_sorted_by_stay() {
     let mut app = app(&fixtures::normal(), &[]);
     let headings = |app: &App, width| {
         let picture = picture(&drawn(app, &COLOR, (width, 24)));
-        picture.lines().nth(7).unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
+        picture.lines().nth(8).unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
     };
-    assert_eq!(headings(&app, 50), "PID COMM THR ▼SW/s WAIT p99");
+    assert_eq!(headings(&app, 50), "PID COMM THR SW/s WAIT p99");
     // Choosing columns: the last one is what it is sorted by.
     chars("cG").into_iter().for_each(|key| drop(app.on_key(key)));
     chars(" \n").into_iter().for_each(|key| drop(app.on_key(key)));
     assert_eq!(headings(&app, 50), "PID COMM THR SW/s ▲ROOM");
     app.on_key(Key::Right);
     app.on_key(Key::Right);
-    assert_eq!(headings(&app, 50), "PID COMM +THR/s SW/s ▲ROOM");
+    // Threads of this host are blocked.
+    assert_eq!(headings(&app, 50), "PID COMM BLOCK +THR/s ▲ROOM");
 }
 
 /// Every view and overlay of samples that are hard to draw.

@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     fn changed() -> Settings {
-        Settings { only_changed: true, ..Settings::default() }
+        Settings { only_changed: false, ..Settings::default() }
     }
 
     #[test]
@@ -130,7 +130,7 @@ mod tests {
         let slow = Settings { interval: Duration::from_secs(7), ..Settings::default() };
         one.context("no file to keep them in")?.save(&start, &slow)?;
         other.context("no file to keep them in")?.save(&start, &changed())?;
-        assert_eq!(load_from(path).0, Settings { only_changed: true, ..slow });
+        assert_eq!(load_from(path).0, Settings { only_changed: false, ..slow });
         Ok(())
     }
 

@@ -8,13 +8,13 @@ fn error(content: &str) -> String {
 }
 
 #[test]
-fn without_a_file_the_columns_are_the_default_ones_and_the_most_switches_come_first() {
+fn without_a_file_the_columns_are_the_default_ones_and_who_needs_attention_comes_first() {
     let settings = Settings::default();
     assert!(settings.process_columns.starts_with(&["pid", "user", "comm"]));
     assert!(!settings.process_columns.contains(&"group"));
     assert!(find(thread_columns(), settings.thread_sort.column).is_some());
     assert!(find(process_columns(), settings.process_sort.column).is_some());
-    assert_eq!(settings.process_sort.direction, Direction::Descending);
+    assert_eq!((settings.process_sort.column, settings.process_sort.direction), (ATTENTION, Direction::Descending));
     assert_eq!(Settings::from_toml(""), Ok(settings));
 }
 
@@ -69,11 +69,20 @@ proptest! {
         thread_sort in sort(ids(thread_columns())),
         tree in prop::sample::select(Tree::value_variants()),
         only_changed: bool,
+        hide_kernel_threads: bool,
         ms in 100..3_600_000u64,
     ) {
         let interval = Duration::from_millis(ms);
-        let settings =
-            Settings { process_columns, thread_columns, process_sort, thread_sort, tree, only_changed, interval };
+        let settings = Settings {
+            process_columns,
+            thread_columns,
+            process_sort,
+            thread_sort,
+            tree,
+            only_changed,
+            hide_kernel_threads,
+            interval,
+        };
         prop_assert_eq!(Settings::from_toml(&settings.to_toml()), Ok(settings));
     }
 

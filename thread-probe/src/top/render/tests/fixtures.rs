@@ -8,7 +8,7 @@ use crate::{
     limits::{Headroom, Limit, LimitUse, Scope},
     model::{
         Activity, Bucket, CloneFailures, CloneFailuresByLimit, LostCount, Memory, Model, OneProcess, Process, Rates,
-        Thread, ThreadCounts,
+        Thread, ThreadCounts, ThreadsOfName,
     },
     testing::{alert, empty_model, limit_use, process},
     top::feed::Sample,
@@ -234,6 +234,7 @@ pub(super) fn with_threads(mut sample: Sample, threads: u32) -> Sample {
     let lifetime = |le_seconds, count| Bucket { le_seconds, count };
     sample.one = Some(OneProcess {
         threads: (0..threads).map(thread).collect(),
+        threads_by_name: Vec::new(),
         applicable_limits,
         process_wait_histogram: waits(512.0, &COUNTS),
         thread_lifetime_histogram: vec![
@@ -244,6 +245,24 @@ pub(super) fn with_threads(mut sample: Sample, threads: u32) -> Sample {
             lifetime(None, 3),
         ],
     });
+    sample
+}
+
+/// A process whose 300 threads are of one name, but for numbers.
+pub(super) fn with_pool() -> Sample {
+    let mut sample = with_threads(normal(), 300);
+    if let Some(one) = &mut sample.one {
+        let threads = ThreadCounts { total: 300, running: 60, sleeping: 240, ..ThreadCounts::default() };
+        one.threads.iter_mut().for_each(|thread| thread.comm = format!("order-exec-{}", thread.tid));
+        one.threads_by_name = vec![ThreadsOfName {
+            name: "order-exec-#".to_owned(),
+            threads,
+            rates: Some(rates(251_000.0, 0.2)),
+            kernel_stack_depth_max_bytes: 2_800,
+            wait_histogram: one.process_wait_histogram.clone(),
+            ..ThreadsOfName::default()
+        }];
+    }
     sample
 }
 
