@@ -24,6 +24,7 @@ mod limit_text;
 pub mod limits;
 pub mod limits_view;
 pub mod log;
+mod losses;
 mod memory;
 pub mod metrics;
 pub mod model;

@@ -18,10 +18,11 @@ use tokio::{
 
 use crate::{
     alerts::Alerting,
-    bpf::privileges::find_user,
+    bpf::privileges::{find_user, lower_priority, raise_priority},
     cli::ServeOptions,
     config::{self, Config, Running},
     descriptors, limits,
+    losses::LossLog,
     model::Model,
     sampler::Sampler,
     server::{self, Guard, Published, ThreadsRequest},
@@ -50,11 +51,13 @@ pub fn serve(options: &ServeOptions) -> Result<()> {
     let listeners = runtime.block_on(server::bind(&config.web.listen_addresses))?;
     let user = config.probe.user.as_deref().map(find_user).transpose()?;
     let (socket, _socket_file) = runtime.block_on(server::bind_socket(&config.web, user.as_ref()))?.unzip();
+    let nice = raise_priority();
     let (mut sampler, mut first) = Sampler::start_and_drop_privileges(&config)?;
     let slow_links = sampler.take_slow_links();
     let mut alerting = Alerting::new(config.alerts.clone());
     alerting.apply(&mut first);
-    let monitor = Monitor { sampler, alerting };
+    let losses = LossLog::new(&first.probe.lost);
+    let monitor = Monitor { sampler, alerting, losses };
     let guard = web.map(Guard::start).transpose()?;
     let (running, reloads) = watch::channel(Running { config: Arc::new(config), status: first.probe.config });
     let (models, latest) = watch::channel(Published::new(first));
@@ -71,6 +74,8 @@ pub fn serve(options: &ServeOptions) -> Result<()> {
             let _ = failed.send(sample_until_stopped(monitor, reloads, &models, pending, stopped));
         })
         .context("starting the sampling thread failed")?;
+    // What others ask for is not so urgent.
+    lower_priority(nice);
     let reload = || {
         guard.iter().for_each(Guard::reload);
         let reloaded = config::reload(&running.borrow(), options);
@@ -185,12 +190,16 @@ async fn serve_until_signal(
 struct Monitor {
     sampler: Sampler,
     alerting: Alerting,
+    losses: LossLog,
 }
 
 impl Monitor {
     fn sample(&mut self) -> Result<Model> {
         let mut model = self.sampler.sample()?;
         self.alerting.apply(&mut model);
+        if let Some(lost) = self.losses.line(&model.probe.lost, std::time::Instant::now()) {
+            tracing::warn!(lost, "lost since the last such line; README says what each means");
+        }
         Ok(model)
     }
 

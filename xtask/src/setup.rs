@@ -14,7 +14,10 @@ const CARGO_DEB_VERSION: &str = "3.8.0";
 
 /// The workspace's root.
 pub(crate) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_path_buf()
+    // Cargo's of this run, not of the build: a checkout may be copied with what was built in it.
+    let package =
+        std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
+    package.parent().unwrap_or(Path::new(".")).to_path_buf()
 }
 
 /// Where tools are installed.
