@@ -11,6 +11,28 @@ use crate::model::LostCount;
 const FIRST_PAUSE: Duration = Duration::from_secs(60);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 
+/// What some kernels lose by themselves, so that nothing is to be done about it at once: README, "What is lost, and said".
+const OF_KERNELS: [&str; 9] = [
+    "storage_missing",
+    "storage_not_created",
+    "storage_emptied",
+    "record_without_histogram",
+    "end_not_seen",
+    "end_missing",
+    "program_skipped",
+    "clone_return_not_seen",
+    "ring_full",
+];
+
+/// What there is to say.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Line {
+    /// `reason count` of each that grew since the last line.
+    pub text: String,
+    /// Whether it is more than what some kernels lose.
+    pub is_warning: bool,
+}
+
 /// What was said, and when the next may be.
 #[derive(Debug)]
 pub struct LossLog {
@@ -25,20 +47,21 @@ impl LossLog {
         Self { said: counts(lost), silent_until: None, pause: FIRST_PAUSE }
     }
 
-    /// What there is to say, as `reason count` of each that grew since the last line.
-    pub fn line(&mut self, lost: &[LostCount], now: Instant) -> Option<String> {
+    /// What there is to say now, if anything.
+    pub fn line(&mut self, lost: &[LostCount], now: Instant) -> Option<Line> {
         if self.silent_until.is_some_and(|until| now < until) {
             return None;
         }
-        let mut line = String::new();
+        let mut line = Line { text: String::new(), is_warning: false };
         for LostCount { reason, count } in lost {
-            let grown = count - self.said.get(&**reason).copied().unwrap_or(0).min(*count);
+            let grown = count.saturating_sub(self.said.get(&**reason).copied().unwrap_or(0));
             if grown > 0 {
                 // Writing to a String never fails.
-                let _ = write!(line, "{}{reason} {grown}", if line.is_empty() { "" } else { ", " });
+                let _ = write!(line.text, "{}{reason} {grown}", if line.text.is_empty() { "" } else { ", " });
+                line.is_warning |= !OF_KERNELS.contains(&&**reason);
             }
         }
-        if line.is_empty() {
+        if line.text.is_empty() {
             return None;
         }
         self.said = counts(lost);
@@ -66,7 +89,8 @@ mod tests {
         let mut said = Vec::new();
         for second in 0..1000u64 {
             if let Some(line) = log.line(&lost(second), start + Duration::from_secs(second)) {
-                said.push((second, line));
+                assert!(line.is_warning);
+                said.push((second, line.text));
             }
         }
         let expected = [(1, 1), (61, 60), (181, 120), (421, 240), (901, 480)];

@@ -22,7 +22,7 @@ use crate::{
     cli::ServeOptions,
     config::{self, Config, Running},
     descriptors, limits,
-    losses::LossLog,
+    losses::{Line, LossLog},
     model::Model,
     sampler::Sampler,
     server::{self, Guard, Published, ThreadsRequest},
@@ -197,8 +197,10 @@ impl Monitor {
     fn sample(&mut self) -> Result<Model> {
         let mut model = self.sampler.sample()?;
         self.alerting.apply(&mut model);
-        if let Some(lost) = self.losses.line(&model.probe.lost, std::time::Instant::now()) {
-            tracing::warn!(lost, "lost since the last such line; README says what each means");
+        match self.losses.line(&model.probe.lost, std::time::Instant::now()) {
+            Some(Line { text, is_warning: true }) => tracing::warn!(lost = text, "lost since the last such line"),
+            Some(Line { text, .. }) => tracing::info!(lost = text, "lost since the last such line"),
+            None => {}
         }
         Ok(model)
     }

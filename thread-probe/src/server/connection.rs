@@ -37,7 +37,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 pub const MAX_CONNECTIONS: usize = 64;
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 /// Where all places are taken: who moved nothing for so long, or is there for so long, gives way;
-const MAX_REST: Duration = Duration::from_secs(1);
+const MAX_REST: Duration = Duration::from_millis(500);
 const MAX_AGE: Duration = Duration::from_secs(10);
 /// so often that is looked for; and after so long the next is refused.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -92,7 +92,6 @@ async fn accept<S, F>(
     let mut connections = Connections::new(hall.places);
     let mut failures = Sayings::default();
     loop {
-        let place = connections.place().await;
         let stream = match poll_fn(&mut next).await {
             Ok(stream) => stream,
             Err(error) => {
@@ -106,7 +105,7 @@ async fn accept<S, F>(
         };
         let last_move = LastMove::now();
         let stream = Watched::new(stream, last_move.clone(), hall.answers.clone());
-        match place {
+        match connections.place().await {
             Some(place) => connections.add(last_move, place, serve(stream)),
             None => refuse(stream).await,
         }
@@ -131,23 +130,21 @@ impl Connections {
         Self { places: Arc::new(Semaphore::new(places)), all: Vec::new() }
     }
 
-    /// A place for the next connection, which waits with the kernel until then: others end soon, or one that does nothing
-    /// gives way. `None` if all are busy for as long as a client may wait.
+    /// A place for a connection; those after it wait with the kernel meanwhile. Others end soon, or one that does nothing gives
+    /// way. `None` if all are busy for as long as a client may wait.
     async fn place(&mut self) -> Option<OwnedSemaphorePermit> {
         let deadline = Instant::now() + MAX_WAIT;
-        loop {
-            let free = Arc::clone(&self.places).acquire_owned();
-            if let Ok(Ok(place)) = timeout(LOOK_EVERY, free).await {
-                return Some(place);
-            }
+        while self.places.available_permits() == 0 && Instant::now() < deadline {
             self.all.retain(|(_, connection)| !connection.is_finished());
             let idle = self.all.iter().filter(|(moved, _)| moved.rest() > MAX_REST || moved.age() > MAX_AGE);
             if let Some((_, idle)) = idle.max_by_key(|(moved, _)| moved.rest()) {
                 idle.abort();
-            } else if Instant::now() > deadline {
-                return None;
             }
+            // Until that one, or any, has left; or it is time to look again.
+            let free = timeout(LOOK_EVERY, self.places.acquire()).await;
+            drop(free);
         }
+        Arc::clone(&self.places).try_acquire_owned().ok()
     }
 
     fn add(
