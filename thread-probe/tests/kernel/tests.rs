@@ -224,7 +224,7 @@ fn created(model: &Model) -> u64 {
 }
 
 fn nothing_is_lost_in_a_churn() -> Result<()> {
-    ensure_exact_churn(Workload::facts_while_draining)
+    ensure_exact_churn(["20000", "5000"], Workload::facts_while_draining)
 }
 
 /// More ends than the ring holds records.
@@ -233,18 +233,20 @@ fn ends_while_nobody_reads_are_exact() -> Result<()> {
         println!("storage is out of reach of one in a hundred there, and that is counted: nothing to prove");
         return Ok(());
     }
-    let spinners: Result<Vec<_>> = (0..4).map(|_| Workload::start("tp-spinners", &["2"])).collect();
-    let exact = ensure_exact_churn(|workload, _| workload.facts());
-    drop(spinners?);
-    exact
+    let cpus = std::thread::available_parallelism()?.get();
+    let _spinners = Workload::start("tp-spinners", &[&(2 * cpus).to_string()])?;
+    ensure_exact_churn(["14000", "2000"], |workload, _| workload.facts())
 }
 
-fn ensure_exact_churn(wait_for: impl FnOnce(&mut Workload, &mut Probe) -> Result<Vec<u64>>) -> Result<()> {
+fn ensure_exact_churn(
+    threads_and_processes: [&str; 2],
+    wait_for: impl FnOnce(&mut Workload, &mut Probe) -> Result<Vec<u64>>,
+) -> Result<()> {
     let mut probe = Probe::get()?;
     let before = tasks_created()?;
     let first = probe.sample()?;
     let after_first = tasks_created()?;
-    let mut workload = Workload::start("tp-churn", &["20000", "5000"])?;
+    let mut workload = Workload::start("tp-churn", &threads_and_processes)?;
     let facts = wait_for(&mut workload, &mut probe)?;
     let pid = workload.pid();
     let (threads, processes) = (facts[0], facts[1]);
