@@ -67,6 +67,15 @@ pub(crate) fn duration(seconds: f64) -> String {
     }
 }
 
+/// How fast something grows, in the unit in which that is more than a fraction: `+2.1/s`, `+4.8/min`, `+3.0/h`.
+pub(crate) fn pace(per_second: f64) -> String {
+    match per_second {
+        pace if pace < 0.1 / 6.0 => format!("+{:.1}/h", pace * 3600.0),
+        pace if pace < 1.0 => format!("+{:.1}/min", pace * 60.0),
+        pace => format!("+{pace:.1}/s"),
+    }
+}
+
 /// A duration in three digits at most, if it is no long one: `42.5us`, `410us`, `1.2s`.
 pub(crate) fn seconds(seconds: f64) -> String {
     // The kernel counts none where a wake-up preempts who runs: a figure would say too much.
@@ -128,6 +137,11 @@ pub(crate) fn is_unprintable(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pace_is_told_in_the_unit_in_which_it_is_more_than_a_fraction() {
+        assert_eq!([12.0, 0.08, 0.001].map(pace), ["+12.0/s", "+4.8/min", "+3.6/h"]);
+    }
 
     #[test]
     fn counts_have_separators_at_every_third_digit() {

@@ -69,12 +69,23 @@ pub(crate) fn amount(unit: Unit, amount: u64) -> String {
     }
 }
 
-/// The time until it is reached, if it is to be foreseen.
+/// The time until it is reached if its use goes on to grow; with a `~` where too little was seen of that to warn of it.
 pub(crate) fn full_in(limit: &LimitUse) -> Option<String> {
-    match limit.exhaustion_seconds {
+    match (limit.exhaustion_seconds, limit.extrapolated_seconds()) {
         _ if limit.used >= limit.max => Some("full".to_owned()),
-        seconds => seconds.map(human::duration),
+        (Some(seconds), _) => Some(human::duration(seconds)),
+        (None, extrapolated) => extrapolated.map(|seconds| format!("~{}", human::duration(seconds))),
     }
+}
+
+/// Whose threads use it: `java 1234 +2.1/s` of the fastest growing, else of the one with the most `java 1234 (400)`.
+pub(crate) fn foremost(limit: &LimitUse) -> Option<String> {
+    let of = limit.foremost.as_ref()?;
+    let name = format!("{} {}", human::plain(&of.comm), of.pid);
+    Some(match of.threads_grown_per_second {
+        Some(growth) => format!("{name} {}", human::pace(growth)),
+        None => format!("{name} ({})", human::count(of.threads)),
+    })
 }
 
 /// The same within a line: `full`, `full in 22 min`.

@@ -14,7 +14,7 @@ use crate::{
     cli::{LimitsOptions, TableOrJson},
     config::Config,
     human, json,
-    limit_text::{Bars, Level, amount, full_in},
+    limit_text::{Bars, Level, amount, foremost, full_in},
     limits::{LimitUse, Limits, LimitsReport, Scope, Unreadable},
     model::Model,
     sample::ThreadCost,
@@ -122,7 +122,7 @@ fn table(limits: &[LimitUse]) -> Table {
     if !has_colors() {
         table.force_no_tty();
     }
-    table.set_header(["LIMIT", "OF", "USED", "MAX", "USE%", "", "ROOM FOR", "FULL IN", "SET BY"]);
+    table.set_header(["LIMIT", "OF", "USED", "MAX", "USE%", "", "ROOM FOR", "FULL IN", "FOREMOST", "SET BY"]);
     let bars = if is_utf8() { Bars::Blocks } else { Bars::Ascii };
     for limit in limits {
         table.add_row(row(limit, bars));
@@ -130,7 +130,7 @@ fn table(limits: &[LimitUse]) -> Table {
     table
 }
 
-fn row(limit: &LimitUse, bars: Bars) -> [Cell; 9] {
+fn row(limit: &LimitUse, bars: Bars) -> [Cell; 10] {
     let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
     let color = color(Level::of_use(limit.used_ratio));
     let bar = format!("{:<1$}", bars.bar(limit.used_ratio, BAR_CHARS), usize::from(BAR_CHARS));
@@ -143,6 +143,7 @@ fn row(limit: &LimitUse, bars: Bars) -> [Cell; 9] {
         Cell::new(bar).fg(color),
         right(human::count(limit.headroom_threads)),
         right(full_in(limit).unwrap_or_else(|| "-".to_owned())),
+        Cell::new(foremost(limit).unwrap_or_else(|| "-".to_owned())),
         Cell::new(human::plain(&limit.set_by)),
     ]
 }

@@ -62,6 +62,7 @@ pub(crate) fn limit_use((limit, scope): (Limit, Scope), name: &str, used: u64, m
         exhaustion_seconds: None,
         peak: None,
         refused: None,
+        foremost: None,
     }
 }
 

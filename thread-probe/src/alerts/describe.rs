@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     cgroup_owner::own_unit,
-    human::{bytes, count, duration, percent, plain},
+    human::{bytes, count, duration, pace, percent, plain},
     limits::{self, Limit, LimitUse, Scope, Unit},
     model::{Process, Rates},
 };
@@ -42,7 +42,18 @@ fn usage(limit: &LimitUse, owner: &str) -> String {
     let (used, max) = (number(limit.used), number(limit.max));
     let growing = limit.exhaustion_seconds.filter(|_| limit.used < limit.max);
     let full = growing.map(|seconds| format!(", full in {}", duration(seconds)));
-    format!("{used} of {max} {what} of {owner} used ({}){}", percent(limit.used_ratio), full.unwrap_or_default())
+    let (share, full, by) = (percent(limit.used_ratio), full.unwrap_or_default(), by(limit).unwrap_or_default());
+    format!("{used} of {max} {what} of {owner} used ({share}){full}{by}")
+}
+
+/// Who uses it, to look at first.
+fn by(limit: &LimitUse) -> Option<String> {
+    let of = limit.foremost.as_ref()?;
+    let process = format!("process {} ({})", of.pid, plain(&of.comm));
+    Some(match of.threads_grown_per_second {
+        Some(growth) => format!("; {process} has {}, {}", count(of.threads), pace(growth)),
+        None => format!("; {process} has {}", count(of.threads)),
+    })
 }
 
 fn owner(limit: &LimitUse) -> String {

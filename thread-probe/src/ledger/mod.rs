@@ -236,6 +236,11 @@ impl Ledger {
         self.processes.iter().filter(|(_, process)| process.live_threads() > 0).map(|(key, process)| (*key, process))
     }
 
+    /// One of them.
+    pub fn process(&self, key: ProcessKey) -> Option<&Process> {
+        self.processes.get(&key)
+    }
+
     /// The threads of a process at the last scan.
     pub fn threads_of(&self, tgid: u32) -> impl Iterator<Item = &Thread> {
         self.threads.values().filter(move |thread| thread.process.tgid == tgid && thread.seen_ns == self.now_ns)

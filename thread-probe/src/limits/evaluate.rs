@@ -12,7 +12,8 @@ use thread_probe_ebpf::names::CloneFailure;
 use super::{
     Headroom, Limit, LimitUse, LimitsReport, Scope,
     files::Files,
-    growth::History,
+    foremost::{Contender, Contest},
+    growth::{Growth, History},
     host::{HostReading, page_bytes},
     own_memory::OwnMemory,
     shared::{PidNamespaces, Shared, nproc_key},
@@ -29,6 +30,9 @@ use crate::{
 const UNLIMITED_STACK_BYTES: u64 = 2 << 20;
 /// The guard page below a stack.
 const GUARD_BYTES: u64 = 4096;
+/// What a thread takes of memory for itself at the least, for as long as its process's was not seen to: a page of its
+/// stack, one of thread-local storage, and the page table of both.
+const LEAST_OWN_BYTES: u64 = 3 * 4096;
 /// RLIM_INFINITY.
 const UNLIMITED: u64 = u64::MAX;
 
@@ -173,15 +177,22 @@ impl Limits {
         let cgroups = self.cgroup_limits(ledger, kernel_bytes, &mut shared.limits);
         let users = shared.add_users(ledger);
         self.measure_growth(&mut shared.limits);
-        let mut processes = FxHashMap::default();
+        let mut contest = Contest::new(shared.limits.len());
+        let mut held = Vec::new();
         for (key, process) in ledger.processes().filter(|(_, process)| may_create_threads(process)) {
             let mut indices = shared.of_all();
             indices.extend(shared.of_namespaces(&namespaces, process.facts.pid_ns));
             let cgroup = cgroups.get(&process.facts.css_set);
             indices.extend(cgroup.into_iter().flat_map(|cgroup| &cgroup.limits));
             indices.extend(nproc_key(&process.facts).and_then(|user| users.get(&user)));
+            contest.enter(&indices, self.contender(key, process));
+            held.push((key, process, indices));
+        }
+        contest.tell(&mut shared.limits, ledger);
+        let mut processes = FxHashMap::default();
+        for (key, process, indices) in held {
             let limits = self.of_process(key, process, host, kernel_bytes, (indices, &shared.limits));
-            let cgroups = cgroup.map(|cgroup| Arc::clone(&cgroup.membership));
+            let cgroups = cgroups.get(&process.facts.css_set).map(|cgroup| Arc::clone(&cgroup.membership));
             processes.extend(limits.map(|limits| (key, ProcessLimits { cgroups, ..limits })));
         }
         self.tree.finish_pass();
@@ -225,6 +236,12 @@ impl Limits {
         found
     }
 
+    fn contender(&mut self, key: ProcessKey, process: &Process) -> Contender {
+        let (threads, now) = (u64::from(process.live_threads()), self.now());
+        let growth = self.histories.observe(HistoryKey::Threads(key), threads, now);
+        Contender { key, threads, growth_per_second: growth.map(|growth| growth.per_second) }
+    }
+
     fn of_process(
         &mut self,
         key: ProcessKey,
@@ -235,9 +252,11 @@ impl Limits {
     ) -> Option<ProcessLimits> {
         let threads = u64::from(process.live_threads());
         let own_memory = self.own_memory.entry(key).or_default();
-        let own_bytes_per_thread = own_memory.observe(key.tgid, threads, &mut self.files);
-        let thread_bytes = kernel_bytes + own_bytes_per_thread.unwrap_or(0);
-        let mut own = own_limits(key.tgid, process, host);
+        let per_thread = own_memory.observe(key.tgid, threads, &mut self.files);
+        let own_bytes_per_thread = per_thread.map(|usage| usage.anonymous_bytes);
+        let thread_bytes = kernel_bytes + own_bytes_per_thread.unwrap_or(LEAST_OWN_BYTES);
+        let address_space_bytes = per_thread.map(|usage| usage.address_space_bytes).filter(|bytes| *bytes > 0);
+        let mut own = own_limits(key.tgid, process, host, address_space_bytes);
         let now = self.now();
         for limit in &mut own {
             limit.growing(self.histories.observe(HistoryKey::Process(limit.limit, key), limit.used, now));
@@ -289,8 +308,8 @@ pub(super) fn may_create_threads(process: &Process) -> bool {
     !process.identity.is_kernel_thread && process.live_threads() > ended
 }
 
-/// The limits that no other process shares.
-fn own_limits(pid: u32, process: &Process, host: &HostReading) -> Vec<LimitUse> {
+/// The limits that no other process shares. `thread_bytes` is what its threads were seen to take of its address space.
+fn own_limits(pid: u32, process: &Process, host: &HostReading, thread_bytes: Option<u64>) -> Vec<LimitUse> {
     let facts = &process.facts;
     let mut limits = Vec::with_capacity(2);
     // Its main thread has ended, and has no memory map to tell of.
@@ -305,12 +324,20 @@ fn own_limits(pid: u32, process: &Process, host: &HostReading) -> Vec<LimitUse> 
     }
     if facts.rlimit_as_bytes != UNLIMITED {
         let limit = of_process(Limit::AddressSpace, Arc::from(format!("RLIMIT_AS of process {pid}")));
-        let stack_bytes =
-            if facts.rlimit_stack_bytes == UNLIMITED { UNLIMITED_STACK_BYTES } else { facts.rlimit_stack_bytes };
         let used = facts.total_vm_pages * page_bytes();
-        limits.push(limit.of_bytes(used, facts.rlimit_as_bytes, stack_bytes.saturating_add(GUARD_BYTES)));
+        let thread_bytes = thread_bytes.unwrap_or_else(|| expected_stack_bytes(process, used));
+        limits.push(limit.of_bytes(used, facts.rlimit_as_bytes, thread_bytes));
     }
     limits
+}
+
+/// What a thread takes of an address space before any was seen to come: the stack that it gets unless it asks for another, and
+/// no more than those that are there can have.
+fn expected_stack_bytes(process: &Process, address_space_bytes: u64) -> u64 {
+    let limit = process.facts.rlimit_stack_bytes;
+    let stack_bytes = if limit == UNLIMITED { UNLIMITED_STACK_BYTES } else { limit };
+    let mean = address_space_bytes / u64::from(process.live_threads()).max(1);
+    stack_bytes.saturating_add(GUARD_BYTES).min(mean.max(GUARD_BYTES))
 }
 
 /// The headroom of each group: that of its process with the least.
@@ -338,6 +365,8 @@ enum HistoryKey {
     Shared(Limit, Scope, Arc<str>, u64),
     /// A process's own.
     Process(Limit, ProcessKey),
+    /// The threads of a process, whatever limits them.
+    Threads(ProcessKey),
 }
 
 impl HistoryKey {
@@ -348,8 +377,8 @@ impl HistoryKey {
 }
 
 impl Histories {
-    /// Takes in a use. Returns what it grows by per second.
-    fn observe(&mut self, key: HistoryKey, used: u64, (now, window): (f64, Duration)) -> Option<f64> {
+    /// Takes in a use. Returns how it grows.
+    fn observe(&mut self, key: HistoryKey, used: u64, (now, window): (f64, Duration)) -> Option<Growth> {
         let (history, pass) = self.of.entry(key).or_insert_with(|| (History::new(now, used), 0));
         *pass = self.pass;
         history.observe(now, used, window)

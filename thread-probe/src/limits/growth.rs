@@ -7,6 +7,17 @@ const POINTS: u32 = 32;
 /// Fewer samples in a window show no trend.
 pub const MIN_SAMPLES: u32 = 6;
 
+/// A use that clearly grows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Growth {
+    /// What it grows by per second.
+    pub(super) per_second: f64,
+    /// For how long it was seen to.
+    pub(super) seen_seconds: f64,
+    /// Whether it goes at one pace: the slow quarter of it is at least half as fast as the middle.
+    pub(super) is_steady: bool,
+}
+
 /// The use of one limit over a window.
 #[derive(Clone, Debug)]
 pub(super) struct History {
@@ -21,9 +32,8 @@ impl History {
         Self { points: Vec::new(), first: (now_seconds, used) }
     }
 
-    /// Takes in the use at a time that is not before the last. Returns what it grows by per second, `None` if it does
-    /// not clearly grow.
-    pub(super) fn observe(&mut self, now_seconds: f64, used: u64, window: Duration) -> Option<f64> {
+    /// Takes in the use at a time that is not before the last. Returns how it grows, `None` if it does not clearly.
+    pub(super) fn observe(&mut self, now_seconds: f64, used: u64, window: Duration) -> Option<Growth> {
         let window = window.as_secs_f64();
         let spacing = window / f64::from(POINTS);
         if self.points.is_empty() {
@@ -40,7 +50,7 @@ impl History {
             self.points.clear();
             return None;
         }
-        let growth = growth_per_second(&self.points, (now_seconds, used));
+        let growth = growth(&self.points, (now_seconds, used));
         if self.points.last().is_none_or(|(time, _)| now_seconds - time >= spacing) {
             self.points.push((now_seconds, used));
         }
@@ -56,7 +66,7 @@ fn flat(first: (f64, u64), now_seconds: f64, spacing: f64) -> impl Iterator<Item
 
 /// The Theil-Sen estimator: the median slope of all pairs of points. A restart or a burst moves it little, a leak moves
 /// every pair. It counts as growth if three quarters of the pairs do grow.
-fn growth_per_second(points: &[(f64, u64)], last: (f64, u64)) -> Option<f64> {
+fn growth(points: &[(f64, u64)], last: (f64, u64)) -> Option<Growth> {
     if points.len() + 1 < MIN_SAMPLES as usize {
         return None;
     }
@@ -68,7 +78,9 @@ fn growth_per_second(points: &[(f64, u64)], last: (f64, u64)) -> Option<f64> {
     let (quarter, median) = (slopes.len() / 4, slopes.len() / 2);
     let slowest = *slopes.select_nth_unstable_by(quarter, f64::total_cmp).1;
     let typical = *slopes.select_nth_unstable_by(median, f64::total_cmp).1;
-    (slowest > 0.0).then_some(typical)
+    let began = points.iter().rev().find(|(_, used)| *used <= points[0].1);
+    let seen_seconds = last.0 - began.map_or(last.0, |(time, _)| *time);
+    (slowest > 0.0).then_some(Growth { per_second: typical, seen_seconds, is_steady: slowest >= typical / 2.0 })
 }
 
 #[cfg(test)]
@@ -79,6 +91,10 @@ mod tests {
 
     /// What the last of a use at every 5 s grows by.
     fn growth(uses: impl IntoIterator<Item = u64>) -> Option<f64> {
+        growth_of(uses).map(|growth| growth.per_second)
+    }
+
+    fn growth_of(uses: impl IntoIterator<Item = u64>) -> Option<Growth> {
         let mut uses = uses.into_iter();
         let mut history = History::new(0.0, uses.next()?);
         let times = (1..).map(|index| f64::from(index) * 5.0);
@@ -116,6 +132,19 @@ mod tests {
         let rest = std::iter::repeat_n(100, 1000);
         assert_near(growth(rest.clone().chain((0..120).map(|sample| 100 + sample * 50))), 10.0);
         assert_eq!(growth(rest.chain((0..3).map(|sample| 100 + sample * 50))), None);
+    }
+
+    #[test]
+    fn growth_is_seen_for_as_long_as_it_lasts_and_steady_if_it_goes_at_one_pace() {
+        let leak = |samples: u64| (0..samples).map(|sample| 100 + sample * 50);
+        let known = |growth: Option<Growth>| growth.map(|growth| (growth.seen_seconds.round(), growth.is_steady));
+        assert_eq!(known(growth_of(leak(61))), Some((300.0, true)));
+        // It rested for the first two minutes: its pace is not known yet, and where it began is.
+        let rested = known(growth_of(std::iter::repeat_n(100, 24).chain(leak(61))));
+        assert!(rested.is_some_and(|(seen, _)| (290.0..330.0).contains(&seen)), "{rested:?}");
+        // A compiler's memory: by leaps, with rests between.
+        let leaps = (0..120).map(|sample: u64| 100 + sample / 10 * 800 + sample % 10);
+        assert_eq!(known(growth_of(leaps)).map(|(_, is_steady)| is_steady), Some(true));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 mod evaluate;
 mod files;
+mod foremost;
 mod growth;
 mod host;
 mod own_memory;
@@ -15,8 +16,10 @@ use std::{borrow::Cow, sync::Arc};
 use serde::{Deserialize, Serialize};
 use thread_probe_ebpf::names::CloneFailure;
 
+use self::growth::Growth;
 pub use self::{
     evaluate::{Evaluation, Limits, ProcessLimits, Refusers, of_groups},
+    foremost::Foremost,
     growth::MIN_SAMPLES,
     host::HostReading,
 };
@@ -164,13 +167,16 @@ pub struct LimitUse {
     pub headroom_threads: u64,
     /// What its use grows by, in its unit per second; null where it does not clearly grow.
     pub growth_per_second: Option<f64>,
-    /// Seconds until it is reached if that goes on; null where it does not clearly grow.
+    /// Seconds until it is reached if that goes on; null where it does not clearly grow, or what was seen of it does not
+    /// carry a forecast yet: see [`LimitUse::forecasts`].
     pub exhaustion_seconds: Option<f64>,
     /// Most there ever was in use, where the kernel keeps it (`pids.peak`).
     pub peak: Option<u64>,
     /// Clones it refused (`max` in `pids.events.local`); before Linux 6.11 and in version 1, clones refused to its threads
     /// by it or one above (`pids.events`).
     pub refused: Option<u64>,
+    /// Whose threads grow fastest, or who has the most of them; null of limits that are not on threads.
+    pub foremost: Option<Foremost>,
 }
 
 /// The limits that hold for a process or group, boiled down.
@@ -227,6 +233,7 @@ impl LimitUse {
             exhaustion_seconds: None,
             peak: None,
             refused: None,
+            foremost: None,
         }
     }
 
@@ -265,11 +272,29 @@ impl LimitUse {
         Self { headroom_threads, ..self.clone() }
     }
 
-    /// Takes in what its use grows by.
-    fn growing(&mut self, growth_per_second: Option<f64>) {
-        let left = self.max.saturating_sub(self.used) as f64;
-        self.growth_per_second = growth_per_second;
-        self.exhaustion_seconds = growth_per_second.map(|growth| left / growth);
+    /// Takes in how its use grows.
+    fn growing(&mut self, growth: Option<Growth>) {
+        self.growth_per_second = growth.map(|growth| growth.per_second);
+        self.exhaustion_seconds =
+            growth.and_then(|growth| self.extrapolated_seconds().filter(|left| self.forecasts(growth, *left)));
+    }
+
+    /// Seconds until it is reached if its use goes on to grow, however little was seen of that.
+    pub fn extrapolated_seconds(&self) -> Option<f64> {
+        self.growth_per_second.map(|growth| self.max.saturating_sub(self.used) as f64 / growth)
+    }
+
+    /// Whether growth carries a forecast: it is steady and was seen for a tenth of the time that is left. What starts up
+    /// takes memory as fast as a leak, and stops: of bytes half must be used besides. Of all else, once half is used, a
+    /// day in an hour is enough.
+    fn forecasts(&self, growth: Growth, seconds_left: f64) -> bool {
+        let is_half_used = self.used_ratio >= 0.5;
+        let furthest = match self.unit {
+            Unit::Bytes if !is_half_used => return false,
+            Unit::Threads | Unit::Mappings if is_half_used => 24.0,
+            _ => 10.0,
+        };
+        growth.is_steady && seconds_left <= growth.seen_seconds * furthest
     }
 
     /// Whether this one binds before the other: it has room for fewer threads or, of as many, is fuller.

@@ -15,10 +15,15 @@ fn any_limit() -> impl Strategy<Value = LimitUse> {
                 Unit::Mappings => limit.of_mappings(used, max),
                 Unit::Bytes => limit.of_bytes(used, max, bytes),
             };
-            limit.growing(grows);
+            limit.growing(grows.map(seen_for(1e12)));
             limit
         },
     )
+}
+
+/// Growth that was steady for so many seconds.
+fn seen_for(seen_seconds: f64) -> impl Fn(f64) -> Growth {
+    move |per_second| Growth { per_second, seen_seconds, is_steady: true }
 }
 
 fn headroom_of(limits: &[LimitUse]) -> Option<Headroom> {
@@ -82,4 +87,32 @@ fn memory_has_room_for_fewer_threads_that_take_more_of_it() {
     assert_eq!((limit.headroom_threads, limit.room_for(50_000)), (10, 2));
     let limit = LimitUse::new(Limit::CgroupPids, Scope::Cgroup, "/a".into(), "a".into()).of_threads(10, 50);
     assert_eq!(limit.room_for(50_000), 40);
+}
+
+/// What is told of a limit with this use, when it was seen to grow for so long.
+fn told(limit: Limit, (used, max): (u64, u64), growth: Growth) -> (bool, bool) {
+    let limit = LimitUse::new(limit, Scope::Host, "host".into(), "a test".into());
+    let mut limit = limit.with(used, max, 1);
+    limit.growing(Some(growth));
+    (limit.extrapolated_seconds().is_some(), limit.exhaustion_seconds.is_some())
+}
+
+#[test]
+fn a_forecast_reaches_as_far_as_what_was_seen_carries_it() {
+    let growing = |per_second, seconds| seen_for(seconds)(per_second);
+    // A service that starts: 434 of 32,532 ids, 13 more a second for 30 s, would be full in 41 min.
+    assert_eq!(told(Limit::PidMax, (434, 32_532), growing(13.0, 30.0)), (true, false));
+    // A leak that fills it within minutes was seen for long enough.
+    assert_eq!(told(Limit::PidMax, (6000, 32_532), growing(200.0, 30.0)), (true, true));
+    // A slow one near the end, and the same at the beginning.
+    assert_eq!(told(Limit::CgroupPids, (60, 100), growing(1.0 / 60.0, 120.0)), (true, true));
+    assert_eq!(told(Limit::CgroupPids, (20, 100), growing(1.0 / 60.0, 120.0)), (true, false));
+    // A few compiles: memory of the host, 12 of 64 GB used, full in 18 min, for 2 min.
+    let gigabyte = 1 << 30;
+    let compiles = growing(48.0 * gigabyte as f64 / 1080.0, 120.0);
+    assert_eq!(told(Limit::Memory, (12 * gigabyte, 64 * gigabyte), compiles), (true, false));
+    assert_eq!(told(Limit::Memory, (40 * gigabyte, 64 * gigabyte), compiles), (true, true));
+    // What goes by fits and starts has no pace to go by.
+    let unsteady = Growth { is_steady: false, ..growing(200.0, 30.0) };
+    assert_eq!(told(Limit::PidMax, (6000, 32_532), unsteady), (true, false));
 }

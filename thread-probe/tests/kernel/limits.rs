@@ -32,6 +32,7 @@ pub const ALL: &[(&str, Test)] = &[
     ("a_failure_that_no_limit_explains_is_unknown", a_failure_without_a_limit_is_unknown),
     ("a_process_out_of_mappings_has_room_for_no_thread", a_process_out_of_mappings),
     ("an_address_space_limit_counts_in_stacks", an_address_space_limit_counts_in_stacks),
+    ("small_stacks_have_the_room_that_those_before_them_took", small_stacks_have_the_room_that_those_before_them_took),
     ("a_leak_of_10_threads_a_second_is_exhausted_when_it_will_be", a_leak_is_exhausted_when_it_will_be),
     ("a_pid_namespace_has_a_limit_of_its_own", a_pid_namespace_has_a_limit_of_its_own),
     ("a_full_memory_cgroup_is_named", a_full_memory_cgroup_is_named),
@@ -256,7 +257,7 @@ fn an_address_space_limit_counts_in_stacks() -> Result<()> {
     const STACKS: u64 = 10;
     let mut probe = Probe::get()?;
     // 8 MB of stack each, and room for that many.
-    let mut workload = Workload::start("tp-address-space", &[&STACKS.to_string()])?;
+    let mut workload = Workload::start("tp-address-space", &[&STACKS.to_string(), &(8 << 20).to_string(), "0"])?;
     let created = workload.facts()?[0];
     let model = probe.sample()?;
     let pid = workload.pid();
@@ -270,6 +271,33 @@ fn an_address_space_limit_counts_in_stacks() -> Result<()> {
     let created = workload.facts()?[0];
     let off = created.abs_diff(before.headroom_threads);
     ensure!(off <= 1, "{created} threads could be created, the headroom was {}", before.headroom_threads);
+    workload.finish()
+}
+
+fn small_stacks_have_the_room_that_those_before_them_took() -> Result<()> {
+    const ROUNDS: u64 = 6;
+    let mut probe = Probe::get()?;
+    // 64 KiB of stack each, where 4 of 8 MB would fit.
+    let mut workload = Workload::start("tp-address-space", &["4", &(64 << 10).to_string(), &ROUNDS.to_string()])?;
+    workload.facts()?;
+    let pid = workload.pid();
+    let room = |model: &Model| {
+        let limits = headroom(model, pid)?;
+        ensure_equal("binding limit", limits.binding.limit, Limit::AddressSpace)?;
+        anyhow::Ok(limits.binding.headroom_threads)
+    };
+    let at_first = room(&probe.sample()?)?;
+    ensure!(at_first <= 5, "before it has any thread they count by their default: {at_first}");
+    let mut before = 0;
+    for _ in 0..ROUNDS {
+        workload.go()?;
+        ensure_equal("threads of a round", workload.facts()?[0], 5)?;
+        before = room(&probe.sample()?)?;
+    }
+    workload.go()?;
+    let created = workload.facts()?[0];
+    let near = created - created / 10..=created + created / 10;
+    ensure!(near.contains(&before), "{created} threads could be created, the headroom was {before}");
     workload.finish()
 }
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    limits::{Headroom, Limit, Refusers},
+    limits::{Foremost, Headroom, Limit, Refusers},
     model::{CloneFailuresByLimit, Memory},
     testing::{empty_model, idle_group, limit_use},
 };
@@ -42,12 +42,17 @@ fn service(used: u64) -> LimitUse {
 fn a_limit_says_what_where_how_much_and_what_to_raise() {
     let mut limit = service(4812);
     limit.exhaustion_seconds = Some(22.0 * 60.0);
+    let comm = "postgres".into();
+    limit.foremost = Some(Foremost { pid: 71, comm, threads: 4700, threads_grown_per_second: Some(0.08) });
     let all = found(&of_limits(&[limit]));
     let names: Vec<_> = all.iter().map(|(alert, group, _)| (*alert, group.as_str())).collect();
     let path = "/system.slice/postgresql.service";
     assert_eq!(names, [(AlertName::ThreadLimitNear, path), (AlertName::ThreadLimitExhaustionSoon, path)]);
     for (_, _, finding) in &all {
-        assert_eq!(&*finding.summary, "4,812 of 4,915 threads of postgresql.service used (98 %), full in 22 min");
+        assert_eq!(
+            &*finding.summary,
+            "4,812 of 4,915 threads of postgresql.service used (98 %), full in 22 min; process 71 (postgres) has 4,700, +4.8/min"
+        );
     }
     assert_eq!(&*all[0].2.advice, "raise TasksMax of postgresql.service");
     assert_eq!(&*all[1].2.advice, "find out what creates threads; raise TasksMax of postgresql.service");

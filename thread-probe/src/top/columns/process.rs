@@ -74,13 +74,18 @@ fn binding(process: &Process) -> Option<&LimitUse> {
     process.headroom.as_ref().map(|headroom| &headroom.binding)
 }
 
-/// When the first limit is reached: at once if the binding one is.
-fn exhausted_in(process: &Process) -> Option<f64> {
+/// The limit of which a row tells: the one that is reached first, if one is in sight, unless the binding one is full.
+fn nearest(process: &Process) -> Option<&LimitUse> {
     let headroom = process.headroom.as_ref()?;
-    if headroom.binding.headroom_threads == 0 {
-        return Some(0.0);
+    match &headroom.first_exhausted {
+        Some(first) if headroom.binding.headroom_threads > 0 => Some(first),
+        _ => Some(&headroom.binding),
     }
-    headroom.first_exhausted.as_ref()?.exhaustion_seconds
+}
+
+fn exhausted_in(process: &Process) -> Option<f64> {
+    let limit = nearest(process)?;
+    if limit.headroom_threads == 0 { Some(0.0) } else { limit.exhaustion_seconds }
 }
 
 const fn costs() -> [Column<Process>; 5] {
@@ -106,14 +111,14 @@ const fn costs() -> [Column<Process>; 5] {
         ProcessColumn::new(
             ("limit", "LIMIT", 17),
             3,
-            |p| Value::Limit(binding(p)),
-            "The limit with room for the fewest threads, and how much of it is used",
+            |p| Value::Limit(nearest(p)),
+            "The limit that is reached first, else the one with room for the fewest threads, and how much of it is used",
         ),
         ProcessColumn::new(
             ("exhaustion_seconds", "FULL IN", 9),
             4,
             |p| Value::Until(exhausted_in(p)),
-            "Time until a limit is reached if its use goes on to grow; - where it does not clearly grow",
+            "Time until that limit is reached if its use goes on to grow; - where that is not to be foreseen",
         ),
     ]
 }
@@ -235,7 +240,7 @@ const fn more() -> [Column<Process>; 15] {
         ProcessColumn::new(
             ("limit_used_ratio", "USED%", 6),
             9,
-            |p| Value::Ratio(binding(p).map(|limit| limit.used_ratio)),
+            |p| Value::Ratio(nearest(p).map(|limit| limit.used_ratio)),
             "How much of the limit in LIMIT is used",
         )
         .hidden(),

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     human,
-    limit_text::{Level, amount, full_in},
+    limit_text::{Level, amount, foremost, full_in},
     limits::LimitUse,
     top::app::App,
 };
@@ -20,6 +20,7 @@ const USE: u16 = 7;
 const ROOM: u16 = 9;
 const UNTIL: u16 = 9;
 const BAR: u16 = 20;
+const FOREMOST: u16 = 24;
 /// The least width of OF.
 const MIN_OF: u16 = 10;
 /// More than that of OF keeps names from their figures.
@@ -30,13 +31,14 @@ const MAX_OF: u16 = 50;
 struct Widths {
     of: u16,
     max: u16,
+    foremost: u16,
     bar: u16,
     room: u16,
     set_by: u16,
 }
 
 impl Widths {
-    /// How much there may be tells more than a bar, and a bar more than what sets the limit.
+    /// How much there may be tells more than whose it is, that more than a bar, and a bar more than what sets the limit.
     fn new(width: u16) -> Self {
         let fixed = LIMIT + AMOUNT + USE + UNTIL + 4;
         let mut left = width.saturating_sub(fixed);
@@ -46,10 +48,11 @@ impl Widths {
             left -= if fits { wanted + 1 } else { 0 };
             if fits { wanted } else { 0 }
         };
-        let (max, room, bar) = (take(AMOUNT, MIN_OF), take(ROOM, MIN_OF), take(BAR, 2 * MIN_OF));
+        let (max, foremost) = (take(AMOUNT, MIN_OF), take(FOREMOST, MIN_OF));
+        let (room, bar) = (take(ROOM, MIN_OF), take(BAR, 2 * MIN_OF));
         let of = if left > 4 * MIN_OF { (left * 3 / 5).min(MAX_OF) } else { left };
         let set_by = (left - of).saturating_sub(1);
-        Self { of, max, bar, room, set_by }
+        Self { of, max, foremost, bar, room, set_by }
     }
 }
 
@@ -82,6 +85,7 @@ fn draw_headings(canvas: &mut Canvas<'_>, area: Rect, widths: Widths) {
     pen.left(widths.bar, "", style);
     pen.right(widths.room, "ROOM FOR", style);
     pen.right(UNTIL, "FULL IN", style);
+    pen.left(widths.foremost, "FOREMOST", style);
     pen.left(widths.set_by, "SET BY", style);
 }
 
@@ -103,5 +107,6 @@ fn draw_limit(canvas: &mut Canvas<'_>, area: Rect, row: u16, (widths, limit): (W
         Some(until) => pen.right(UNTIL, &format!("{}{until}", theme.mark(soon)), theme.level(soon)),
         None => pen.right(UNTIL, "-", theme.dim()),
     }
+    pen.left(widths.foremost, &foremost(limit).unwrap_or_default(), plain);
     pen.left(widths.set_by, &human::plain(&limit.set_by), plain);
 }

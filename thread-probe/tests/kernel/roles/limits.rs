@@ -147,19 +147,46 @@ fn report_without_memory(fact: u64) -> Result<()> {
     Ok(())
 }
 
-/// Allows itself so many stacks more; reports 0; reports how many threads it could create.
-pub(super) fn fill_address_space(stacks: u64) -> Result<()> {
-    const STACK_BYTES: u64 = 8 << 20;
+/// Allows itself 8 MB stacks of address space more, and creates threads with stacks of so many bytes: some at every line, each
+/// time reporting how many; after so many rounds as many as it can.
+pub(super) fn fill_address_space(stacks: u64, stack_bytes: u64, rounds: u64) -> Result<()> {
+    const DEFAULT_STACK_BYTES: u64 = 8 << 20;
+    // A thread that runs at once would have an arena of its own for its allocations, and a later one not.
+    #[cfg(target_env = "gnu")]
+    // SAFETY: an option of the allocator, in a process of one thread.
+    unsafe {
+        nix::libc::mallopt(nix::libc::M_ARENA_MAX, 1)
+    };
     let pages: u64 = std::fs::read_to_string("/proc/self/statm")?.split(' ').next().unwrap_or_default().parse()?;
-    setrlimit(Resource::RLIMIT_STACK, STACK_BYTES, STACK_BYTES)?;
-    let limit = pages * 4096 + stacks * STACK_BYTES + (1 << 20);
+    setrlimit(Resource::RLIMIT_STACK, DEFAULT_STACK_BYTES, DEFAULT_STACK_BYTES)?;
+    let limit = pages * 4096 + stacks * DEFAULT_STACK_BYTES + (1 << 20);
     setrlimit(Resource::RLIMIT_AS, limit, limit)?;
     report(&[0])?;
-    wait_for_line()?;
-    let spawn = || thread::Builder::new().stack_size(STACK_BYTES as usize).spawn(|| thread::sleep(Duration::MAX));
-    let created = std::iter::repeat_with(spawn).take_while(Result::is_ok).count();
-    report(&[created as u64])?;
+    for round in 0..=rounds {
+        wait_for_line()?;
+        let most = if round == rounds { usize::MAX } else { 5 };
+        let spawn = || has_bare_thread(stack_bytes as usize);
+        let created = std::iter::repeat_with(spawn).take(most).take_while(|was_created| *was_created).count();
+        report(&[created as u64])?;
+    }
     wait_for_line()
+}
+
+/// Creates a thread that sleeps and maps nothing but its stack, as one of the standard library does; says whether it could.
+fn has_bare_thread(stack_bytes: usize) -> bool {
+    extern "C" fn rest(_: *mut std::ffi::c_void) -> *mut std::ffi::c_void {
+        loop {
+            // SAFETY: no preconditions.
+            unsafe { nix::libc::pause() };
+        }
+    }
+    // SAFETY: the attributes live for the call, and the function needs no argument.
+    unsafe {
+        let (mut thread, mut attributes) = std::mem::zeroed();
+        nix::libc::pthread_attr_init(&raw mut attributes);
+        nix::libc::pthread_attr_setstacksize(&raw mut attributes, stack_bytes);
+        nix::libc::pthread_create(&raw mut thread, &raw const attributes, rest, std::ptr::null_mut()) == 0
+    }
 }
 
 /// Creates so many threads a second, from when it is let go on until it is killed or its input closes.

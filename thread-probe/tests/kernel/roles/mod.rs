@@ -37,7 +37,7 @@ pub fn play(args: Vec<String>) -> ExitCode {
         "tp-fill" => report(&[]).and_then(|()| wait_for_line()).and_then(|()| limits::fill(number(1))),
         "tp-deadline" => limits::deadline_task(),
         "tp-mappings" => limits::map_until_refused(),
-        "tp-address-space" => limits::fill_address_space(number(1)),
+        "tp-address-space" => limits::fill_address_space(number(1), number(2), number(3)),
         "tp-leak" => limits::leak(number(1)),
         "tp-pid-namespace" => limits::fill_pid_namespace(number(1)),
         "tp-memory" => limits::fill_memory(number(1)),
