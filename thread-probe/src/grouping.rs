@@ -3,14 +3,13 @@
 use std::{fmt::Write as _, io, sync::Arc};
 
 use clap::ValueEnum;
-use nix::unistd::{Uid, User};
-use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use thread_probe_ebpf::record::{self, COMM_BYTES, EXE_BYTES};
 
 use crate::{
     cgroup_owner::Owner,
     cgroups::{Membership, Memberships},
+    user_names::UserNames,
 };
 
 /// PF_KTHREAD of include/linux/sched.h.
@@ -96,21 +95,21 @@ impl From<String> for Named {
 /// Names groups, and remembers what it had to look up.
 pub struct Grouper {
     by: GroupBy,
-    users: FxHashMap<u32, Arc<str>>,
+    users: UserNames,
     memberships: Memberships,
 }
 
 impl Grouper {
     /// A grouper by the given key.
     pub fn new(by: GroupBy) -> Self {
-        Self { by, users: FxHashMap::default(), memberships: Memberships::default() }
+        Self { by, users: UserNames::default(), memberships: Memberships::default() }
     }
 
     /// The group of a process. Kernel threads have a group by their own name, whatever the key, unless it is the user
     /// or the process id, which they have as any other.
     pub(crate) fn name(&mut self, pid: u32, identity: &Identity, is_alive: bool) -> Named {
         match self.by {
-            GroupBy::User => not_ours(self.user_name(identity.uid).to_string()).into(),
+            GroupBy::User => not_ours(self.users.get(identity.uid).to_string()).into(),
             GroupBy::Pid => pid.to_string().into(),
             _ if identity.is_kernel_thread => kernel_thread_group(&text(&identity.comm)).into(),
             GroupBy::Comm => not_ours(text(&identity.comm)).into(),
@@ -133,13 +132,9 @@ impl Grouper {
         }
     }
 
-    /// The user's name, or the number where there is none. Looked up once.
-    pub(crate) fn user_name(&mut self, uid: u32) -> Arc<str> {
-        let lookup = || match User::from_uid(Uid::from_raw(uid)) {
-            Ok(Some(user)) => Arc::from(user.name),
-            _ => Arc::from(uid.to_string()),
-        };
-        Arc::clone(self.users.entry(uid).or_insert_with(lookup))
+    /// Names of users.
+    pub(crate) fn users(&mut self) -> &mut UserNames {
+        &mut self.users
     }
 
     /// See [`Memberships::of`].
@@ -155,6 +150,7 @@ impl Grouper {
     /// Forgets what no process used for two samples.
     pub(crate) fn finish_sample(&mut self) {
         self.memberships.finish_sample();
+        self.users.finish_sample();
     }
 }
 

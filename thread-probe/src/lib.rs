@@ -29,6 +29,7 @@ mod memory;
 pub mod metrics;
 pub mod model;
 pub mod own_cost;
+mod priority;
 pub mod ps;
 pub mod sample;
 pub mod sampler;
@@ -38,6 +39,7 @@ pub mod service;
 #[cfg(test)]
 mod testing;
 pub mod top;
+mod user_names;
 mod wait;
 
 use std::{io::Write as _, process::ExitCode};

@@ -16,9 +16,9 @@ use thread_probe_ebpf::record::HostLimits;
 
 use crate::{
     bpf::{AttachedProgram, LoadOptions, Probe, SlowToDetach, privileges},
-    config::Config,
+    config::{Config, GroupsConfig},
     grouping::{GroupBy, Grouper},
-    ledger::Ledger,
+    ledger::{GroupBounds, Ledger},
     limits::{Evaluation, HostReading, LimitUse, Limits},
     log,
     model::{self, ConfigStatus, Model, OneProcess, SampleFacts, System},
@@ -51,11 +51,12 @@ impl Sampler {
     pub fn start_and_drop_privileges(config: &Config) -> Result<(Self, Model)> {
         // Before anything is attached: a user that does not exist is a mistake of who configured it.
         let user = config.probe.user.as_deref().map(privileges::find_user).transpose()?;
-        let started = Self::start(config)?;
+        let (mut sampler, model) = Self::start(config)?;
         if let Some(kept) = privileges::drop_all(user.as_ref())? {
             tracing::warn!("kept {kept}");
         }
-        Ok(started)
+        sampler.ledger.users().look_up_aside().context("starting the thread that looks up users failed")?;
+        Ok((sampler, model))
     }
 
     /// Loads and attaches the programs and takes the first sample.
@@ -69,7 +70,7 @@ impl Sampler {
             clone_probe: options.clone_probe,
             fold_leaders: groups.by != GroupBy::Pid,
         })?;
-        let mut ledger = Ledger::new(Grouper::new(groups.by), groups.max as usize, groups.retention);
+        let mut ledger = Ledger::new(Grouper::new(groups.by), group_bounds(groups));
         let mut limits = Limits::new(config.limits.window);
         let started = Started::now();
         let host = limits.read_host();
@@ -151,7 +152,7 @@ impl Sampler {
 
     /// Takes over what can change while it runs; see [`crate::config::reload`], which keeps the rest as it was.
     pub fn reconfigure(&mut self, config: &Config) {
-        self.ledger.set_group_bounds(config.groups.max as usize, config.groups.retention);
+        self.ledger.set_group_bounds(group_bounds(&config.groups));
         self.limits.set_window(config.limits.window);
         self.config = config.clone();
     }
@@ -262,4 +263,9 @@ fn log_programs(programs: &[AttachedProgram], cost: &ThreadCost) {
 fn boot_ns() -> Result<u64> {
     let now = clock_gettime(ClockId::CLOCK_BOOTTIME).context("reading CLOCK_BOOTTIME failed")?;
     Ok(Duration::from(now).as_nanos() as u64)
+}
+
+/// How many groups there may be, as configured.
+fn group_bounds(groups: &GroupsConfig) -> GroupBounds {
+    GroupBounds { max: groups.max as usize, retention: groups.retention, keep: groups.keep.clone() }
 }

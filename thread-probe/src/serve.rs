@@ -18,12 +18,13 @@ use tokio::{
 
 use crate::{
     alerts::Alerting,
-    bpf::privileges::{find_user, lower_priority, raise_priority},
+    bpf::privileges::find_user,
     cli::ServeOptions,
     config::{self, Config, Running},
     descriptors, limits,
     losses::{Line, LossLog},
     model::Model,
+    priority,
     sampler::Sampler,
     server::{self, Guard, Published, ThreadsRequest},
     service::ServiceManager,
@@ -51,7 +52,7 @@ pub fn serve(options: &ServeOptions) -> Result<()> {
     let listeners = runtime.block_on(server::bind(&config.web.listen_addresses))?;
     let user = config.probe.user.as_deref().map(find_user).transpose()?;
     let (socket, _socket_file) = runtime.block_on(server::bind_socket(&config.web, user.as_ref()))?.unzip();
-    let nice = raise_priority();
+    let nice = priority::raise();
     let (mut sampler, mut first) = Sampler::start_and_drop_privileges(&config)?;
     let slow_links = sampler.take_slow_links();
     let mut alerting = Alerting::new(config.alerts.clone());
@@ -75,7 +76,7 @@ pub fn serve(options: &ServeOptions) -> Result<()> {
         })
         .context("starting the sampling thread failed")?;
     // What others ask for is not so urgent.
-    lower_priority(nice);
+    priority::lower(nice);
     let reload = || {
         guard.iter().for_each(Guard::reload);
         let reloaded = config::reload(&running.borrow(), options);

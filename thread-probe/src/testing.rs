@@ -9,7 +9,7 @@ use crate::{
     alerts::view::{AlertName, AlertView, Severity, State},
     bpf::AttachedProgram,
     grouping::{GroupBy, Grouper},
-    ledger::{Ledger, Totals},
+    ledger::{GroupBounds, Ledger, Totals},
     limits::{Evaluation, Limit, LimitUse, Scope},
     model::{
         Activity, CloneFailuresByLimit, ConfigStatus, Group, Memory, Model, Process, Rates, SampleFacts, System,
@@ -21,7 +21,10 @@ use crate::{
 
 /// The model of a host without a process, in its first sample.
 pub(crate) fn empty_model() -> Model {
-    let mut ledger = Ledger::new(Grouper::new(GroupBy::Comm), 10, Duration::from_secs(600));
+    let mut ledger = Ledger::new(
+        Grouper::new(GroupBy::Comm),
+        GroupBounds { max: 10, retention: Duration::from_secs(600), keep: Vec::new() },
+    );
     ledger.begin_scan(1);
     ledger.finish_sample();
     build_first(&mut ledger, &Arc::from([]))

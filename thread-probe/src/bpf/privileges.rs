@@ -4,7 +4,6 @@ use std::{fs, io};
 
 use capctl::caps::{CapState, ambient, bounding};
 use nix::{
-    libc::{PRIO_PROCESS, c_int, getpriority, setpriority},
     mount::{MsFlags, mount},
     sched::{CloneFlags, unshare},
     sys::statfs::{FsType, statfs},
@@ -89,29 +88,6 @@ pub fn drop_all(user: Option<&User>) -> Result<Option<&'static str>, DropError> 
         return Err(DropError::StillThere(left.to_string()));
     }
     Ok(kept)
-}
-
-/// The sampler's nice value: where every CPU is wanted, which is when people look, it must get to run.
-const SAMPLER_NICE: c_int = -10;
-
-/// Gives this thread, and those it starts, the sampler's priority, if it may. Returns the nice value it had.
-pub fn raise_priority() -> c_int {
-    // SAFETY: neither has preconditions; 0 is the calling thread.
-    let (before, raised) = unsafe {
-        let before = getpriority(PRIO_PROCESS, 0);
-        (before, before <= SAMPLER_NICE || setpriority(PRIO_PROCESS, 0, SAMPLER_NICE) == 0)
-    };
-    if !raised {
-        tracing::debug!(error = %io::Error::last_os_error(), "the priority stays as it is");
-    }
-    before
-}
-
-/// Takes this thread's priority back to the usual, or to what it had if that was less. Anybody may, but in a sandbox that
-/// refuses the call: there it stays.
-pub fn lower_priority(before: c_int) {
-    // SAFETY: no preconditions; 0 is the calling thread.
-    unsafe { setpriority(PRIO_PROCESS, 0, before.max(0)) };
 }
 
 const KEPT: [capctl::caps::Cap; 2] = [capctl::caps::Cap::BPF, capctl::caps::Cap::PERFMON];

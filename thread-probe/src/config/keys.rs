@@ -69,6 +69,11 @@ pub(super) const KEYS: &[Key] = &[
         |config, given| put(&mut config.groups.retention, given::duration(given, value::retention)),
         |config| value::duration_text(config.groups.retention).into(),
     ),
+    live(
+        "groups.keep",
+        |config, given| put(&mut config.groups.keep, given::list(given, value::group)),
+        |config| strings(&config.groups.keep),
+    ),
     fixed(
         "web.listen_addresses",
         |config, given| put(&mut config.web.listen_addresses, addresses(given)),

@@ -49,6 +49,8 @@ pub struct GroupsConfig {
     pub max: u32,
     /// How long a group without a live process is kept.
     pub retention: Duration,
+    /// Groups for which there is always room, by name.
+    pub keep: Vec<String>,
 }
 
 /// Where the daemon answers.
@@ -107,7 +109,7 @@ impl Default for Config {
 
 impl Default for GroupsConfig {
     fn default() -> Self {
-        Self { by: GroupBy::default(), max: 500, retention: Duration::from_secs(600) }
+        Self { by: GroupBy::default(), max: 500, retention: Duration::from_secs(600), keep: Vec::new() }
     }
 }
 

@@ -18,6 +18,7 @@ interval = "250ms"
 by = "unit"
 max = 0x20
 retention = "7d"
+keep = ["db", "web \"1\""]
 [web]
 listen_addresses = [":1", "[::1]:2", "localhost:3"]
 telemetry_path = "/probe"
@@ -106,7 +107,7 @@ fn what_is_shown_is_read_as_the_same_configuration() {
 fn an_unknown_key_is_named_with_its_place_and_those_there_are() {
     let known = "expected one of interval, groups, web, probe, limits, alerts";
     assert_eq!(error("intervall = '5s'"), format!("1:1: unknown key \"intervall\": {known}"));
-    let known = "expected one of by, max, retention";
+    let known = "expected one of by, max, retention, keep";
     assert_eq!(error("[groups]\n\n  maxx = 5"), format!("3:3: unknown key \"maxx\" in [groups]: {known}"));
     assert_eq!(error("groups.maxx = 5"), format!("1:8: unknown key \"maxx\" in [groups]: {known}"));
     let known = "expected one of alertmanager_urls, labels, switch_cost, rules";

@@ -134,6 +134,11 @@ pub(super) fn some_path(path: PathBuf) -> Option<PathBuf> {
     Some(path).filter(|path| !path.as_os_str().is_empty())
 }
 
+/// The name of a group.
+pub(crate) fn group(text: &str) -> Result<String, String> {
+    if text.is_empty() { Err("must be the name of a group".to_owned()) } else { Ok(text.to_owned()) }
+}
+
 /// The base URL of an Alertmanager.
 pub(crate) fn alertmanager_url(text: &str) -> Result<String, String> {
     base_url(text, "http://localhost:9093")

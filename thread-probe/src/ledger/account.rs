@@ -4,12 +4,15 @@ use thread_probe_ebpf::record::{self, Counters, PART_ENDED, PART_STORAGE};
 
 use super::{
     Ledger,
-    entries::{ProcessKey, StorageOrigin, Thread, of_storage},
+    entries::{Process, ProcessKey, StorageOrigin, Thread, of_storage},
     groups::GroupId,
     state::ThreadState,
     totals::{Delta, Ends, ThreadWaits, Totals, combine},
 };
-use crate::{grouping::Identity, sample::ThreadObservation};
+use crate::{
+    grouping::{Identity, Named},
+    sample::ThreadObservation,
+};
 
 impl Ledger {
     /// Adds what a record adds to the one before it. Returns the thread's new entry and its process, whose count of
@@ -128,7 +131,11 @@ impl Ledger {
     /// Finds the group of a process, and counts there what was counted before it had one.
     pub(super) fn name_process(&mut self, key: ProcessKey, identity: Identity, is_alive: bool) {
         let named = self.grouper.name(key.tgid, &identity, is_alive);
-        let group = self.groups.get_or_create(&named.name, self.now_ns);
+        self.assign(key, identity, &named, is_alive);
+    }
+
+    fn assign(&mut self, key: ProcessKey, identity: Identity, named: &Named, is_alive: bool) {
+        let group = self.groups.get_or_create(&named.name, is_alive, self.now_ns);
         if let Some(owner) = &named.owner {
             self.groups.saw_owner(group, owner);
         }
@@ -137,6 +144,27 @@ impl Ledger {
         process.group = Some(group);
         let unassigned = std::mem::take(&mut process.unassigned);
         self.merge_into_group(group, &unassigned);
+    }
+
+    /// Gives processes for which there was no room a group of their own, once there is: what they do from then on counts there.
+    pub(super) fn move_out_of_other(&mut self) {
+        let Some(other) = self.groups.other() else { return };
+        let is_in_other = |process: &Process| process.group == Some(other) && process.live_threads() > 0;
+        let in_other = self.processes.iter().filter(|(_, process)| is_in_other(process));
+        // Those that are there for longest first.
+        let mut waiting: Vec<(u64, ProcessKey)> = in_other.map(|(key, _)| (key.start_ns, *key)).collect();
+        if waiting.is_empty() {
+            return;
+        }
+        self.groups.make_room(waiting.len(), self.now_ns);
+        waiting.sort_unstable();
+        for (_, key) in waiting {
+            let Some(process) = self.processes.get(&key) else { continue };
+            let (identity, named) = (process.identity, self.grouper.name(key.tgid, &process.identity, true));
+            if self.groups.has_room_for(&named.name) {
+                self.assign(key, identity, &named, true);
+            }
+        }
     }
 
     /// Adds to a process, its group and the host. What has no group yet waits for one: so groups always add up to the host.

@@ -79,7 +79,7 @@ impl Ledger {
 
     fn leaders_folded(&mut self, leader: &FoldedLeader, added: &Folded) {
         let named = self.grouper.name(0, &Identity::from(leader), false);
-        let group = self.groups.get_or_create(&named.name, self.now_ns);
+        let group = self.groups.get_or_create(&named.name, false, self.now_ns);
         if let Some(owner) = &named.owner {
             self.groups.saw_owner(group, owner);
         }
@@ -93,7 +93,7 @@ impl Ledger {
         if added == Folded::default() {
             return;
         }
-        let lost = self.groups.get_or_create(LOST, self.now_ns);
+        let lost = self.groups.get_or_create(LOST, false, self.now_ns);
         self.add_sums(&added, |ledger, delta| ledger.add_to_group(lost, delta));
     }
 

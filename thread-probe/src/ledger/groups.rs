@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use thread_probe_ebpf::record::Counters;
 
 use super::{
@@ -15,6 +15,21 @@ use crate::cgroup_owner::Owner;
 pub const OTHER: &str = "~other";
 /// Where what can be attributed to no process goes: see `ORPHANS` of the programs.
 pub const LOST: &str = "~lost";
+
+/// How long a group has had no live process before it gives way to one that has, where there is no room: its last figures
+/// were scraped by then.
+const GIVES_WAY_AFTER_NS: u64 = 120_000_000_000;
+
+/// How many groups there may be, and for how long.
+#[derive(Clone, Debug)]
+pub struct GroupBounds {
+    /// How many, those that are kept aside.
+    pub max: usize,
+    /// How long one without a live process stays.
+    pub retention: Duration,
+    /// Names for which there is always room.
+    pub keep: Vec<String>,
+}
 
 /// Names a group as long as it exists; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -58,38 +73,34 @@ pub(super) struct Groups {
     by_id: FxHashMap<GroupId, Group>,
     by_name: FxHashMap<Arc<str>, GroupId>,
     next: u32,
-    max: usize,
-    retention_ns: u64,
+    bounds: GroupBounds,
+    /// Those that count against the bound.
+    counted: usize,
     refused: u64,
 }
 
 impl Groups {
-    pub(super) fn new(max: usize, retention: Duration) -> Self {
-        Self {
-            by_id: FxHashMap::default(),
-            by_name: FxHashMap::default(),
-            next: 0,
-            max,
-            retention_ns: whole_ns(retention),
-            refused: 0,
-        }
+    pub(super) fn new(bounds: GroupBounds) -> Self {
+        Self { by_id: FxHashMap::default(), by_name: FxHashMap::default(), next: 0, bounds, counted: 0, refused: 0 }
     }
 
-    pub(super) fn set_bounds(&mut self, max: usize, retention: Duration) {
-        self.max = max;
-        self.retention_ns = whole_ns(retention);
+    pub(super) fn set_bounds(&mut self, bounds: GroupBounds) {
+        self.bounds = bounds;
+        self.counted = self.by_name.keys().filter(|name| self.is_counted(name)).count();
     }
 
-    /// The group of that name, made if there is room; else `~other`, which has always room, as has `~lost`.
-    pub(super) fn get_or_create(&mut self, name: &str, now_ns: u64) -> GroupId {
+    /// The group of that name, made if there is room; else `~other`. Who has ended already gets none of the last half.
+    pub(super) fn get_or_create(&mut self, name: &str, is_alive: bool, now_ns: u64) -> GroupId {
         if let Some(id) = self.by_name.get(name) {
             return *id;
         }
-        let reserved = name == OTHER || name == LOST;
-        if !reserved && self.named() >= self.max {
+        let most = if is_alive { self.bounds.max } else { self.bounds.max.div_ceil(2) };
+        let is_counted = self.is_counted(name);
+        if is_counted && self.counted >= most {
             self.refused += 1;
-            return self.get_or_create(OTHER, now_ns);
+            return self.get_or_create(OTHER, is_alive, now_ns);
         }
+        self.counted += usize::from(is_counted);
         let id = GroupId(self.next);
         self.next += 1;
         let name: Arc<str> = Arc::from(name);
@@ -116,10 +127,39 @@ impl Groups {
         }
     }
 
-    /// Groups that count against the bound.
-    fn named(&self) -> usize {
-        let reserved = [OTHER, LOST].iter().filter(|name| self.by_name.contains_key(**name)).count();
-        self.by_id.len() - reserved
+    /// Whether a group of that name counts against the bound.
+    fn is_counted(&self, name: &str) -> bool {
+        name != OTHER && name != LOST && !self.bounds.keep.iter().any(|kept| kept == name)
+    }
+
+    /// Whether a group of that name is there, or can be.
+    pub(super) fn has_room_for(&self, name: &str) -> bool {
+        self.by_name.contains_key(name) || !self.is_counted(name) || self.counted < self.bounds.max
+    }
+
+    /// Drops groups that are dead for long, the longest first, if need be for so many.
+    pub(super) fn make_room(&mut self, wanted: usize, now_ns: u64) {
+        let free = self.bounds.max.saturating_sub(self.counted);
+        let dead_ns = |group: &Group| now_ns.saturating_sub(group.last_alive_ns);
+        let is_dead = |group: &&Group| self.is_counted(&group.name) && dead_ns(group) > GIVES_WAY_AFTER_NS;
+        let mut dead: Vec<(u64, GroupId)> =
+            self.iter().filter(|(_, group)| is_dead(group)).map(|(id, group)| (group.last_alive_ns, id)).collect();
+        dead.sort_unstable();
+        dead.truncate(wanted.saturating_sub(free));
+        let goes: FxHashSet<GroupId> = dead.into_iter().map(|(_, id)| id).collect();
+        self.retain(|id, _| !goes.contains(&id));
+    }
+
+    fn retain(&mut self, stays: impl Fn(GroupId, &Group) -> bool) {
+        self.by_id.retain(|id, group| stays(*id, group));
+        let by_id = &self.by_id;
+        self.by_name.retain(|_, id| by_id.contains_key(id));
+        self.counted = self.by_name.keys().filter(|name| self.is_counted(name)).count();
+    }
+
+    /// Where those are for which there was no room, if there are any.
+    pub(super) fn other(&self) -> Option<GroupId> {
+        self.by_name.get(OTHER).copied()
     }
 
     pub(super) fn add(&mut self, id: GroupId, epoch: u64, delta: &Delta<'_>) {
@@ -161,13 +201,11 @@ impl Groups {
 
     /// Drops each group that had no live process for the retention time. `~other` and `~lost` stay.
     pub(super) fn drop_expired(&mut self, now_ns: u64) {
-        let retention_ns = self.retention_ns;
-        let expired = |group: &Group| {
-            now_ns.saturating_sub(group.last_alive_ns) > retention_ns && *group.name != *OTHER && *group.name != *LOST
-        };
-        self.by_id.retain(|_, group| !expired(group));
-        let by_id = &self.by_id;
-        self.by_name.retain(|_, id| by_id.contains_key(id));
+        let retention_ns = whole_ns(self.bounds.retention);
+        self.retain(|_, group| {
+            let is_ours = *group.name == *OTHER || *group.name == *LOST;
+            is_ours || now_ns.saturating_sub(group.last_alive_ns) <= retention_ns
+        });
     }
 
     pub(super) fn get(&self, id: GroupId) -> Option<&Group> {
@@ -180,7 +218,7 @@ impl Groups {
 
     /// How many there may be.
     pub(super) fn max(&self) -> usize {
-        self.max
+        self.bounds.max
     }
 
     /// Processes that went to `~other` because there was no room for their group.

@@ -12,7 +12,7 @@ mod overdue;
 mod state;
 mod totals;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, sync::Arc};
 
 use rustc_hash::FxHashMap;
 use thread_probe_ebpf::record::{self, PART_END_SEEN};
@@ -20,7 +20,7 @@ use thread_probe_ebpf::record::{self, PART_END_SEEN};
 pub(crate) use self::totals::combine;
 pub use self::{
     entries::{Process, ProcessKey, RefusedBy, Thread},
-    groups::{Group, GroupId, LOST, OTHER},
+    groups::{Group, GroupBounds, GroupId, LOST, OTHER},
     state::ThreadState,
     totals::{Interval, LIFETIME_BOUNDS_NS, Totals, WaitCounts},
 };
@@ -29,6 +29,7 @@ use crate::{
     cgroups::Membership,
     grouping::Grouper,
     sample::{Observation, ThreadObservation},
+    user_names::UserNames,
 };
 
 /// What the ledger itself had to give up, since start.
@@ -67,13 +68,13 @@ pub struct Ledger {
 
 impl Ledger {
     /// An empty ledger.
-    pub fn new(grouper: Grouper, max_groups: usize, retention: Duration) -> Self {
+    pub fn new(grouper: Grouper, bounds: GroupBounds) -> Self {
         Self {
             threads: FxHashMap::default(),
             displaced: Vec::new(),
             processes: FxHashMap::default(),
             ended: [FxHashMap::default(), FxHashMap::default()],
-            groups: Groups::new(max_groups, retention),
+            groups: Groups::new(bounds),
             grouper,
             host: Totals::default(),
             host_interval: Interval::default(),
@@ -88,8 +89,8 @@ impl Ledger {
     }
 
     /// Changes the bounds of the groups. Those beyond a lower one stay until their retention is over.
-    pub fn set_group_bounds(&mut self, max_groups: usize, retention: Duration) {
-        self.groups.set_bounds(max_groups, retention);
+    pub fn set_group_bounds(&mut self, bounds: GroupBounds) {
+        self.groups.set_bounds(bounds);
     }
 
     /// Starts a scan at `now_ns` since boot. What is observed from here on, until [`Self::finish_sample`], is the
@@ -211,6 +212,7 @@ impl Ledger {
             }
         }
         self.groups.drop_expired(self.now_ns);
+        self.move_out_of_other();
         self.ended.swap(0, 1);
         self.ended[0].clear();
     }
@@ -246,9 +248,9 @@ impl Ledger {
         self.threads.values().filter(move |thread| thread.process.tgid == tgid && thread.seen_ns == self.now_ns)
     }
 
-    /// The user of a process, by name where there is one.
-    pub fn user_name(&mut self, uid: u32) -> Arc<str> {
-        self.grouper.user_name(uid)
+    /// Names of users.
+    pub(crate) fn users(&mut self) -> &mut UserNames {
+        self.grouper.users()
     }
 
     /// The cgroups of a live process; `None` if it ended before they could be read.

@@ -91,7 +91,7 @@ impl Ledger {
         for (key, process) in orphaned {
             if process.group.is_none() {
                 let name = self.grouper.name_without_leader(key.tgid, &process.fallback_comm);
-                let group = self.groups.get_or_create(&name, self.now_ns);
+                let group = self.groups.get_or_create(&name, false, self.now_ns);
                 self.merge_into_group(group, &process.unassigned);
             }
         }

@@ -1,5 +1,7 @@
 //! Scenarios: what threads do between scans, and what must come out.
 
+use std::time::Duration;
+
 use thread_probe_ebpf::fold::Folded;
 use thread_probe_ebpf::record::{
     COMM_BYTES, Counters, Head, PART_END_SEEN, PART_ENDED, PART_PROCESS, PART_STORAGE, PART_THREAD, PART_WAITS, Waits,
@@ -94,13 +96,17 @@ impl Task {
     }
 }
 
+fn bounds(max: usize, retention_seconds: u64) -> GroupBounds {
+    GroupBounds { max, retention: Duration::from_secs(retention_seconds), keep: Vec::new() }
+}
+
 impl Scene {
     fn new() -> Self {
         Self::with_groups(100)
     }
 
     fn with_groups(max_groups: usize) -> Self {
-        let ledger = Ledger::new(Grouper::new(GroupBy::Comm), max_groups, Duration::from_secs(600));
+        let ledger = Ledger::new(Grouper::new(GroupBy::Comm), bounds(max_groups, 600));
         Self { ledger, now_ns: SECOND }
     }
 
@@ -422,16 +428,58 @@ fn the_bounds_of_groups_can_change_while_it_runs() {
     let mut scene = Scene::with_groups(2);
     let (a, b, c) = (leader(1, "a"), leader(2, "b"), leader(3, "c").switched(3));
     scene.sample(&[a, b], &[]);
-    scene.ledger.set_group_bounds(1, Duration::from_secs(5));
+    scene.ledger.set_group_bounds(bounds(1, 5));
     scene.sample(&[a, b, c], &[]);
     assert_eq!(scene.switches(OTHER), 3, "there are two groups already, and room for one");
     scene.sample(&[a, c], &[b]);
     scene.now_ns += 10 * SECOND;
-    scene.ledger.set_group_bounds(2, Duration::from_secs(5));
+    scene.ledger.set_group_bounds(bounds(2, 5));
     scene.sample(&[a, c], &[]);
     assert!(scene.ledger.groups().all(|(_, group)| *group.name != *"b"), "its retention is over");
-    scene.sample(&[a, c, leader(4, "d").switched(4)], &[]);
-    assert_eq!(scene.switches("d"), 4, "there is room again");
+    scene.sample(&[a, c.switched(7), leader(4, "d").switched(5)], &[]);
+    assert_eq!((scene.switches("c"), scene.switches(OTHER)), (4, 3 + 5), "there was room again, for who waited for it");
+}
+
+#[test]
+fn a_process_in_other_moves_to_its_own_group_once_there_is_room() {
+    let mut scene = Scene::with_groups(1);
+    let (short, service) = (leader(1, "short"), leader(2, "service"));
+    scene.sample(&[short, service.switched(3)], &[]);
+    scene.sample(&[service.switched(4)], &[short]);
+    assert_eq!((scene.switches(OTHER), scene.switches("service")), (4, 0));
+    // The figures of what ended are there to be scraped for two minutes.
+    scene.now_ns += 100 * SECOND;
+    scene.sample(&[service.switched(5)], &[]);
+    assert_eq!((scene.switches(OTHER), scene.switches("service")), (5, 0));
+    scene.now_ns += 30 * SECOND;
+    scene.sample(&[service.switched(6)], &[]);
+    scene.sample(&[service.switched(9)], &[]);
+    assert_eq!((scene.switches(OTHER), scene.switches("service")), (6, 3));
+}
+
+#[test]
+fn what_ended_before_it_was_seen_takes_half_of_the_groups_at_most() {
+    let mut scene = Scene::with_groups(4);
+    let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    let short: Vec<_> = (1..).zip(names).map(|(pid, name)| leader(pid, name).switched(1)).collect();
+    scene.sample(&[], &short);
+    assert_eq!(scene.switches(OTHER), 6);
+    scene.sample(&[leader(20, "service").switched(2), leader(21, "another").switched(3)], &[]);
+    assert_eq!((scene.switches("service"), scene.switches("another")), (2, 3));
+    scene.assert_adds_up();
+}
+
+#[test]
+fn a_name_that_is_kept_has_always_room_also_when_it_becomes_one() {
+    let mut scene = Scene::with_groups(1);
+    let (first, kept) = (leader(1, "first"), leader(2, "kept"));
+    scene.sample(&[first, kept.switched(3)], &[]);
+    assert_eq!(scene.switches(OTHER), 3);
+    scene.ledger.set_group_bounds(GroupBounds { keep: vec!["kept".to_owned()], ..bounds(1, 600) });
+    scene.sample(&[first, kept.switched(4)], &[]);
+    scene.sample(&[first, kept.switched(6)], &[]);
+    assert_eq!((scene.switches(OTHER), scene.switches("kept")), (4, 2));
+    scene.assert_adds_up();
 }
 
 #[test]

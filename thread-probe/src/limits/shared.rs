@@ -99,7 +99,7 @@ impl Shared {
         }
         let mut found = FxHashMap::default();
         for ((uid, max), used) in used {
-            let name = ledger.user_name(uid);
+            let name = ledger.users().get(uid);
             let set_by = Arc::from(format!("RLIMIT_NPROC of user {name}"));
             self.limits.push(LimitUse::new(Limit::Nproc, Scope::User, name, set_by).of_threads(used, max));
             found.insert((uid, max), self.limits.len() - 1);

@@ -299,7 +299,7 @@ fn groups(ledger: &Ledger, limits: &Evaluation, seconds: Option<f64>, cost: &Thr
 fn processes(ledger: &mut Ledger, limits: &Evaluation, seconds: Option<f64>, cost: &ThreadCost) -> Vec<Process> {
     let uids: rustc_hash::FxHashSet<u32> = ledger.processes().map(|(_, process)| process.identity.uid).collect();
     let users: rustc_hash::FxHashMap<u32, Arc<str>> =
-        uids.into_iter().map(|uid| (uid, ledger.user_name(uid))).collect();
+        uids.into_iter().map(|uid| (uid, ledger.users().get(uid))).collect();
     let mut processes: Vec<Process> = ledger
         .processes()
         .map(|(key, process)| {

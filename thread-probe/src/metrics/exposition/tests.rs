@@ -11,7 +11,7 @@ use super::*;
 use crate::{
     bpf::{AttachedProgram, Source},
     grouping::{GroupBy, Grouper},
-    ledger::Ledger,
+    ledger::{GroupBounds, Ledger},
     limits::{Headroom, LimitUse, Scope, Unreadable},
     metrics::{METRICS, Metric},
     sample::{FoldOf, Observation, ThreadObservation},
@@ -20,7 +20,10 @@ use crate::{
 
 /// A model of `processes` processes of one thread each, named by their comm, each of which did something.
 fn model_of(comms: &[&[u8]]) -> Model {
-    let mut ledger = Ledger::new(Grouper::new(GroupBy::Comm), 500, Duration::from_secs(600));
+    let mut ledger = Ledger::new(
+        Grouper::new(GroupBy::Comm),
+        GroupBounds { max: 500, retention: Duration::from_secs(600), keep: Vec::new() },
+    );
     ledger.begin_scan(1_000_000_000);
     for (tid, comm) in (1u32..).zip(comms) {
         let mut thread = record::Thread {
