@@ -18,6 +18,7 @@ use crate::{
     bpf::{AttachedProgram, LoadOptions, Probe, SlowToDetach, privileges},
     config::{Config, GroupsConfig},
     grouping::{GroupBy, Grouper},
+    human::bytes,
     ledger::{GroupBounds, Ledger},
     limits::{Evaluation, HostReading, LimitUse, Limits},
     log,
@@ -65,13 +66,14 @@ impl Sampler {
     /// What the host lacks.
     pub fn start(config: &Config) -> Result<(Self, Model)> {
         let (options, groups) = (&config.probe, &config.groups);
+        let mut limits = Limits::new(config.limits.window);
+        warn_of_little_memory(limits.own_memory_limit());
         let mut probe = Probe::load(LoadOptions {
             log: options.ebpf_log,
             clone_probe: options.clone_probe,
             fold_leaders: groups.by != GroupBy::Pid,
         })?;
         let mut ledger = Ledger::new(Grouper::new(groups.by), group_bounds(groups));
-        let mut limits = Limits::new(config.limits.window);
         let started = Started::now();
         let host = limits.read_host();
         tell_limits(&mut probe, &host)?;
@@ -263,6 +265,17 @@ fn log_programs(programs: &[AttachedProgram], cost: &ThreadCost) {
 fn boot_ns() -> Result<u64> {
     let now = clock_gettime(ClockId::CLOCK_BOOTTIME).context("reading CLOCK_BOOTTIME failed")?;
     Ok(Duration::from(now).as_nanos() as u64)
+}
+
+/// What a start takes of memory for a moment: the kernel's types, 5.5 MB as a file, the programs and their maps.
+const START_BYTES: u64 = 32 << 20;
+
+/// Where it is not enough, the kernel ends the daemon without a word: so this one comes before.
+fn warn_of_little_memory(limit: Option<LimitUse>) {
+    if let Some(limit) = limit.filter(|limit| limit.max.saturating_sub(limit.used) < START_BYTES) {
+        let (left, needed) = (bytes(limit.max.saturating_sub(limit.used)), bytes(START_BYTES));
+        tracing::warn!("{} leaves {left} of memory: a start takes some {needed} for a moment", limit.set_by);
+    }
 }
 
 /// How many groups there may be, as configured.

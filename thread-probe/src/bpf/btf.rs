@@ -1,8 +1,9 @@
 //! Resolving the offsets table from the running kernel's types.
 
-use std::{fs, path::Path};
+use std::{fs::File, io, os::fd::AsRawFd as _, path::Path};
 
-use btf_rs::{Btf, Struct, Type};
+use btf_rs::{Backend, Btf, Struct, Type};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use thread_probe_ebpf::{
     offsets::{MEMBERS, MISSING, Member, Offsets},
     storage::TaskStorage,
@@ -38,9 +39,7 @@ pub fn task_struct_bytes() -> Result<u64, LoadError> {
 }
 
 fn types_from(path: &Path) -> Result<KernelTypes, LoadError> {
-    // Read at once: the parser asks a file for its position before each of the 100,000 types.
-    let bytes = fs::read(path).map_err(|error| LoadError::NoBtf { error: error.to_string() })?;
-    let btf = Btf::from_bytes(&bytes).map_err(|error| LoadError::NoBtf { error: error.to_string() })?;
+    let btf = open(path).map_err(|error| LoadError::UnreadableBtf { error })?;
     let mut offsets = [0; MEMBERS.len()];
     for (offset, member) in offsets.iter_mut().zip(&MEMBERS) {
         *offset = member_offset(&btf, member)?;
@@ -50,6 +49,19 @@ fn types_from(path: &Path) -> Result<KernelTypes, LoadError> {
         task_struct_bytes: find(&btf, "task_struct")?.size() as u64,
         task_storage_bytes: task_storage_bytes(&btf)?,
     })
+}
+
+/// Opens a file of types. Parsed whole it takes 45 MB, which was most of what a start took; mapped it is 5. What sysfs has can
+/// be mapped since Linux 6.15 only, so it is a copy.
+fn open(path: &Path) -> Result<Btf, String> {
+    let copy = || {
+        let mut copy = File::from(memfd_create(c"btf", MFdFlags::MFD_CLOEXEC)?);
+        io::copy(&mut File::open(path)?, &mut copy)?;
+        io::Result::Ok(copy)
+    };
+    let copy = copy().map_err(|error| error.to_string())?;
+    let mapped = format!("/proc/self/fd/{}", copy.as_raw_fd());
+    Btf::from_file_with_backend(mapped, Backend::Mmap).map_err(|error| error.to_string())
 }
 
 /// `bpf_local_storage_map_alloc_check` and `bpf_selem_alloc` of kernel/bpf/bpf_local_storage.c: an element is its head with
@@ -91,9 +103,22 @@ fn member_offset(btf: &Btf, member: &Member) -> Result<u64, LoadError> {
     match found {
         Ok(Some(offset)) => Ok(offset),
         _ if member.is_optional => Ok(MISSING),
-        Ok(None) => Err(LoadError::MissingMember { member: name() }),
+        Ok(None) => Err(match option_of(member) {
+            Some(option) => LoadError::MissingOption { member: name(), option },
+            None => LoadError::MissingMember { member: name() },
+        }),
         Err(error) => Err(error),
     }
+}
+
+/// The option that a member is there with, of those that a kernel may be built without: `#ifdef` in include/linux/sched.h.
+fn option_of(member: &Member) -> Option<&'static str> {
+    let options = [
+        ("se.cfs_rq", "CONFIG_FAIR_GROUP_SCHED"),
+        ("sched_info.pcount", "CONFIG_SCHED_INFO"),
+        ("cgroups", "CONFIG_CGROUPS"),
+    ];
+    options.into_iter().find(|(path, _)| member.structure == "task_struct" && member.paths == [*path]).map(|(_, of)| of)
 }
 
 /// Offset in bits of a dotted path through embedded structures; anonymous ones count as their members.

@@ -14,7 +14,7 @@ use aya::{
 };
 use aya_log::EbpfLogger;
 use log::Log;
-use nix::errno::Errno;
+use nix::{errno::Errno, sys::utsname::uname};
 use thread_probe_ebpf::{
     fold::{FOLDED_WORDS, Folded, FoldedLeader, FoldedProcess, LEADER_WORDS, PROCESS_WORDS},
     histogram::BUCKETS,
@@ -88,9 +88,17 @@ impl Probe {
     /// What the host lacks, in one line.
     pub fn load(options: LoadOptions) -> Result<Self, LoadError> {
         requirements::check()?;
+        Self::load_on_this_kernel(options).map_err(|error| match uname() {
+            Ok(names) => error.on_kernel(&names.release().to_string_lossy()),
+            Err(_) => error,
+        })
+    }
+
+    fn load_on_this_kernel(options: LoadOptions) -> Result<Self, LoadError> {
         let types = kernel_types()?;
-        let btf = Btf::from_sys_fs().map_err(|error| LoadError::NoBtf { error: chain(&error) })?;
-        let mut ebpf = load_object(&btf, &types, options)?;
+        let mut ebpf = load_object(&types, options)?;
+        // Not before: the loader has the kernel's types in memory for itself, and twice that is most of what a start takes.
+        let btf = Btf::from_sys_fs().map_err(|error| LoadError::UnreadableBtf { error: chain(&error) })?;
         let logger = match options.log {
             true => Some(EbpfLogger::init(&mut ebpf).map_err(|_| LoadError::Missing("AYA_LOGS"))?),
             false => None,
@@ -299,12 +307,12 @@ fn is_shortage(error: &io::Error) -> bool {
     false
 }
 
-fn load_object(btf: &Btf, types: &KernelTypes, options: LoadOptions) -> Result<Ebpf, LoadError> {
+fn load_object(types: &KernelTypes, options: LoadOptions) -> Result<Ebpf, LoadError> {
     let offsets = types.offsets.to_array();
     // The levels are those of the crate log; 0 is off and lets the verifier remove the calls.
     let log_level: u8 = if options.log { 5 } else { 0 };
     let mut loader = EbpfLoader::new();
-    loader.btf(Some(btf)).allow_unsupported_maps().override_global("OFFSETS", &offsets[..], true).override_global(
+    loader.allow_unsupported_maps().override_global("OFFSETS", &offsets[..], true).override_global(
         aya_log::LEVEL,
         &log_level,
         true,

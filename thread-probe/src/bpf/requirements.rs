@@ -4,29 +4,60 @@ use std::{fs, io, path::Path};
 
 use aya::{EbpfError, programs::ProgramError};
 use capctl::caps::{Cap, CapSet, CapState};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use thiserror::Error;
+
+use crate::human::bytes;
 
 /// The kernel's own types; world-readable.
 pub(super) const VMLINUX_BTF: &str = "/sys/kernel/btf/vmlinux";
-/// The oldest Linux whose task storage and task iterator do what the programs need.
+/// The oldest Linux whose task storage and task iterator do what the programs need; older ones may have them as backports.
 pub(crate) const MIN_KERNEL: (u32, u32) = (5, 15);
+/// Address space that a start takes, with what the kernel's types are for a moment.
+const ADDRESS_SPACE_BYTES: u64 = 64 << 20;
 /// Which mode of kernel_lockdown(7) is in force.
 pub(crate) const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
 
 /// Why the programs can't run here: one line that says what is missing and what to do.
 #[derive(Debug, Error)]
 pub enum LoadError {
-    /// The running kernel is older than 5.15.
-    #[error("Linux {release} is too old: thread-probe needs {}.{} or later; boot a newer kernel", MIN_KERNEL.0, MIN_KERNEL.1)]
+    /// The running kernel is older than 5.15, and lacks what is needed.
+    #[error(
+        "Linux {release} is too old: {lacks}; {}.{} or later has all that is needed, and older ones with the backports of RHEL 9: \
+         boot a newer kernel",
+        MIN_KERNEL.0, MIN_KERNEL.1
+    )]
     KernelTooOld {
         /// What `uname -r` says.
         release: String,
+        /// What was tried in vain.
+        lacks: String,
     },
     /// There is no BTF of the running kernel.
     #[error("{VMLINUX_BTF}: {error}: the kernel was built without CONFIG_DEBUG_INFO_BTF; boot a distribution's kernel")]
     NoBtf {
         /// What reading it said.
         error: String,
+    },
+    /// The kernel's types are there and could not be read.
+    #[error("{VMLINUX_BTF}: {error}: where memory is short, note that a start takes some 30 MB for a moment")]
+    UnreadableBtf {
+        /// What reading it said.
+        error: String,
+    },
+    /// RLIMIT_AS leaves no room for the kernel's types.
+    #[error("RLIMIT_AS allows {} of address space, a start takes {}: raise it (ulimit -v, LimitAS=)", bytes(*.allowed_bytes), bytes(ADDRESS_SPACE_BYTES))]
+    LittleAddressSpace {
+        /// RLIMIT_AS.
+        allowed_bytes: u64,
+    },
+    /// A member that is there if the kernel was built with an option.
+    #[error("this kernel has no {member}: it was built without {option}; boot a distribution's kernel")]
+    MissingOption {
+        /// Structure and member.
+        member: String,
+        /// The option.
+        option: &'static str,
     },
     /// A structure or member that the programs read is not in the kernel's BTF.
     #[error("this kernel has no {member}: thread-probe does not know its layout; please report it with `uname -r`")]
@@ -125,6 +156,17 @@ impl LoadError {
         Self::Map { map, error: chain(error) }
     }
 
+    /// The same error with why, if it is that the kernel is too old: what it can do is tried, not read from its number.
+    pub(super) fn on_kernel(self, release: &str) -> Self {
+        use LoadError::{Attach, Load, Map, MissingMember, Object};
+        let is_old = parse_release(release).is_some_and(|version| version < MIN_KERNEL);
+        let is_lack = matches!(self, MissingMember { .. } | Load { .. } | Map { .. } | Object(_) | Attach { .. });
+        match self {
+            lack if is_old && is_lack => Self::KernelTooOld { release: release.to_owned(), lacks: lack.to_string() },
+            error => error,
+        }
+    }
+
     pub(super) fn attach(program: &'static str, error: impl std::error::Error) -> Self {
         Self::Attach { program, error: chain(&error) }
     }
@@ -149,22 +191,18 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
 /// # Errors
 /// The first lack found.
 pub(super) fn check() -> Result<(), LoadError> {
-    let release =
-        nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned()).unwrap_or_default();
-    check_kernel(&release)?;
     check_capabilities(CapState::get_current().map(|caps| caps.effective).unwrap_or_default())?;
     check_lockdown(Path::new(LOCKDOWN))?;
+    check_address_space(getrlimit(Resource::RLIMIT_AS).map_or(RLIM_INFINITY, |(soft, _)| soft))?;
     match fs::File::open(VMLINUX_BTF) {
         Ok(_) => Ok(()),
         Err(error) => Err(LoadError::NoBtf { error: error.to_string() }),
     }
 }
 
-fn check_kernel(release: &str) -> Result<(), LoadError> {
-    if parse_release(release).is_some_and(|version| version < MIN_KERNEL) {
-        return Err(LoadError::KernelTooOld { release: release.to_owned() });
-    }
-    Ok(())
+/// Where an allocation fails, no error could be told any more.
+fn check_address_space(allowed_bytes: u64) -> Result<(), LoadError> {
+    if allowed_bytes < ADDRESS_SPACE_BYTES { Err(LoadError::LittleAddressSpace { allowed_bytes }) } else { Ok(()) }
 }
 
 /// Major and minor version; `None` if the release does not start with them.
@@ -204,11 +242,27 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_before_5_15_is_refused_by_name_and_later_ones_are_not() {
-        assert!(message(check_kernel("5.10.0-33-cloud-amd64")).starts_with("Linux 5.10.0-33-cloud-amd64 is too old"));
+    fn what_a_kernel_before_5_15_lacks_is_said_to_be_its_age_and_of_a_later_one_not() {
+        let on = |release: &str| LoadError::Object("no task storage".into()).on_kernel(release).to_string();
+        let old = on("5.10.0-33-cloud-amd64");
+        assert!(
+            old.starts_with("Linux 5.10.0-33-cloud-amd64 is too old: ") && old.contains("no task storage"),
+            "{old}"
+        );
         for release in ["5.15.0", "6.1.0-18-amd64", "6.18.44-fc", "7.2.0", "10.0"] {
-            assert_eq!(message(check_kernel(release)), "", "{release}");
+            assert!(!on(release).contains("too old"), "{release}");
         }
+        let other = LoadError::NotPermitted("a".into()).on_kernel("5.10");
+        assert!(matches!(other, LoadError::NotPermitted(_)), "{other}");
+    }
+
+    #[test]
+    fn an_address_space_that_is_too_small_is_said_to_be() {
+        assert_eq!(
+            message(check_address_space(30_000 << 10)),
+            "RLIMIT_AS allows 29.3 MiB of address space, a start takes 64.0 MiB: raise it (ulimit -v, LimitAS=)"
+        );
+        assert_eq!(message(check_address_space(RLIM_INFINITY)), "");
     }
 
     #[test]

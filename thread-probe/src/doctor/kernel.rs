@@ -11,7 +11,14 @@ use crate::{
 };
 
 /// What the programs need.
-const NEEDED: [&str; 4] = ["CONFIG_BPF_SYSCALL", "CONFIG_BPF_EVENTS", "CONFIG_DEBUG_INFO_BTF", "CONFIG_SCHED_INFO"];
+const NEEDED: [&str; 6] = [
+    "CONFIG_BPF_SYSCALL",
+    "CONFIG_BPF_EVENTS",
+    "CONFIG_DEBUG_INFO_BTF",
+    "CONFIG_SCHED_INFO",
+    "CONFIG_FAIR_GROUP_SCHED",
+    "CONFIG_CGROUPS",
+];
 /// What else is used, and for what.
 const USED: [(&str, &str); 5] = [
     ("CONFIG_BPF_JIT", "programs at the speed of machine code, and fexit"),
@@ -38,9 +45,11 @@ pub(super) fn checks(loads: bool) -> Vec<Check> {
 
 fn version(release: &str) -> Check {
     let (major, minor) = MIN_KERNEL;
-    let found = format!("Linux {release}; {major}.{minor} or later is needed");
+    let found = format!("Linux {release}; {major}.{minor} or later has all that is needed");
     match parse_release(release) {
-        Some(version) if version < MIN_KERNEL => Check::missing("kernel", found, "boot a newer kernel"),
+        Some(version) if version < MIN_KERNEL => {
+            Check::warning("kernel", found, "see below whether this one has it as backports; else boot a newer kernel")
+        }
         Some(_) => Check::ok("kernel", found),
         None => Check::unknown("kernel", found, "compare it yourself"),
     }
@@ -53,6 +62,14 @@ fn btf(resolved: Result<(), LoadError>) -> Check {
             "btf",
             format!("/sys/kernel/btf/vmlinux: {error}"),
             format!("{BOOT_ANOTHER}: CONFIG_DEBUG_INFO_BTF"),
+        ),
+        Err(LoadError::MissingOption { member, option }) => {
+            Check::missing("btf", format!("has no {member}"), format!("{BOOT_ANOTHER}: {option}"))
+        }
+        Err(LoadError::UnreadableBtf { error }) => Check::missing(
+            "btf",
+            format!("/sys/kernel/btf/vmlinux: {error}"),
+            "see that there is memory: it takes 30 MB",
         ),
         Err(error) => Check::missing("btf", error.to_string(), "report it, with the release of the kernel"),
     }

@@ -76,7 +76,9 @@ pub(super) fn refused(error: &Error) -> Check {
         Some(
             LoadError::KernelTooOld { .. }
             | LoadError::NoBtf { .. }
+            | LoadError::UnreadableBtf { .. }
             | LoadError::MissingMember { .. }
+            | LoadError::MissingOption { .. }
             | LoadError::MissingCapabilities { .. }
             | LoadError::LockedDown { .. },
         ) => Check::unknown(NAME, "not loaded", "see what is missing above"),

@@ -20,7 +20,7 @@ use super::{
     tree::Tree,
 };
 use crate::{
-    cgroups::Membership,
+    cgroups::{Membership, Memberships},
     grouping::text,
     ledger::{GroupId, Ledger, Process, ProcessKey, ThreadState},
     sample::ThreadCost,
@@ -151,6 +151,16 @@ impl Limits {
     /// What the host allows and has, now. Part of the next evaluation.
     pub fn read_host(&mut self) -> HostReading {
         HostReading::read(&mut self.files)
+    }
+
+    /// Of the memory limits of this process's own cgroups the one with the least left, before anything is evaluated.
+    pub fn own_memory_limit(&mut self) -> Option<LimitUse> {
+        let membership = Memberships::default().of(std::process::id(), (0, 0), true).ok()??;
+        let mut limits = Vec::new();
+        self.tree.limits_of(&membership, 1, &mut self.files, &mut limits);
+        self.tree.finish_pass();
+        let of_memory = limits.into_iter().filter(|limit| limit.limit == Limit::CgroupMemory);
+        of_memory.min_by_key(|limit| limit.headroom_threads)
     }
 
     /// The limits of the host alone: what can be told without the probe.
