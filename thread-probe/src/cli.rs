@@ -117,16 +117,9 @@ pub struct ProbeOptions {
     /// The user to become once the programs are attached, by name or number
     #[arg(long, value_name = "USER")]
     pub user: Option<String>,
-    /// Let the eBPF programs log what is rare (a failed clone, a full ring buffer), at level info and warn
-    /// [default: false]
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
-    pub ebpf_log: Option<bool>,
     /// How to see clones that fail and how long others take [default: auto]
     #[arg(long, value_enum)]
     pub clone_probe: Option<CloneProbe>,
-    /// How processes are grouped.
-    #[command(flatten)]
-    pub groups: GroupOptions,
 }
 
 /// How to see clones that fail and how long others take.
@@ -162,6 +155,13 @@ pub struct ServeOptions {
     /// Base URL of an Alertmanager to send alerts to, as in http://localhost:9093; may be given more than once
     #[arg(long = "alertmanager.url", value_name = "URL", value_parser = value::alertmanager_url)]
     pub alertmanager_urls: Option<Vec<String>>,
+    /// Let the eBPF programs log what is rare (a failed clone, a full ring buffer), at level info and warn
+    /// [default: false]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub ebpf_log: Option<bool>,
+    /// How processes are grouped.
+    #[command(flatten)]
+    pub groups: GroupOptions,
     /// The probe's.
     #[command(flatten)]
     pub probe: ProbeOptions,
@@ -187,7 +187,7 @@ pub struct TopOptions {
     #[arg(long, value_enum)]
     pub format: Option<Format>,
     /// Print only the first N of each sample
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = value::rows)]
     pub top: Option<usize>,
     /// What comes first: the id or heading of a column, or switches, latency, threads, cpu, stack; :asc or :desc turns it
     /// [default: switches, in the interactive view as it was last]
@@ -203,8 +203,11 @@ pub struct TopOptions {
     #[arg(long, value_enum, conflicts_with = "batch")]
     pub tree: Option<Tree>,
     /// The threads of this process
-    #[arg(long, value_name = "PID")]
+    #[arg(long, value_name = "PID", value_parser = value::pid)]
     pub pid: Option<u32>,
+    /// What makes processes one group, as in the column GROUP [default: comm]
+    #[arg(long, value_enum)]
+    pub group_by: Option<GroupBy>,
     /// The probe's.
     #[command(flatten)]
     pub probe: ProbeOptions,
@@ -220,6 +223,10 @@ impl TopOptions {
 /// Options of `ps`.
 #[derive(Clone, Debug, Args)]
 pub struct PsOptions {
+    /// The daemon to ask, as in http://127.0.0.1:10420 or unix:/PATH; without it, or with "", a probe of its own or, where
+    /// that may not be loaded, the daemon's socket
+    #[arg(long, value_name = "URL", value_parser = choice::url, env = "THREAD_PROBE_URL", hide_env_values = true)]
+    pub url: Option<String>,
     /// Time between the two samples; that in the file is the daemon's
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = value::interval)]
     pub interval: Duration,
@@ -227,14 +234,26 @@ pub struct PsOptions {
     #[arg(long, value_name = "COLUMN[:asc|:desc]", default_value = "switches", value_parser = SortChoice::parse)]
     pub sort: SortChoice,
     /// Print only the first N
-    #[arg(long, value_name = "N")]
+    #[arg(short = 'n', long, value_name = "N", value_parser = value::rows)]
     pub top: Option<usize>,
+    /// Only processes that match, as in 'user:www threads>100 !re:^kworker'; README has the language
+    #[arg(long, value_name = "TEXT", value_parser = Filter::parse, conflicts_with = "pid")]
+    pub filter: Option<Filter>,
+    /// The columns of the table (with --pid of that of threads), by id or heading
+    #[arg(long, value_name = "COLUMN,...", value_parser = ColumnsChoice::parse)]
+    pub columns: Option<ColumnsChoice>,
     /// How to print
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
     /// Print the threads of this process
-    #[arg(long, value_name = "PID")]
+    #[arg(long, value_name = "PID", value_parser = value::pid)]
     pub pid: Option<u32>,
+    /// Sum up the threads of a name, the numbers in it aside; JSON has both
+    #[arg(long, requires = "pid", conflicts_with = "columns")]
+    pub by_name: bool,
+    /// What makes processes one group, as in the column GROUP [default: comm]
+    #[arg(long, value_enum)]
+    pub group_by: Option<GroupBy>,
     /// The probe's.
     #[command(flatten)]
     pub probe: ProbeOptions,
@@ -244,7 +263,7 @@ pub struct PsOptions {
 #[derive(Clone, Debug, Args)]
 pub struct LimitsOptions {
     /// Print only the limits that hold for this process, that with room for the fewest threads first
-    #[arg(long, value_name = "PID")]
+    #[arg(long, value_name = "PID", value_parser = value::pid)]
     pub pid: Option<u32>,
     /// Print all limits, not only the 20 most endangered
     #[arg(long)]

@@ -3,12 +3,11 @@
 use anyhow::Result;
 
 use crate::{
-    cli::{Format, PsOptions},
+    cli::PsOptions,
     config::FileError,
     top::{
-        batch::{self, Batch, FIRST_PROCESS_COLUMNS, FIRST_THREAD_COLUMNS},
+        batch::{self, Batch, PS_PROCESS_COLUMNS, PS_THREAD_COLUMNS},
         choice::ColumnsChoice,
-        filter::Filter,
     },
 };
 
@@ -24,18 +23,20 @@ impl TryFrom<&PsOptions> for Batch {
     type Error = FileError;
 
     fn try_from(options: &PsOptions) -> Result<Self, FileError> {
-        let columns = ColumnsChoice { process: FIRST_PROCESS_COLUMNS.to_vec(), thread: FIRST_THREAD_COLUMNS.to_vec() };
         Ok(Self {
-            url: None,
-            config: options.probe.configure()?,
+            url: options.url.clone().filter(|url| !url.is_empty()),
+            config: options.probe.configure_grouped(options.group_by)?,
             interval: options.interval,
             samples: Some(1),
             format: options.format,
             sort: options.sort,
-            filter: Filter::default(),
-            columns: (options.format == Format::Table).then_some(columns),
+            filter: options.filter.clone().unwrap_or_default(),
+            columns: options.columns.clone(),
+            table: ColumnsChoice { process: PS_PROCESS_COLUMNS.to_vec(), thread: PS_THREAD_COLUMNS.to_vec() },
+            width: batch::terminal_width(),
             top: options.top.unwrap_or(usize::MAX),
             pid: options.pid,
+            by_name: options.by_name,
             is_timed: false,
         })
     }

@@ -58,11 +58,13 @@ fn a_usage_error_is_said_and_ends_with_2() -> Result<()> {
         &["serve", "--group-by", "colour"],
         &["serve", "--max-groups", "0"],
         &["serve", "--alertmanager.url", "localhost:9093"],
-        &["ps", "--ebpf-log=maybe"],
+        &["serve", "--ebpf-log=maybe"],
         &["serve", "--web.socket", "relative"],
         &["config", "check"],
         &["ps", "--sort", "beauty"],
         &["ps", "--top", "-1"],
+        &["ps", "--pid", "abc"],
+        &["ps", "--max-groups", "5"],
     ] {
         let output = run(args)?;
         ensure!(output.status.code() == Some(2), "{args:?} ended with {}", output.status);

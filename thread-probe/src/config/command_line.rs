@@ -1,7 +1,10 @@
 //! The command line on top of the file.
 
 use super::{Config, FileError, read, value};
-use crate::cli::{ProbeOptions, ServeOptions};
+use crate::{
+    cli::{ProbeOptions, ServeOptions},
+    grouping::GroupBy,
+};
 
 /// Replaces a setting by what the command line gives, if it does.
 fn replace<T: Clone>(setting: &mut T, given: Option<&T>) {
@@ -21,10 +24,16 @@ impl ProbeOptions {
             config.probe.user = value::user(user);
         }
         replace(&mut config.probe.clone_probe, self.clone_probe.as_ref());
-        replace(&mut config.probe.ebpf_log, self.ebpf_log.as_ref());
-        replace(&mut config.groups.by, self.groups.group_by.as_ref());
-        replace(&mut config.groups.max, self.groups.max_groups.as_ref());
-        replace(&mut config.groups.retention, self.groups.group_retention.as_ref());
+        Ok(config)
+    }
+
+    /// The same, grouped otherwise if so given.
+    ///
+    /// # Errors
+    /// What is wrong with the file.
+    pub fn configure_grouped(&self, by: Option<GroupBy>) -> Result<Config, FileError> {
+        let mut config = self.configure()?;
+        replace(&mut config.groups.by, by.as_ref());
         Ok(config)
     }
 }
@@ -35,7 +44,10 @@ impl ServeOptions {
     /// # Errors
     /// What is wrong with the file.
     pub fn configure(&self) -> Result<Config, FileError> {
-        let mut config = self.probe.configure()?;
+        let mut config = self.probe.configure_grouped(self.groups.group_by)?;
+        replace(&mut config.groups.max, self.groups.max_groups.as_ref());
+        replace(&mut config.groups.retention, self.groups.group_retention.as_ref());
+        replace(&mut config.probe.ebpf_log, self.ebpf_log.as_ref());
         replace(&mut config.interval, self.interval.as_ref());
         replace(&mut config.web.listen_addresses, self.listen_addresses.as_ref());
         replace(&mut config.web.telemetry_path, self.telemetry_path.as_ref());

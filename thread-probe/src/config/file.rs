@@ -38,13 +38,18 @@ pub enum FileError {
     #[error("{} is larger than 1 MB: that is no configuration of thread-probe", .0.display())]
     TooLarge(PathBuf),
     /// What is in it is wrong.
-    #[error("{}:{mistake}", path.display())]
+    #[error("{}", each_with_its_place(path, mistakes))]
     Content {
         /// Which.
         path: PathBuf,
-        /// What.
-        mistake: Mistake,
+        /// What, in the order of their places.
+        mistakes: Vec<Mistake>,
     },
+}
+
+/// A line each.
+fn each_with_its_place(path: &Path, mistakes: &[Mistake]) -> String {
+    mistakes.iter().map(|mistake| format!("{}:{mistake}", path.display())).collect::<Vec<_>>().join("\n")
 }
 
 /// What is wrong in a file, and where.
@@ -76,7 +81,7 @@ impl Mistake {
 /// # Errors
 /// It can't be read, or what is in it is wrong.
 pub fn read(path: &Path) -> Result<Config, FileError> {
-    parse(&content(path)?).map_err(|mistake| FileError::Content { path: path.to_owned(), mistake })
+    parse(&content(path)?).map_err(|mistakes| FileError::Content { path: path.to_owned(), mistakes })
 }
 
 /// What is in a file, if it is one that may be a configuration.
@@ -104,35 +109,40 @@ pub(crate) fn content_and_mode(path: &Path) -> Result<(Vec<u8>, u32), FileError>
 /// The configuration in the content of a file.
 ///
 /// # Errors
-/// The first mistake in it.
-pub fn parse(content: &[u8]) -> Result<Config, Mistake> {
+/// All mistakes in it; of one that is no TOML the first.
+pub fn parse(content: &[u8]) -> Result<Config, Vec<Mistake>> {
     let text = str::from_utf8(content)
-        .map_err(|error| Mistake::new(content, error.valid_up_to(), "not text: the file must be UTF-8"))?;
+        .map_err(|error| vec![Mistake::new(content, error.valid_up_to(), "not text: the file must be UTF-8")])?;
     let table = DeTable::parse(text)
-        .map_err(|error| Mistake::new(content, error.span().map_or(0, |span| span.start), error.message()))?;
+        .map_err(|error| vec![Mistake::new(content, error.span().map_or(0, |span| span.start), error.message())])?;
     let mut config = Config::default();
-    read_section(&mut config, "", table.get_ref())
-        .map_err(|fault| Mistake::new(content, fault.span.start, &fault.message))?;
-    Ok(config)
+    let mut faults = Vec::new();
+    read_section(&mut config, "", table.get_ref(), &mut faults);
+    if faults.is_empty() {
+        return Ok(config);
+    }
+    faults.sort_by_key(|fault| fault.span.start);
+    Err(faults.iter().map(|fault| Mistake::new(content, fault.span.start, &fault.message)).collect())
 }
 
 /// Reads a table and those in it; `section` is its path, empty for the file as a whole.
-fn read_section(config: &mut Config, section: &str, table: &DeTable<'_>) -> Result<(), Fault> {
+fn read_section(config: &mut Config, section: &str, table: &DeTable<'_>, faults: &mut Vec<Fault>) {
     for (name, given) in in_order(table) {
         let text = name.get_ref().as_ref();
         let path = [section, text].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(".");
         if section == rules::SECTION {
-            rules::read(&mut config.alerts.rules, name, given)?;
+            rules::read(&mut config.alerts.rules, name, given, faults);
         } else if let Some(key) = KEYS.iter().find(|key| split(key.path) == (section, text)) {
-            (key.set)(config, given).map_err(|fault| fault.of(&path))?;
+            faults.extend((key.set)(config, given).map_err(|fault| fault.of(&path)).err());
         } else if names_in(section).any(|known| known == text) {
-            let table = given::table(given, "a table of keys").map_err(|fault| fault.of(&path))?;
-            read_section(config, &path, table)?;
+            match given::table(given, "a table of keys") {
+                Ok(table) => read_section(config, &path, table, faults),
+                Err(fault) => faults.push(fault.of(&path)),
+            }
         } else {
-            return Err(unknown_key(name, section, names_in(section)));
+            faults.push(unknown_key(name, section, names_in(section)));
         }
     }
-    Ok(())
 }
 
 /// What may stand in a section: keys and the sections in it, each once.

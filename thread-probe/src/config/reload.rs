@@ -46,7 +46,8 @@ pub fn reload(running: &Running, options: &ServeOptions) -> Option<Running> {
     Some(match options.configure() {
         Ok(config) => running.take_over(config),
         Err(error) => {
-            tracing::error!("SIGHUP: the configuration stays as it was: {error}");
+            let mistakes = error.to_string().replace('\n', "; ");
+            tracing::error!("SIGHUP: the configuration stays as it was: {mistakes}");
             let status = ConfigStatus { last_reload_successful: false, ..running.status };
             Running { config: Arc::clone(&running.config), status }
         }

@@ -133,24 +133,36 @@ const KEYS: [RuleKey; 6] = [
 ];
 
 /// Reads one rule, which `name` names.
-pub(super) fn read(rules: &mut Rules, name: &Name<'_>, given: &Given<'_>) -> Result<(), Fault> {
+pub(super) fn read(rules: &mut Rules, name: &Name<'_>, given: &Given<'_>, faults: &mut Vec<Fault>) {
     let Some(named) = RULES.iter().find(|named| named.name == name.get_ref()) else {
-        return Err(unknown_key(name, SECTION, RULES.iter().map(|named| named.name)));
+        return faults.push(unknown_key(name, SECTION, RULES.iter().map(|named| named.name)));
     };
     let path = format!("{SECTION}.{}", named.name);
-    let table = given::table(given, "a table of its keys").map_err(|fault| fault.of(&path))?;
+    let table = match given::table(given, "a table of its keys") {
+        Ok(table) => table,
+        Err(fault) => return faults.push(fault.of(&path)),
+    };
+    let before = faults.len();
     let rule = (named.of_mut)(rules);
     for (name, given) in in_order(table) {
-        let Some(key) = KEYS.iter().find(|key| key.name == name.get_ref()) else {
-            return Err(unknown_key(name, &path, KEYS.iter().map(|key| key.name)));
+        let set = match KEYS.iter().find(|key| key.name == name.get_ref()) {
+            Some(key) => {
+                (key.set)(rule, &named.thresholds, given).map_err(|fault| fault.of(&format!("{path}.{}", key.name)))
+            }
+            None => Err(unknown_key(name, &path, KEYS.iter().map(|key| key.name))),
         };
-        (key.set)(rule, &named.thresholds, given).map_err(|fault| fault.of(&format!("{path}.{}", key.name)))?;
+        faults.extend(set.err());
+    }
+    // Of one that could not be read the order says nothing.
+    if faults.len() > before {
+        return;
     }
     let place =
         ["critical", "warning"].iter().find_map(|wanted| table.iter().find(|(name, _)| name.get_ref() == wanted));
-    check_order(named, rule).map_err(|message| {
+    let in_order = check_order(named, rule).map_err(|message| {
         Fault::new(message, place.map_or_else(|| given.span(), |(_, threshold)| threshold.span())).of(&path)
-    })
+    });
+    faults.extend(in_order.err());
 }
 
 /// Critical is worse than warning.

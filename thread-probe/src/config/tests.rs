@@ -48,9 +48,13 @@ warning = "off"
 critical = "1ms"
 "#;
 
+fn lines(mistakes: &[Mistake]) -> String {
+    mistakes.iter().map(Mistake::to_string).collect::<Vec<_>>().join("\n")
+}
+
 /// What is said of a file that is wrong.
 fn error(text: &str) -> String {
-    parse(text.as_bytes()).map_or_else(|mistake| mistake.to_string(), |config| format!("no error: {config:?}"))
+    parse(text.as_bytes()).map_or_else(|mistakes| lines(&mistakes), |config| format!("no error: {config:?}"))
 }
 
 fn table(text: &str) -> Option<toml::Table> {
@@ -101,6 +105,14 @@ fn what_is_shown_is_read_as_the_same_configuration() {
     for config in [Config::default(), parse(FULL.as_bytes()).unwrap_or_default()] {
         assert_eq!(parse(write(&config).as_bytes()), Ok(config));
     }
+}
+
+#[test]
+fn all_mistakes_are_told_in_the_order_of_their_places() {
+    let text =
+        "interval = 5\n[groups]\nmaxx = 1\nby = \"colour\"\n[alerts.rules.limit_use]\nwarning = 2\ncritical = \"a\"\n";
+    let places: Vec<String> = error(text).lines().map(|line| line.chars().take(4).collect()).collect();
+    assert_eq!(places, ["1:12", "3:1:", "4:6:", "6:11", "7:12"], "{}", error(text));
 }
 
 #[test]
@@ -232,7 +244,7 @@ fn what_is_no_toml_or_no_text_is_told_in_one_line_with_its_place() {
         assert!(said.starts_with(place) && said.lines().count() == 1, "{text:?}: {said:?}");
     }
     assert_eq!(
-        parse(b"a = 1\nb\xff").map_err(|mistake| mistake.to_string()),
+        parse(b"a = 1\nb\xff").map_err(|mistakes| lines(&mistakes)),
         Err("2:2: not text: the file must be UTF-8".to_owned())
     );
 }
@@ -337,7 +349,9 @@ fn mutated(at: usize, byte: u8, how: u8) -> Vec<u8> {
 }
 
 fn check_place(content: &[u8]) -> Result<(), TestCaseError> {
-    if let Err(mistake) = parse(content) {
+    let mistakes = parse(content).err();
+    prop_assert!(mistakes.as_ref().is_none_or(|mistakes| !mistakes.is_empty()));
+    for mistake in mistakes.into_iter().flatten() {
         let line = content.split(|byte| *byte == b'\n').nth(mistake.line.wrapping_sub(1));
         prop_assert!(line.is_some_and(|line| (1..=line.len() + 1).contains(&mistake.column)), "{mistake}");
         prop_assert!(!mistake.message.is_empty() && mistake.to_string().lines().count() == 1, "{mistake}");

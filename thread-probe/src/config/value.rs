@@ -134,6 +134,17 @@ pub(super) fn some_path(path: PathBuf) -> Option<PathBuf> {
     Some(path).filter(|path| !path.as_os_str().is_empty())
 }
 
+/// A process id: PID_MAX_LIMIT of include/linux/threads.h bounds it.
+pub(crate) fn pid(text: &str) -> Result<u32, String> {
+    let pid = text.parse().ok().filter(|pid| (1..=4_194_304).contains(pid));
+    pid.ok_or_else(|| "must be a process id: a whole number from 1 to 4194304".to_owned())
+}
+
+/// How many rows to print.
+pub(crate) fn rows(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| "must be a whole number from 0 on".to_owned())
+}
+
 /// The name of a group.
 pub(crate) fn group(text: &str) -> Result<String, String> {
     if text.is_empty() { Err("must be the name of a group".to_owned()) } else { Ok(text.to_owned()) }

@@ -160,11 +160,11 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_before_5_15_is_missing() {
+    fn a_kernel_before_5_15_is_a_warning_as_it_may_have_backports() {
         let status = |release| version(release).status;
         assert_eq!(
             ["5.10.0-33-amd64", "5.15.0", "7.2.0", "?"].map(status),
-            [Status::Missing, Status::Ok, Status::Ok, Status::Unknown]
+            [Status::Warning, Status::Ok, Status::Ok, Status::Unknown]
         );
     }
 

@@ -4,7 +4,7 @@ mod print;
 
 use std::{
     collections::BTreeSet,
-    io::{self, Stdout, Write as _},
+    io::{self, IsTerminal as _, Stdout, Write as _},
     os::fd::AsFd as _,
     time::{Duration, Instant},
 };
@@ -13,11 +13,13 @@ use anyhow::{Context as _, Result, bail};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use self::print::Printer;
-pub(crate) use self::print::{FIRST_PROCESS_COLUMNS, FIRST_THREAD_COLUMNS};
+pub(crate) use self::print::{PS_PROCESS_COLUMNS, PS_THREAD_COLUMNS};
 use super::{
     choice::{ColumnsChoice, SortChoice},
+    columns::{Column, process_columns, thread_columns},
     feed::{Feed, Request, Sample, Source, Update},
     filter::Filter,
+    terminal,
 };
 use crate::{
     cli::{Format, TopOptions},
@@ -46,12 +48,18 @@ pub(crate) struct Batch {
     pub(crate) sort: SortChoice,
     /// Which processes.
     pub(crate) filter: Filter,
-    /// The columns of the table; those by default without it.
+    /// The columns that were chosen.
     pub(crate) columns: Option<ColumnsChoice>,
+    /// Those of a table if none were.
+    pub(crate) table: ColumnsChoice,
+    /// Characters of a line of the terminal, if it is printed to one.
+    pub(crate) width: Option<u16>,
     /// How many rows.
     pub(crate) top: usize,
     /// The process of which the threads are printed.
     pub(crate) pid: Option<u32>,
+    /// Whether those of a name are one row.
+    pub(crate) by_name: bool,
     /// Whether each sample says when it was taken.
     pub(crate) is_timed: bool,
 }
@@ -62,18 +70,34 @@ impl TryFrom<&TopOptions> for Batch {
     fn try_from(options: &TopOptions) -> Result<Self, FileError> {
         Ok(Self {
             url: options.daemon().map(str::to_owned),
-            config: options.probe.configure()?,
+            config: options.probe.configure_grouped(options.group_by)?,
             interval: options.interval.unwrap_or(INTERVAL),
             samples: options.samples,
             format: options.format.unwrap_or_default(),
             sort: options.sort.unwrap_or_default(),
             filter: options.filter.clone().unwrap_or_default(),
             columns: options.columns.clone(),
+            table: ColumnsChoice {
+                process: ids_by_default(process_columns()),
+                thread: ids_by_default(thread_columns()),
+            },
+            width: terminal_width(),
             top: options.top.unwrap_or(usize::MAX),
             pid: options.pid,
+            by_name: false,
             is_timed: true,
         })
     }
+}
+
+fn ids_by_default<T>(columns: &'static [Column<T>]) -> Vec<&'static str> {
+    columns.iter().filter(|column| column.is_default).map(|column| column.id).collect()
+}
+
+/// The width of standard output, if it is a terminal.
+pub(crate) fn terminal_width() -> Option<u16> {
+    let is_terminal = io::stdout().is_terminal();
+    is_terminal.then(terminal::size).and_then(Result::ok).map(|(columns, _)| columns)
 }
 
 /// Prints samples, from the first with rates on, until there are enough or nobody reads them.

@@ -59,7 +59,7 @@ fn refuse_what_is_printed(options: &TopOptions) -> Result<()> {
 }
 
 fn interactive(options: &TopOptions) -> Result<()> {
-    let mut config = options.probe.configure()?;
+    let mut config = options.probe.configure_grouped(options.group_by)?;
     config.limits.window = config.limits.window.min(WINDOW);
     // Before the feed may have a thread.
     let signals = Signals::block().context("blocking signals failed")?;

@@ -116,7 +116,7 @@ impl Screen {
 }
 
 /// The terminal's columns and rows. A serial console says 0 for what it does not know: it is taken for 80 by 24.
-fn size() -> io::Result<(u16, u16)> {
+pub(crate) fn size() -> io::Result<(u16, u16)> {
     let (columns, rows) = terminal::size()?;
     Ok((if columns == 0 { 80 } else { columns }, if rows == 0 { 24 } else { rows }))
 }

@@ -87,7 +87,7 @@ fn load(path: &Path) -> (Sources, Result<Settings, FileError>) {
             files_of(&file).for_each(|name| sources.add(&place.path_of(&name.value)));
             settings(&file, &place)
         });
-        settings.map_err(|mistake| FileError::Content { path: path.to_owned(), mistake })
+        settings.map_err(|mistake| FileError::Content { path: path.to_owned(), mistakes: vec![mistake] })
     };
     let outcome = read(&mut sources);
     (sources, outcome)

@@ -9,16 +9,51 @@ use super::Batch;
 use crate::{
     cli::Format,
     human, json,
-    model::{Model, OneProcess, Process, Thread},
+    model::{Model, OneProcess, Process, Thread, ThreadsOfName},
     server::SnapshotOfProcess,
     top::{
-        columns::{Column, Sort, find, process_columns, thread_columns},
+        columns::{Column, Sort, find, name_columns, process_columns, thread_columns},
         feed::Sample,
     },
 };
 
-/// The columns of `ps`, and those that come first in CSV: who reads it may count on their order.
-pub(crate) const FIRST_PROCESS_COLUMNS: [&str; 17] = [
+/// The columns of `ps`: who it is comes first.
+pub(crate) const PS_PROCESS_COLUMNS: [&str; 15] = [
+    "pid",
+    "comm",
+    "user",
+    "threads",
+    "threads_created_per_second",
+    "voluntary_switches_per_second",
+    "involuntary_switches_per_second",
+    "wait_p50_seconds",
+    "wait_p99_seconds",
+    "wait_max_seconds",
+    "wait_ratio",
+    "cpu_ratio",
+    "kernel_memory_bytes",
+    "limit",
+    "exhaustion_seconds",
+];
+
+/// The same of threads.
+pub(crate) const PS_THREAD_COLUMNS: [&str; 12] = [
+    "tid",
+    "comm",
+    "state",
+    "voluntary_switches_per_second",
+    "involuntary_switches_per_second",
+    "same_process_ratio",
+    "wait_p50_seconds",
+    "wait_p99_seconds",
+    "wait_max_seconds",
+    "wait_ratio",
+    "cpu_ratio",
+    "kernel_stack_depth_bytes",
+];
+
+/// The columns that come first in CSV: who reads it may count on their order.
+const FIRST_PROCESS_COLUMNS: [&str; 17] = [
     "pid",
     "user",
     "threads",
@@ -39,7 +74,7 @@ pub(crate) const FIRST_PROCESS_COLUMNS: [&str; 17] = [
 ];
 
 /// The same of threads.
-pub(crate) const FIRST_THREAD_COLUMNS: [&str; 12] = [
+const FIRST_THREAD_COLUMNS: [&str; 12] = [
     "tid",
     "state",
     "voluntary_switches_per_second",
@@ -66,11 +101,19 @@ impl<'a> Printer<'a> {
     /// # Errors
     /// Columns, or one to sort by, that only threads have, where there are none.
     pub(super) fn new(batch: &'a Batch) -> Result<Self> {
-        let chosen = batch.columns.as_ref();
-        let of_processes = chosen.map(|chosen| &*chosen.process);
-        let of_threads = chosen.map(|chosen| &*chosen.thread);
-        let process_columns = select(process_columns(), of_processes, &FIRST_PROCESS_COLUMNS, batch.format);
-        let thread_columns = select(thread_columns(), of_threads, &FIRST_THREAD_COLUMNS, batch.format);
+        let (chosen, by_default) = (batch.columns.as_ref(), &batch.table);
+        let of_processes = Columns {
+            chosen: chosen.map(|chosen| &*chosen.process),
+            by_default: &by_default.process,
+            first: &FIRST_PROCESS_COLUMNS,
+        };
+        let of_threads = Columns {
+            chosen: chosen.map(|chosen| &*chosen.thread),
+            by_default: &by_default.thread,
+            first: &FIRST_THREAD_COLUMNS,
+        };
+        let process_columns = of_processes.select(process_columns(), batch.format, batch.sort.process);
+        let thread_columns = of_threads.select(thread_columns(), batch.format, batch.sort.thread);
         if batch.pid.is_none() && batch.sort.process.is_none() {
             bail!("--sort: only threads have that column: choose a process with --pid");
         }
@@ -98,6 +141,13 @@ impl<'a> Printer<'a> {
             }
             Some(pid) => {
                 let mut one = one.ok_or_else(|| self.gone(pid))?;
+                if batch.by_name && batch.format != Format::Json {
+                    sort(&mut one.threads_by_name, name_columns(), batch.sort.thread);
+                    one.threads_by_name.truncate(batch.top);
+                    self.write_names(&mut text, &model, &one.threads_by_name)?;
+                    self.printed += 1;
+                    return Ok(text);
+                }
                 sort(&mut one.threads, thread_columns(), batch.sort.thread);
                 one.threads.truncate(batch.top);
                 self.write_threads(&mut text, &model, one)?;
@@ -118,7 +168,10 @@ impl<'a> Printer<'a> {
         match self.batch.format {
             Format::Json => write_json(out, model),
             Format::Csv => self.write_csv(out, model, &self.process_columns, &model.processes),
-            Format::Table => self.write_table(out, model, &self.process_columns, &model.processes),
+            Format::Table => {
+                let sort = self.batch.sort.process;
+                self.write_table(out, model, (&self.process_columns, sort), &model.processes)
+            }
         }
     }
 
@@ -126,7 +179,18 @@ impl<'a> Printer<'a> {
         match self.batch.format {
             Format::Json => write_json(out, &SnapshotOfProcess { model, process }),
             Format::Csv => self.write_csv(out, model, &self.thread_columns, &process.threads),
-            Format::Table => self.write_table(out, model, &self.thread_columns, &process.threads),
+            Format::Table => {
+                let sort = self.batch.sort.thread;
+                self.write_table(out, model, (&self.thread_columns, sort), &process.threads)
+            }
+        }
+    }
+
+    fn write_names(&self, out: &mut Vec<u8>, model: &Model, names: &[ThreadsOfName]) -> Result<()> {
+        let columns: Vec<_> = name_columns().iter().collect();
+        match self.batch.format {
+            Format::Csv => self.write_csv(out, model, &columns, names),
+            Format::Table | Format::Json => self.write_table(out, model, (&columns, self.batch.sort.thread), names),
         }
     }
 
@@ -144,13 +208,23 @@ impl<'a> Printer<'a> {
         csv.flush().context("writing CSV failed")
     }
 
-    fn write_table<T>(&self, out: &mut Vec<u8>, model: &Model, columns: &[&Column<T>], rows: &[T]) -> Result<()> {
+    fn write_table<T>(
+        &self,
+        out: &mut Vec<u8>,
+        model: &Model,
+        (columns, sort): (&[&Column<T>], Option<Sort>),
+        rows: &[T],
+    ) -> Result<()> {
         if self.printed > 0 {
             writeln!(out)?;
         }
         if self.batch.is_timed {
             writeln!(out, "{}", headline(model, self.batch.pid))?;
         }
+        let columns = match self.batch.width {
+            Some(width) if self.batch.columns.is_none() => fitting(columns.to_vec(), sort, rows, width),
+            _ => columns.to_vec(),
+        };
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
         table.set_header(columns.iter().map(|column| column.title));
@@ -161,22 +235,54 @@ impl<'a> Printer<'a> {
     }
 }
 
-/// The columns that are chosen; else of CSV all, the first ones first, and of a table those that are shown by default.
-fn select<T>(
-    all: &'static [Column<T>],
-    chosen: Option<&[&str]>,
-    first: &[&str],
-    format: Format,
-) -> Vec<&'static Column<T>> {
-    let by_id = |ids: &[&str]| ids.iter().filter_map(|id| find(all, id)).collect::<Vec<_>>();
-    match (chosen, format) {
-        (Some(ids), _) => by_id(ids),
-        (None, Format::Csv) => {
-            let further = all.iter().filter(|column| !first.contains(&column.id));
-            by_id(first).into_iter().chain(further).collect()
+/// Ids of columns.
+struct Columns<'a> {
+    chosen: Option<&'a [&'static str]>,
+    /// Those of a table if none are chosen.
+    by_default: &'a [&'static str],
+    /// Those that come first in CSV.
+    first: &'a [&'static str],
+}
+
+impl Columns<'_> {
+    /// The columns that are chosen; else of CSV all, and of a table those by default and what it is sorted by.
+    fn select<T>(&self, all: &'static [Column<T>], format: Format, sort: Option<Sort>) -> Vec<&'static Column<T>> {
+        let by_id = |ids: &[&str]| ids.iter().filter_map(|id| find(all, id)).collect::<Vec<_>>();
+        match (self.chosen, format) {
+            (Some(ids), _) => by_id(ids),
+            (None, Format::Csv) => {
+                let further = all.iter().filter(|column| !self.first.contains(&column.id));
+                by_id(self.first).into_iter().chain(further).collect()
+            }
+            (None, Format::Table | Format::Json) => {
+                let sorted = sort.map(|sort| sort.column).filter(|id| !self.by_default.contains(id));
+                by_id(self.by_default).into_iter().chain(sorted.and_then(|id| find(all, id))).collect()
+            }
         }
-        (None, Format::Table | Format::Json) => all.iter().filter(|column| column.is_default).collect(),
     }
+}
+
+/// Those of the columns that there is room for in a terminal of this width: where there is none for all, those that say least go,
+/// and never who it is and what it is sorted by.
+fn fitting<'a, T>(mut columns: Vec<&'a Column<T>>, sort: Option<Sort>, rows: &[T], width: u16) -> Vec<&'a Column<T>> {
+    let chars = |text: &str| text.chars().count();
+    let needed = |column: &Column<T>| {
+        let cells = rows.iter().map(|row| chars(&(column.value)(row).human()));
+        // A space on either side.
+        cells.max().unwrap_or(0).max(chars(column.title)) + 2
+    };
+    let mut widths: Vec<usize> = columns.iter().map(|column| needed(column)).collect();
+    let is_fixed = |column: &Column<T>| {
+        matches!(column.id, "pid" | "tid" | "comm") || sort.is_some_and(|by| by.column == column.id)
+    };
+    while widths.iter().sum::<usize>() > usize::from(width) + 1 {
+        let goes =
+            columns.iter().enumerate().filter(|(_, column)| !is_fixed(column)).max_by_key(|(_, column)| column.rank);
+        let Some((index, _)) = goes else { break };
+        columns.remove(index);
+        widths.remove(index);
+    }
+    columns
 }
 
 fn sort<T>(rows: &mut Vec<T>, columns: &[Column<T>], by: Option<Sort>) {

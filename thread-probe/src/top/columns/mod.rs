@@ -2,6 +2,7 @@
 //! processes and one for threads; every view, `--sort`, filters and CSV go by them.
 
 mod alias;
+mod by_name;
 mod markdown;
 mod process;
 mod sort;
@@ -10,6 +11,7 @@ mod value;
 
 pub use self::{
     alias::find_short,
+    by_name::name_columns,
     markdown::markdown,
     process::{ATTENTION, attention, process_columns},
     sort::Sort,

@@ -20,8 +20,11 @@ fn batch(format: Format) -> Batch {
         sort: SortChoice::default(),
         filter: Filter::default(),
         columns: None,
+        table: ColumnsChoice { process: PS_PROCESS_COLUMNS.to_vec(), thread: PS_THREAD_COLUMNS.to_vec() },
+        width: None,
         top: usize::MAX,
         pid: None,
+        by_name: false,
         is_timed: true,
     }
 }
@@ -39,6 +42,22 @@ fn process(pid: u32, comm: &str, switches_per_second: f64) -> Process {
 fn sample() -> Sample {
     let processes = vec![process(1, "one", 5.0), process(2, "two, or not", 50.0), process(3, "three", 20.0)];
     Sample { model: Model { time_unix_seconds: 86_399.5, processes, ..empty_model() }, one: None, command_line: None }
+}
+
+#[test]
+fn threads_of_a_name_are_one_row_with_their_sums() -> Result<()> {
+    let mut sample = with_threads();
+    let pool = ThreadsOfName {
+        name: "worker-#".to_owned(),
+        threads: ThreadCounts { total: 400, running: 3, ..ThreadCounts::default() },
+        rates: Some(Rates { switches_per_second: 1234.0, ..Rates::default() }),
+        ..ThreadsOfName::default()
+    };
+    sample.one = Some(OneProcess { threads_by_name: vec![pool], ..OneProcess::default() });
+    let text = printed(&Batch { pid: Some(1), by_name: true, is_timed: false, ..batch(Format::Table) }, [sample])?;
+    let row: Vec<&str> = text.lines().nth(1).unwrap_or_default().split_whitespace().collect();
+    assert_eq!(row[..5], ["worker-#", "400", "3", "0", "1234"], "{text}");
+    Ok(())
 }
 
 fn with_threads() -> Sample {
@@ -66,6 +85,32 @@ fn json_is_a_line_a_sample_with_the_processes_filtered_sorted_and_cut() -> Resul
     assert_eq!(pids(&printed(&Batch { sort: by_pid, top: 2, ..batch(Format::Json) }, [sample()])?)?, [1, 2]);
     let filter = Filter::parse("threads>1 !two").map_err(anyhow::Error::msg)?;
     assert_eq!(pids(&printed(&Batch { filter, ..batch(Format::Json) }, [sample()])?)?, [3]);
+    Ok(())
+}
+
+/// The headings of a table in a terminal of this width.
+fn headings(width: u16, sort: &str) -> Result<Vec<String>> {
+    let sort = SortChoice::parse(sort).map_err(anyhow::Error::msg)?;
+    let batch = Batch { sort, width: Some(width), is_timed: false, ..batch(Format::Table) };
+    let text = printed(&batch, [sample()])?;
+    assert!(text.lines().all(|line| line.chars().count() <= usize::from(width)), "{text}");
+    Ok(text
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .split("  ")
+        .map(|title| title.trim().to_owned())
+        .filter(|title| !title.is_empty())
+        .collect())
+}
+
+#[test]
+fn a_table_is_as_wide_as_the_terminal_and_shows_what_it_is_sorted_by() -> Result<()> {
+    let wide = headings(300, "switches")?;
+    assert_eq!((&*wide[0], &*wide[1], wide.last().map(String::as_str)), ("PID", "COMM", Some("SW/s")));
+    let narrow = headings(40, "exhausted")?;
+    assert!(["PID", "COMM", "FULL IN"].iter().all(|title| narrow.iter().any(|shown| shown == title)), "{narrow:?}");
+    assert!(narrow.len() < wide.len(), "{narrow:?}");
     Ok(())
 }
 
