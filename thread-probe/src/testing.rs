@@ -10,7 +10,7 @@ use crate::{
     bpf::AttachedProgram,
     grouping::{GroupBy, Grouper},
     ledger::{GroupBounds, Ledger, Totals},
-    limits::{Evaluation, Limit, LimitUse, Scope},
+    limits::{Evaluation, Limit, LimitUse, Refusers, Scope},
     model::{
         Activity, CloneFailuresByLimit, ConfigStatus, Group, Memory, Model, Process, Rates, SampleFacts, System,
         ThreadCounts,
@@ -82,6 +82,7 @@ pub(crate) fn idle_group(name: &str) -> Group {
         memory: Memory::default(),
         headroom: None,
         interval_clone_failures: CloneFailuresByLimit::default(),
+        clone_refused_by: Refusers::default(),
         raw: Totals::default(),
     }
 }

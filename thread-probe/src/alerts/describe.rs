@@ -155,7 +155,12 @@ pub(super) fn short_lived_threads(group: &str, rates: &Rates) -> (String, String
             count(rates.threads_exited_per_second as u64),
             plain(group)
         ),
-        "let it keep its threads: a thread pool".to_owned(),
+        // Who ended and was created by no clone of a thread is the main thread of a process.
+        if rates.threads_created_per_second < rates.threads_exited_per_second / 2.0 {
+            "let who starts them start fewer processes: one for many items, or what a shell has built in".to_owned()
+        } else {
+            "let it keep its threads: a thread pool".to_owned()
+        },
     )
 }
 

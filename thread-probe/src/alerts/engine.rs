@@ -54,6 +54,8 @@ struct Active {
     since: Now,
     /// Of a firing one whose condition is gone: since when.
     gone_since: Option<Instant>,
+    /// Whether the limit that it is about is not there any more, and the summary says so.
+    subject_is_gone: bool,
 }
 
 #[derive(Debug)]
@@ -74,7 +76,8 @@ enum Step {
 impl Engine {
     /// Looks at a model with the rules and says which alerts changed their state.
     pub fn evaluate(&mut self, rules: &Rules, model: &Model, now: Now) -> Vec<Transition> {
-        let findings = Findings::of(rules, model);
+        let watched = self.active.keys().map(|key| key.subject.clone()).collect();
+        let findings = Findings::of(rules, model, watched);
         while self.resolved.front().is_some_and(|oldest| now.instant - oldest.at.instant >= KEEP_RESOLVED) {
             self.resolved.pop_front();
         }
@@ -105,7 +108,7 @@ impl Engine {
         let mut changed = Vec::new();
         let Self { active, resolved, .. } = self;
         active.retain(|key, alert| {
-            match alert.follow(rules, key, findings.get(&key.subject), now) {
+            match alert.follow(rules, key, findings, now) {
                 Step::Stays => {}
                 Step::Fires => {
                     resolved.retain(|before| before.key != *key);
@@ -147,7 +150,14 @@ impl Engine {
                 self.suppressed += 1;
                 continue;
             }
-            let alert = Active { finding: finding.clone(), threshold, firing, since: now, gone_since: None };
+            let alert = Active {
+                finding: finding.clone(),
+                threshold,
+                firing,
+                since: now,
+                gone_since: None,
+                subject_is_gone: false,
+            };
             changed.push(alert.view(&key, None));
             self.active.insert(key, alert);
         }
@@ -160,20 +170,37 @@ impl Engine {
 }
 
 impl Active {
-    fn follow(&mut self, rules: &Rules, key: &Key, finding: Option<&Finding>, now: Now) -> Step {
+    fn follow(&mut self, rules: &Rules, key: &Key, findings: &Findings<'_>, now: Now) -> Step {
         let alert = key.subject.alert;
         let rule = alert.rule(rules);
         let Some(threshold) = rule.threshold(key.severity) else {
             return if self.firing { Step::IsResolved } else { Step::IsDropped };
         };
         let wanted = if self.firing { alert.clear_threshold(rule, threshold) } else { threshold };
-        match finding.filter(|finding| alert.reaches(finding.value, wanted)) {
+        let finding = findings.get(&key.subject);
+        if let Some(finding) = finding.filter(|finding| alert.reaches(finding.value, wanted)) {
+            self.finding = finding.clone();
+            self.threshold = threshold;
+            self.subject_is_gone = false;
+            return self.holds(rule, now);
+        }
+        self.tell_calm(&key.subject, finding.or_else(|| findings.calm(&key.subject)));
+        self.is_gone(rule, now)
+    }
+
+    /// Tells how it is now that the condition holds no more. What is no limit tells how it was last: a rate of 0 says nothing.
+    fn tell_calm(&mut self, subject: &Subject, finding: Option<&Finding>) {
+        match finding {
             Some(finding) => {
                 self.finding = finding.clone();
-                self.threshold = threshold;
-                self.holds(rule, now)
+                self.subject_is_gone = false;
             }
-            None => self.is_gone(rule, now),
+            None if subject.is_limit() && !self.subject_is_gone => {
+                self.subject_is_gone = true;
+                self.finding.summary = format!("gone: {}", self.finding.summary).into();
+                self.finding.advice = "nothing: what it was about is not there any more".into();
+            }
+            None => {}
         }
     }
 

@@ -1,6 +1,9 @@
 //! What each rule looks at: its figure, for each subject, in words.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     config::{Rule, Rules},
@@ -8,12 +11,14 @@ use super::{
     view::{AlertName, Severity, Subject},
 };
 use crate::{
-    limits::{Limit, LimitUse, Scope, Unit},
+    limits::{LimitUse, Scope, Unit},
     model::{Group, Model, Process, Rates},
 };
 
 /// Threads of a group that must end in a second before their short lives matter.
 const MANY_ENDS_PER_SECOND: f64 = 100.0;
+/// The time until a limit is reached whose use does not grow any more: ten years.
+const NEVER_SECONDS: f64 = 10.0 * 365.0 * 86_400.0;
 /// Switches of a group in a second up to which hardly anything of it waits: what does is no reason to wake anybody.
 const FEW_SWITCHES_PER_SECOND: f64 = 1.0;
 
@@ -71,25 +76,30 @@ pub struct Finding {
     pub advice: Arc<str>,
 }
 
-/// The figures of a model that reached a threshold or have yet to come back behind it. All others count as gone, and
-/// are most: they cost a comparison each, and no text.
+/// The figures of a model that reached a threshold or have yet to come back behind it, and those of subjects that have an alert.
+/// All others are most: they cost a comparison each, and no text.
 #[derive(Debug)]
 pub struct Findings<'a> {
     rules: &'a Rules,
+    /// Those that have an alert.
+    watched: BTreeSet<Subject>,
     found: BTreeMap<Subject, Finding>,
+    /// What is said of limits that have an alert and matter no more.
+    calm: BTreeMap<Subject, Finding>,
 }
 
 impl<'a> Findings<'a> {
-    /// Looks at a model with all rules.
-    pub fn of(rules: &'a Rules, model: &Model) -> Self {
-        let mut findings = Self { rules, found: BTreeMap::new() };
+    /// Looks at a model with all rules. `watched` have an alert.
+    pub fn of(rules: &'a Rules, model: &Model, watched: BTreeSet<Subject>) -> Self {
+        let mut findings = Self { rules, watched, found: BTreeMap::new(), calm: BTreeMap::new() };
         for limit in model.limits.shared.iter().filter(|limit| !is_meant_to_be_full(limit)) {
             findings.limit_use(limit);
             findings.exhaustion(limit, None);
         }
         for group in &model.groups {
-            let first_exhausted = group.headroom.as_ref().and_then(|headroom| headroom.first_exhausted.as_ref());
-            if let Some(limit) = first_exhausted.filter(|limit| limit.scope == Scope::Process) {
+            let nearest =
+                group.headroom.iter().flat_map(|headroom| [headroom.first_exhausted.as_ref(), Some(&headroom.binding)]);
+            if let Some(limit) = nearest.flatten().find(|limit| limit.scope == Scope::Process) {
                 findings.exhaustion(limit, Some(&group.group));
             }
             findings.clone_failures(group, model);
@@ -111,6 +121,11 @@ impl<'a> Findings<'a> {
         self.found.get(subject)
     }
 
+    /// What there is to say of a limit that has an alert and is far from every threshold; `None` if it is gone.
+    pub fn calm(&self, subject: &Subject) -> Option<&Finding> {
+        self.calm.get(subject)
+    }
+
     /// Whether it matters to any severity.
     fn matters(&self, alert: AlertName, value: f64) -> bool {
         let rule = alert.rule(self.rules);
@@ -130,14 +145,31 @@ impl<'a> Findings<'a> {
         let (alert, value) = (AlertName::ThreadLimitNear, limit.used_ratio);
         if self.matters(alert, value) {
             self.add(of_limit(alert, limit, None), value, describe::limit_use(limit));
+        } else {
+            self.add_calm(|| of_limit(alert, limit, None), value, || describe::limit_use(limit));
+        }
+    }
+
+    fn add_calm(&mut self, subject: impl Fn() -> Subject, value: f64, text: impl Fn() -> (String, String)) {
+        if self.watched.is_empty() {
+            return;
+        }
+        let subject = subject();
+        if self.watched.contains(&subject) {
+            let (summary, advice) = text();
+            self.calm.insert(subject, Finding { value, summary: summary.into(), advice: advice.into() });
         }
     }
 
     /// `group` is that of the process whose limit it is; the others are limits of a subject of their own.
     fn exhaustion(&mut self, limit: &LimitUse, group: Option<&Arc<str>>) {
         let alert = AlertName::ThreadLimitExhaustionSoon;
-        if let Some(value) = limit.exhaustion_seconds.filter(|seconds| self.matters(alert, *seconds)) {
-            self.add(of_limit(alert, limit, group), value, describe::exhaustion(limit));
+        match limit.exhaustion_seconds.filter(|seconds| self.matters(alert, *seconds)) {
+            Some(value) => self.add(of_limit(alert, limit, group), value, describe::exhaustion(limit)),
+            None => {
+                let value = limit.exhaustion_seconds.unwrap_or(NEVER_SECONDS);
+                self.add_calm(|| of_limit(alert, limit, group), value, || describe::exhaustion(limit));
+            }
         }
     }
 
@@ -147,7 +179,7 @@ impl<'a> Findings<'a> {
         for (limit, failed) in group.interval_clone_failures.by_limit() {
             let value = failed as f64 / seconds;
             if self.matters(alert, value) {
-                let by_cgroup = refused_by(&group.group, limit, &model.processes);
+                let by_cgroup = group.clone_refused_by.of(limit);
                 let text = describe::clone_failures(&group.group, Refused { limit, failed, by_cgroup }, seconds);
                 self.add(Subject { limit: Some(limit), ..of_group(alert, &group.group) }, value, text);
             }
@@ -188,13 +220,6 @@ impl<'a> Findings<'a> {
 /// Whether it allows one thread: such is set (`TasksMax=1`, `LimitNPROC=1`) so that a service creates none.
 fn is_meant_to_be_full(limit: &LimitUse) -> bool {
     limit.unit == Unit::Threads && limit.max <= 1
-}
-
-/// The cgroup that refused a process of the group a clone in this interval.
-fn refused_by<'a>(group: &Arc<str>, limit: Limit, processes: &'a [Process]) -> Option<&'a str> {
-    let failed = |process: &&Process| process.rates.is_some_and(|rates| rates.clone_failures_per_second > 0.0);
-    let own = processes.iter().filter(|process| process.group == *group).filter(failed);
-    own.into_iter().find_map(|process| process.clone_refused_by.of(limit))
 }
 
 fn of_group(alert: AlertName, group: &Arc<str>) -> Subject {

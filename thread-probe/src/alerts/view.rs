@@ -99,7 +99,15 @@ pub struct Subject {
     pub scope: Option<Scope>,
 }
 
-/// An alert. Value and texts are those of when its condition held last.
+impl Subject {
+    /// Whether it is the use of a limit, and not what a group did.
+    pub fn is_limit(&self) -> bool {
+        matches!(self.alert, AlertName::ThreadLimitNear | AlertName::ThreadLimitExhaustionSoon)
+    }
+}
+
+/// An alert. Value and texts of one about a limit are those of now, or of before it was gone; of others those of when the
+/// condition held last.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AlertView {
     /// What it says.

@@ -43,7 +43,7 @@ impl Ledger {
         match of {
             FoldOf::Process(process) => self.process_folded(key_of(process), sums, &added),
             FoldOf::Known(process) => self.known_folded(key_of(process), &added),
-            FoldOf::Leader(leader) => self.leaders_folded(&leader, &added),
+            FoldOf::Leader(leader) => self.leaders_folded(&leader, sums, &added),
         }
     }
 
@@ -58,6 +58,10 @@ impl Ledger {
         process.leader_ended |= leader_ended;
         if leader_ended && process.group.is_none() && self.late_group(key).is_none() {
             self.name_process(key, Identity::from(&sums.leader), false);
+        }
+        let group = self.processes.get(&key).and_then(|process| process.group).or_else(|| self.late_group(key));
+        if let Some(group) = group {
+            self.groups.saw_refusals(group, sums, added);
         }
         self.add_sums(added, |ledger, delta| ledger.add(key, delta));
         self.forget_if_over(key);
@@ -77,12 +81,13 @@ impl Ledger {
         self.add_sums(&without_waits, |ledger, delta| ledger.add(key, delta));
     }
 
-    fn leaders_folded(&mut self, leader: &FoldedLeader, added: &Folded) {
+    fn leaders_folded(&mut self, leader: &FoldedLeader, sums: &Folded, added: &Folded) {
         let named = self.grouper.name(0, &Identity::from(leader), false);
         let group = self.groups.get_or_create(&named.name, false, self.now_ns);
         if let Some(owner) = &named.owner {
             self.groups.saw_owner(group, owner);
         }
+        self.groups.saw_refusals(group, sums, added);
         self.add_sums(added, |ledger, delta| ledger.add_to_group(group, delta));
     }
 

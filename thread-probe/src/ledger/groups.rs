@@ -3,10 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use rustc_hash::{FxHashMap, FxHashSet};
-use thread_probe_ebpf::record::Counters;
+use thread_probe_ebpf::{fold::Folded, record::Counters};
 
 use super::{
-    entries::of_storage,
+    entries::{RefusedBy, of_storage},
     totals::{Delta, Interval, Totals, combine},
 };
 use crate::cgroup_owner::Owner;
@@ -47,6 +47,8 @@ pub struct Group {
     /// Whose the cgroups of its processes are: what is the same of all that there ever were, so that it does not change
     /// to and fro. `None` where no cgroup names the group.
     pub owner: Option<Owner>,
+    /// Which cgroups refused its processes a clone last.
+    pub refused_by: RefusedBy,
     pub(super) interval: Interval,
     /// What its threads had counted when the probe was started.
     before_start: Counters,
@@ -109,6 +111,7 @@ impl Groups {
             totals: Totals::default(),
             stack_depth_max_bytes: 0,
             owner: None,
+            refused_by: RefusedBy::default(),
             interval: Interval::default(),
             before_start: Counters::default(),
             last_alive_ns: now_ns,
@@ -190,6 +193,12 @@ impl Groups {
                 none => *none = Some(owner.clone()),
             },
             _ => {}
+        }
+    }
+
+    pub(super) fn saw_refusals(&mut self, id: GroupId, sums: &Folded, added: &Folded) {
+        if let Some(group) = self.by_id.get_mut(&id) {
+            group.refused_by.observe(sums, added);
         }
     }
 

@@ -14,7 +14,7 @@ use super::{
     files::Files,
     foremost::{Contender, Contest},
     growth::{Growth, History},
-    host::{HostReading, page_bytes},
+    host::{HostReading, LowIds, page_bytes},
     own_memory::OwnMemory,
     shared::{PidNamespaces, Shared, nproc_key},
     tree::Tree,
@@ -22,7 +22,7 @@ use super::{
 use crate::{
     cgroups::{Membership, Memberships},
     grouping::text,
-    ledger::{GroupId, Ledger, Process, ProcessKey, ThreadState},
+    ledger::{GroupId, Ledger, Process, ProcessKey, RefusedBy, ThreadState},
     sample::ThreadCost,
 };
 
@@ -40,6 +40,7 @@ const UNLIMITED: u64 = u64::MAX;
 pub struct Limits {
     window: Duration,
     files: Files,
+    low_ids: LowIds,
     tree: Tree,
     histories: Histories,
     own_memory: FxHashMap<ProcessKey, OwnMemory>,
@@ -57,6 +58,8 @@ pub struct Evaluation {
     shared: Vec<LimitUse>,
     /// Of each process that may create threads.
     pub processes: FxHashMap<ProcessKey, ProcessLimits>,
+    /// The cgroups that refused processes of a group a clone last, of groups that were.
+    pub group_refusers: FxHashMap<GroupId, Refusers>,
     /// The limits as everybody reads them.
     pub report: LimitsReport,
 }
@@ -134,6 +137,7 @@ impl Limits {
         Self {
             window,
             files,
+            low_ids: LowIds::default(),
             tree,
             histories,
             own_memory: FxHashMap::default(),
@@ -150,7 +154,7 @@ impl Limits {
 
     /// What the host allows and has, now. Part of the next evaluation.
     pub fn read_host(&mut self) -> HostReading {
-        HostReading::read(&mut self.files)
+        HostReading::read(&mut self.files, &mut self.low_ids)
     }
 
     /// Of the memory limits of this process's own cgroups the one with the least left, before anything is evaluated.
@@ -205,13 +209,15 @@ impl Limits {
             let cgroups = cgroups.get(&process.facts.css_set).map(|cgroup| Arc::clone(&cgroup.membership));
             processes.extend(limits.map(|limits| (key, ProcessLimits { cgroups, ..limits })));
         }
+        let refused = ledger.groups().filter(|(_, group)| group.refused_by != RefusedBy::default());
+        let group_refusers = refused.map(|(id, group)| (id, self.refusers(group.refused_by))).collect();
         self.tree.finish_pass();
         let pass = self.histories.pass;
         self.refusers.retain(|_, (_, used_in)| *used_in == pass);
         self.histories.finish_pass();
         self.own_memory.retain(|key, _| processes.contains_key(key));
         let report = self.report(&shared.limits, host.took + began.elapsed());
-        Evaluation { shared: shared.limits, processes, report }
+        Evaluation { shared: shared.limits, processes, group_refusers, report }
     }
 
     /// The path of each set of cgroups, and where its limits are.
@@ -273,11 +279,15 @@ impl Limits {
         }
         let all = shared.iter().map(|index| (&limits[*index], limits[*index].room_for(thread_bytes)));
         let headroom = Headroom::of(all.chain(own.iter().map(|limit| (limit, limit.headroom_threads))))?;
-        let refused_by = Refusers {
-            cgroup_pids: self.refuser(Limit::CgroupPids, process.refused_by.pids),
-            cgroup_memory: self.refuser(Limit::CgroupMemory, process.refused_by.memory),
-        };
+        let refused_by = self.refusers(process.refused_by);
         Some(ProcessLimits { cgroups: None, headroom, own_bytes_per_thread, refused_by, shared, own, thread_bytes })
+    }
+
+    fn refusers(&mut self, ids: RefusedBy) -> Refusers {
+        Refusers {
+            cgroup_pids: self.refuser(Limit::CgroupPids, ids.pids),
+            cgroup_memory: self.refuser(Limit::CgroupMemory, ids.memory),
+        }
     }
 
     /// The path of a cgroup that refused a clone. Kept from when it is first asked for: the cgroup may go.

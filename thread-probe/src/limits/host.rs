@@ -39,9 +39,32 @@ pub struct HostReading {
     pub took: Duration,
 }
 
+/// Ids below 300 in use. They are those of the kernel's threads and the first services, and hardly change: 299 paths are looked
+/// up once a minute.
+#[derive(Debug, Default)]
+pub(super) struct LowIds {
+    found: Option<(Instant, u64)>,
+}
+
+impl LowIds {
+    const FRESH: Duration = Duration::from_secs(60);
+
+    fn count(&mut self) -> u64 {
+        match self.found {
+            Some((counted, ids)) if counted.elapsed() < Self::FRESH => ids,
+            _ => {
+                let is_used = |id: &u64| Path::new(&format!("/proc/{id}")).exists();
+                let ids = (1..RESERVED_IDS).filter(is_used).count() as u64;
+                self.found = Some((Instant::now(), ids));
+                ids
+            }
+        }
+    }
+}
+
 impl HostReading {
     /// Reads it.
-    pub(super) fn read(files: &mut Files) -> Self {
+    pub(super) fn read(files: &mut Files, low_ids: &mut LowIds) -> Self {
         let began = Instant::now();
         let sysctl = Folder::absolute(Path::new("/proc/sys"));
         let load = LoadAverage::current();
@@ -56,7 +79,7 @@ impl HostReading {
             threads_max: files.number(sysctl, "kernel/threads-max").unwrap_or(0),
             threads: load.map_or(0, |load| u64::from(load.max)),
             pid_max: files.number(sysctl, "kernel/pid_max").unwrap_or(0),
-            low_ids: (1..RESERVED_IDS).filter(|id| Path::new(&format!("/proc/{id}")).exists()).count() as u64,
+            low_ids: low_ids.count(),
             max_map_count: files.number(sysctl, "vm/max_map_count").unwrap_or(0),
             memory_bytes: of_memory(|memory| memory.mem_total),
             memory_available_bytes: of_memory(|memory| memory.mem_available.unwrap_or(memory.mem_free)),
@@ -114,7 +137,7 @@ mod tests {
     #[test]
     fn this_host_has_all_of_it() {
         let mut files = Files::new();
-        let host = HostReading::read(&mut files);
+        let host = HostReading::read(&mut files, &mut LowIds::default());
         assert_eq!(files.unreadable(), []);
         assert!(host.threads > 0 && host.threads < host.threads_max, "{host:?}");
         assert!(host.pid_max > RESERVED_IDS && host.low_ids > 0 && host.max_map_count > 0, "{host:?}");

@@ -288,6 +288,7 @@ fn groups(ledger: &Ledger, limits: &Evaluation, seconds: Option<f64>, cost: &Thr
                 interval_clone_failures: interval
                     .map(|added| CloneFailuresByLimit::new(&added.clone_failures))
                     .unwrap_or_default(),
+                clone_refused_by: limits.group_refusers.get(&id).cloned().unwrap_or_default(),
                 raw: group.since_start(),
             }
         })

@@ -154,6 +154,8 @@ pub struct Group {
     /// Clones that failed in the interval, for the alerts.
     #[serde(skip)]
     pub interval_clone_failures: CloneFailuresByLimit,
+    /// Which cgroups refused its processes a clone last.
+    pub clone_refused_by: Refusers,
     /// The raw totals since the probe was started, for the exposition.
     #[serde(skip)]
     pub raw: Totals,

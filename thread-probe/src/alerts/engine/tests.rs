@@ -70,7 +70,7 @@ fn an_alert_is_pending_then_fires_then_is_resolved_then_forgotten() {
 }
 
 #[test]
-fn what_is_said_is_what_changed_with_its_times_and_the_figure_that_held_last() {
+fn what_is_said_is_what_changed_with_its_times_and_of_what_is_gone_how_it_was() {
     let mut bench = Bench::new(rule(10, 20));
     let said = |changed: &[Transition]| -> Vec<_> {
         changed.iter().map(|alert| (alert.state, alert.since, alert.resolved_at, alert.value)).collect()
@@ -81,7 +81,21 @@ fn what_is_said_is_what_changed_with_its_times_and_the_figure_that_held_last() {
     assert_eq!(said(&bench.evaluate(1, Vec::new())), [], "the subject is gone");
     let resolved = bench.evaluate(20, Vec::new());
     assert_eq!(said(&resolved), [(State::Resolved, 1_000_011.0, Some(1_000_032.0), 0.95)]);
-    assert_eq!(&*resolved[0].summary, "95 of 100 threads of the host used (95 %)");
+    assert_eq!(&*resolved[0].summary, "gone: 95 of 100 threads of the host used (95 %)");
+}
+
+#[test]
+fn an_alert_on_a_limit_that_came_back_tells_the_figure_of_now() {
+    let mut bench = Bench::new(rule(0, 20));
+    bench.evaluate(1, vec![of_host(95)]);
+    let told = |bench: &Bench| {
+        bench.engine.alerts().first().map(|alert| (alert.state, alert.value, alert.summary.to_string()))
+    };
+    bench.evaluate(1, vec![of_host(10)]);
+    let now = |state| Some((state, 0.1, "10 of 100 threads of the host used (10 %)".to_owned()));
+    assert_eq!(told(&bench), now(State::Firing));
+    bench.evaluate(20, vec![of_host(10)]);
+    assert_eq!(told(&bench), now(State::Resolved));
 }
 
 #[test]

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::{
     limits::{Foremost, Headroom, Limit, Refusers},
@@ -8,7 +10,7 @@ use crate::{
 /// What the default rules find in a model: value, summary, advice, by alert and group.
 fn found(model: &Model) -> Vec<(AlertName, String, Finding)> {
     let rules = Rules::default();
-    let findings = Findings::of(&rules, model);
+    let findings = Findings::of(&rules, model, BTreeSet::new());
     findings.iter().map(|(subject, finding)| (subject.alert, subject.group.to_string(), finding.clone())).collect()
 }
 
@@ -132,14 +134,8 @@ fn failed_clones_name_the_limit_that_refused_them() {
     let (alert, _, finding) = only(&model);
     assert_eq!((alert, finding.value), (AlertName::CloneFailures, 240.0));
     assert_eq!(&*finding.summary, "1,200 clones of postgres refused in 5 s by its cgroup");
-    let refused_by = |path: &str, per_second| Process {
-        group: "postgres".into(),
-        clone_refused_by: Refusers { cgroup_pids: Some(path.into()), cgroup_memory: Some("/memory".into()) },
-        rates: Some(Rates { clone_failures_per_second: per_second, ..Rates::default() }),
-        ..process(7, 0)
-    };
-    // The first was refused long ago.
-    model.processes = vec![refused_by("/old.service", 0.0), refused_by("/system.slice/postgresql.service", 240.0)];
+    let cgroup_pids = Some("/system.slice/postgresql.service".into());
+    model.groups[0].clone_refused_by = Refusers { cgroup_pids, cgroup_memory: Some("/memory".into()) };
     let (_, _, finding) = only(&model);
     assert_eq!(&*finding.summary, "1,200 clones of postgres refused in 5 s by TasksMax of postgresql.service");
     assert_eq!(&*finding.advice, "raise TasksMax of postgresql.service, or find out what creates threads");
@@ -174,6 +170,9 @@ fn rates_of_a_group_are_told_by_what_they_cost() {
     let (alert, _, finding) = only(&of_group(group.clone()));
     assert_eq!(alert, AlertName::ShortLivedThreads);
     assert!(finding.summary.starts_with("95 % of the 4,812 threads of nginx that end in a second"));
+    assert!(finding.advice.contains("fewer processes"), "none was created as a thread: {finding:?}");
+    group.rates = group.rates.map(|rates| Rates { threads_created_per_second: 4800.0, ..rates });
+    assert!(only(&of_group(group.clone())).2.advice.contains("thread pool"));
     group.rates = short_lived(100.0);
     assert_eq!(found(&of_group(group.clone())), [], "few ends don't matter");
     group.rates = None;
@@ -213,7 +212,7 @@ fn a_threshold_of_0_is_reached_by_anything_but_nothing() {
 fn a_figure_is_found_until_it_is_behind_the_lowest_threshold_that_is_on() {
     let mut rules = Rules::default();
     let model = of_limits(&[limit_use((Limit::ThreadsMax, Scope::Host), "host", 77, 100)]);
-    let count = |rules: &Rules| Findings::of(rules, &model).iter().count();
+    let count = |rules: &Rules| Findings::of(rules, &model, BTreeSet::new()).iter().count();
     assert_eq!(count(&rules), 1, "0.8 less 5 % is 0.76");
     rules.limit_use.warning = None;
     assert_eq!(count(&rules), 0, "0.9 less 5 % is 0.855");
