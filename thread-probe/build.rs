@@ -37,6 +37,7 @@ fn main() -> Result<()> {
         // What the nested cargo prints arrives as warnings: let it be warnings only.
         env::set_var("CARGO_TERM_QUIET", "true");
     }
+    println!("cargo::rustc-env=THREAD_PROBE_REVISION={}", revision(workspace));
     let package = Package {
         name: "thread-probe-ebpf",
         root_dir: programs.to_str().ok_or_else(|| anyhow!("{} is not UTF-8", programs.display()))?,
@@ -44,6 +45,26 @@ fn main() -> Result<()> {
         features: &["programs"],
     };
     aya_build::build_ebpf([package], Toolchain::Custom(TOOLCHAIN)).context("the eBPF programs did not build")
+}
+
+/// The commit that a release is built from; a package's build may set it. Of other builds it is not told: a commit would build
+/// everything again.
+fn revision(workspace: &Path) -> String {
+    println!("cargo::rerun-if-env-changed=THREAD_PROBE_REVISION");
+    if let Ok(given) = env::var("THREAD_PROBE_REVISION") {
+        return given;
+    }
+    if env::var("PROFILE").is_ok_and(|profile| profile != "release") {
+        return "development".to_owned();
+    }
+    for file in [".git/HEAD", ".git/index"] {
+        println!("cargo::rerun-if-changed={}", workspace.join(file).display());
+    }
+    let mut git = Command::new("git");
+    git.current_dir(workspace).args(["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]);
+    let described = git.output().ok().filter(|output| output.status.success());
+    let described = described.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    described.unwrap_or_else(|| "unknown".to_owned())
 }
 
 /// Whether the sources of `core` are there, with the compiler that cargo uses.

@@ -16,7 +16,7 @@ use crate::{
 
 /// What every thread on a Linux host costs: context switches, run-queue latency, kernel memory. Exact, from eBPF.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100)]
+#[command(version = concat!(env!("CARGO_PKG_VERSION"), " (", env!("THREAD_PROBE_REVISION"), ")"), max_term_width = 100)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

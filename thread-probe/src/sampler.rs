@@ -52,12 +52,11 @@ impl Sampler {
     pub fn start_and_drop_privileges(config: &Config) -> Result<(Self, Model)> {
         // Before anything is attached: a user that does not exist is a mistake of who configured it.
         let user = config.probe.user.as_deref().map(privileges::find_user).transpose()?;
-        let (mut sampler, model) = Self::start(config)?;
+        let started = Self::start(config)?;
         if let Some(kept) = privileges::drop_all(user.as_ref())? {
             tracing::warn!("kept {kept}");
         }
-        sampler.ledger.users().look_up_aside().context("starting the thread that looks up users failed")?;
-        Ok((sampler, model))
+        Ok(started)
     }
 
     /// Loads and attaches the programs and takes the first sample.
@@ -102,6 +101,14 @@ impl Sampler {
         };
         let model = sampler.finish(started, threads, &host)?;
         Ok((sampler, model))
+    }
+
+    /// From now on looks up users in a thread of its own; a slow directory must not make samples wait.
+    ///
+    /// # Errors
+    /// There can be no thread.
+    pub fn look_up_users_aside(&mut self) -> Result<()> {
+        self.ledger.users().look_up_aside().context("starting the thread that looks up users failed")
     }
 
     /// Takes a sample: scan first, drain second, so that a final record replaces what the scan saw.

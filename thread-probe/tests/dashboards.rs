@@ -17,8 +17,8 @@ use thread_probe::{
 };
 
 use crate::dashboard::{
-    Expression, boards, folder, groupings, labels_of, of_panels, of_rules, panels, read, rules,
-    schema::errors as schema_errors, selectors,
+    Expression, boards, folder, groupings, labels_of, of_annotations, of_panels, of_rules, panels, read, rules,
+    schema::errors as schema_errors, selectors, without_annotation_queries,
 };
 
 const PROMTOOL: &str = "/usr/bin/promtool";
@@ -34,6 +34,7 @@ fn expressions() -> Result<Vec<Expression>> {
     let mut all = of_rules(&[rules("recording.yml")?, alert_rules()?].concat());
     for (name, board) in boards()? {
         all.extend(of_panels(&name, &board));
+        all.extend(of_annotations(&name, &board));
     }
     Ok(all)
 }
@@ -49,7 +50,7 @@ fn the_dashboards_are_valid_by_grafanas_own_types() -> Result<()> {
         Ok(())
     };
     for (name, board) in boards()? {
-        validate("dashboard", &name, &board)?;
+        validate("dashboard", &name, &without_annotation_queries(&board))?;
         for panel in board["panels"].as_array().context("panels")? {
             let kind = panel["type"].as_str().unwrap_or_default();
             validate(kind, &format!("{name}: {}", panel["title"]), panel)?;

@@ -38,7 +38,7 @@ pub fn render(model: &Model) -> prometheus::Result<Vec<u8>> {
     limits::write(&mut out, model);
     host_threads(&mut out, &model.host);
     alerts(&mut out, model);
-    probe(&mut out, &model.probe, &model.version);
+    probe(&mut out, &model.probe, (&model.version, &model.revision));
     let mut text = out.into_text();
     TextEncoder::new().encode_utf8(&ProcessCollector::for_self().collect(), &mut text)?;
     Ok(text.into_bytes())
@@ -186,6 +186,7 @@ fn host_clones(out: &mut Exposition, host: &Host) {
 
 fn host_threads(out: &mut Exposition, host: &Host) {
     out.single(table::HOST_THREADS, host.threads.total);
+    out.single(table::HOST_CPUS, host.cpus);
     let cost = &host.thread_cost;
     let mut family = out.family(table::THREAD_COST);
     family.value(&["stack"], cost.stack_bytes);
@@ -214,8 +215,8 @@ fn requests(out: &mut Exposition, metric: Metric, counts: &[NotificationCount], 
     }
 }
 
-fn probe(out: &mut Exposition, probe: &ProbeStatus, version: &str) {
-    out.family(table::BUILD_INFO).value(&[version], 1_u64);
+fn probe(out: &mut Exposition, probe: &ProbeStatus, (version, revision): (&str, &str)) {
+    out.family(table::BUILD_INFO).value(&[version, revision], 1_u64);
     let mut family = out.family(table::PROGRAM_ATTACHED);
     for program in probe.programs.iter() {
         family.value(&[&program.program, program.source.label()], u64::from(program.is_attached()));

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     cgroup_owner::Owner,
-    limits::{Limit, LimitUse, Scope},
+    limits::{Limit, LimitUse, Scope, Unit},
     model::{Group, Model},
 };
 
@@ -15,8 +15,11 @@ use crate::{
 pub(super) fn write(out: &mut Exposition, model: &Model) {
     let limits = &model.limits;
     let host: Vec<&LimitUse> = limits.shared.iter().filter(|limit| limit.scope == Scope::Host).collect();
-    per_limit(out, table::LIMIT_MAX, &host, label, max);
-    per_limit(out, table::LIMIT_USED, &host, label, used);
+    let (of_bytes, of_threads): (Vec<_>, Vec<_>) = host.into_iter().partition(|limit| limit.unit == Unit::Bytes);
+    per_limit(out, table::LIMIT_MAX_THREADS, &of_threads, label, max);
+    per_limit(out, table::LIMIT_USED_THREADS, &of_threads, label, used);
+    per_limit(out, table::LIMIT_MAX_BYTES, &of_bytes, label, max);
+    per_limit(out, table::LIMIT_USED_BYTES, &of_bytes, label, used);
     let cgroups = Exported::of(model, Scope::Cgroup, Limit::CgroupPids);
     per_limit(out, table::CGROUP_PIDS_MAX, &cgroups.limits, name, max);
     per_limit(out, table::CGROUP_PIDS_USED, &cgroups.limits, name, used);

@@ -78,9 +78,10 @@ metrics! {
         "The same for the whole host, from the start.";
     CLONE_DURATION: Histogram "threadprobe_clone_duration_seconds" []
         "Time from the call to the complete new task, of successful clones.";
-    LIMIT_MAX: Gauge "threadprobe_limit_max" ["limit"]
-        "What the host allows: threads_max and pid_max in threads, memory in bytes.";
-    LIMIT_USED: Gauge "threadprobe_limit_used" ["limit"] "Its use.";
+    LIMIT_MAX_THREADS: Gauge "threadprobe_limit_max_threads" ["limit"] "What the host allows: threads_max and pid_max.";
+    LIMIT_USED_THREADS: Gauge "threadprobe_limit_used_threads" ["limit"] "Threads that count against it.";
+    LIMIT_MAX_BYTES: Gauge "threadprobe_limit_max_bytes" ["limit"] "What the host has: memory.";
+    LIMIT_USED_BYTES: Gauge "threadprobe_limit_used_bytes" ["limit"] "What of it is in use and can't be reclaimed.";
     CGROUP_PIDS_MAX: Gauge "threadprobe_cgroup_pids_max" ["cgroup"] "Threads that pids.max of a cgroup allows it and those below.";
     CGROUP_PIDS_USED: Gauge "threadprobe_cgroup_pids_used" ["cgroup"] "Threads in them.";
     CGROUP_PIDS_FAILURES: Counter "threadprobe_cgroup_pids_failures_total" ["cgroup"]
@@ -93,13 +94,14 @@ metrics! {
         "How many more threads the nearest limit of any of its processes has room for.";
     HEADROOM_RATIO: Gauge "threadprobe_headroom_ratio" ["group"] "The free share of that limit.";
     EXHAUSTION: Gauge "threadprobe_exhaustion_seconds" ["group", "limit"]
-        "Time until a limit of the group is reached, if its use goes on to grow; of groups of which one grows.";
+        "Time until a limit of the group is reached, if its use goes on to grow; of groups of which one grows steadily and for long enough to tell.";
     LIMITS_LEFT_OUT: Gauge "threadprobe_limits_left_out" ["scope"]
         "Cgroups and users whose limits are not exported because there are more than --max-groups.";
     LIMITS_UNREADABLE: Counter "threadprobe_limits_unreadable_total" ["file"]
         "Files with limits that are there and could not be read; once there was one.";
     LIMITS_DURATION: Gauge "threadprobe_limits_duration_seconds" [] "How long it took to evaluate all limits: a part of each sample.";
     HOST_THREADS: Gauge "threadprobe_host_threads" [] "Threads on the host.";
+    HOST_CPUS: Gauge "threadprobe_host_cpus" [] "CPUs of the host that are online.";
     THREAD_COST: Gauge "threadprobe_thread_kernel_bytes" ["part"]
         "Kernel memory one thread costs: its stack, its task_struct, and what thread-probe keeps of it (probe).";
     ALERT_FIRING: Gauge "threadprobe_alert_firing" ["alert", "severity", "group"]
@@ -110,7 +112,7 @@ metrics! {
         "Requests with alerts to an Alertmanager, failed ones included.";
     NOTIFICATIONS_FAILED: Counter "threadprobe_notifications_failed_total" ["alertmanager"]
         "Requests with alerts to an Alertmanager that failed; they are repeated until one succeeds.";
-    BUILD_INFO: Gauge "threadprobe_build_info" ["version"] "Always 1.";
+    BUILD_INFO: Gauge "threadprobe_build_info" ["version", "revision"] "Always 1; revision is the commit it was built from.";
     PROGRAM_ATTACHED: Gauge "threadprobe_program_attached" ["program", "source"]
         "Whether an eBPF program is attached, and to what: tp_btf, iter, fexit, tracepoint or none.";
     SAMPLE_DURATION: Gauge "threadprobe_sample_duration_seconds" [] "How long the last sample took: scan, drain, ledger, limits.";

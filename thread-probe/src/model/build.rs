@@ -209,6 +209,7 @@ impl Model {
         let since_epoch = facts.time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Self {
             version: env!("CARGO_PKG_VERSION").into(),
+            revision: env!("THREAD_PROBE_REVISION").into(),
             time_unix_seconds: since_epoch.as_secs_f64(),
             interval_seconds: seconds,
             group_by: facts.group_by,

@@ -35,6 +35,9 @@ const NS_PER_SECOND: f64 = 1e9;
 pub struct Model {
     /// Version of thread-probe.
     pub version: Cow<'static, str>,
+    /// The commit that it was built from; empty from a daemon of an earlier version.
+    #[serde(default)]
+    pub revision: Cow<'static, str>,
     /// When the scan began, in seconds since the Unix epoch.
     pub time_unix_seconds: f64,
     /// Seconds since the sample before; null for the first, which has no rates.

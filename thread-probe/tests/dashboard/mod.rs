@@ -59,6 +59,27 @@ pub fn of_panels(name: &str, board: &Value) -> Vec<Expression> {
     panels(board).flat_map(of_panel).collect()
 }
 
+/// Those of a dashboard's annotations.
+pub fn of_annotations(name: &str, board: &Value) -> Vec<Expression> {
+    let annotations = board["annotations"]["list"].as_array().cloned().unwrap_or_default();
+    let expression = |annotation: &Value| Expression {
+        place: format!("{name}: {}", annotation["name"].as_str().unwrap_or_default()),
+        text: annotation["expr"].as_str().unwrap_or_default().to_owned(),
+    };
+    annotations.iter().map(expression).collect()
+}
+
+/// A dashboard without what its annotations say to the data source, which Grafana's types leave open.
+pub fn without_annotation_queries(board: &Value) -> Value {
+    let mut board = board.clone();
+    for annotation in board["annotations"]["list"].as_array_mut().into_iter().flatten() {
+        if let Some(fields) = annotation.as_object_mut() {
+            fields.retain(|name, _| !matches!(name.as_str(), "expr" | "titleFormat" | "textFormat"));
+        }
+    }
+    board
+}
+
 /// The rules of a file.
 pub fn rules(file: &str) -> Result<Vec<Value>> {
     let file: Value = serde_saphyr::from_str(&read(&format!("rules/{file}"))?)?;

@@ -14,6 +14,8 @@ pub(super) struct Board {
     pub(super) description: &'static str,
     /// What can be chosen, besides the data source.
     pub(super) variables: Vec<Variable>,
+    /// Whether it asks only what is recorded per host, so that it works where only that is.
+    pub(super) is_of_records: bool,
     /// The rows, each with its title; the first one has none.
     pub(super) rows: Vec<(&'static str, Vec<Panel>)>,
 }
@@ -77,15 +79,57 @@ impl Board {
             "time": { "from": "now-1h", "to": "now" },
             "timezone": "browser",
             "templating": { "list": variables },
+            "annotations": { "list": self.annotations() },
             "links": [to_the_others()],
             "panels": self.panels(),
         })
     }
 
+    fn selector(&self) -> String {
+        let selectors: Vec<String> = self.variables.iter().map(Variable::selector).collect();
+        selectors.join(", ")
+    }
+
+    /// What happened when: marks over all panels.
+    fn annotations(&self) -> Vec<Value> {
+        // Of the hosts that are chosen, whatever else is.
+        let of_hosts = self.variables.iter().filter(|variable| variable.name != "group").map(Variable::selector);
+        let selector = of_hosts.collect::<Vec<_>>().join(", ");
+        let mark = |name: &str, color: &str, expr: &str, text: &str| {
+            json!({
+                "name": name,
+                "enable": true,
+                "iconColor": color,
+                "datasource": { "type": "prometheus", "uid": "${datasource}" },
+                "expr": expr.replace("{*", &format!("{{{selector}")),
+                "titleFormat": name,
+                "textFormat": text,
+            })
+        };
+        let alerts = |expr| mark("Alerts", "red", expr, "{{alert}} ({{severity}}) of {{group}} on {{instance}}");
+        if self.is_of_records {
+            return vec![alerts("instance:threadprobe_alert_firing:max{*}")];
+        }
+        vec![
+            alerts("max by (instance, alert, severity, group) (threadprobe_alert_firing{*})"),
+            mark(
+                "Restarts of the probe",
+                "blue",
+                "changes(process_start_time_seconds{*}[2m]) > 0 and on (job, instance) threadprobe_build_info",
+                "{{instance}}",
+            ),
+            mark(
+                "Reloads of the configuration",
+                "purple",
+                "changes(threadprobe_config_last_reload_success_timestamp_seconds{*}[2m]) > 0",
+                "{{instance}}",
+            ),
+        ]
+    }
+
     /// From left to right and from top to bottom.
     fn panels(&self) -> Vec<Value> {
-        let selectors: Vec<String> = self.variables.iter().map(Variable::selector).collect();
-        let selector = selectors.join(", ");
+        let selector = self.selector();
         let mut panels = Vec::new();
         let mut top = 0;
         for (title, row) in &self.rows {

@@ -10,11 +10,12 @@ pub(super) fn board() -> Board {
     Board {
         name: "group",
         title: "Process group",
-        description: "One group of processes: its switches, its waits for a CPU, its threads, memory and limits.",
+        description: "One group of processes or several: their switches, their waits for a CPU, their threads, memory and limits.",
+        is_of_records: false,
         variables: vec![
             Variable { name: "job", of: "threadprobe_build_info", several: true },
             Variable { name: "instance", of: "threadprobe_build_info{job=~\"$job\"}", several: true },
-            Variable { name: "group", of: of_hosts, several: false },
+            Variable { name: "group", of: of_hosts, several: true },
         ],
         rows: vec![
             ("", figures()),

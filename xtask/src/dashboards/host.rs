@@ -10,6 +10,7 @@ pub(super) fn board() -> Board {
         name: "host",
         title: "Host",
         description: "One host: who switches, who waits for a CPU, who has too many threads, what is about to be full.",
+        is_of_records: false,
         variables: vec![
             Variable { name: "job", of: "threadprobe_build_info", several: false },
             Variable { name: "instance", of: "threadprobe_build_info{job=\"$job\"}", several: false },
@@ -84,7 +85,8 @@ fn switches() -> Vec<Panel> {
             "{{group}}",
         ),
         top("CPUs in use", "CPU time of all threads a second.", "short")
-            .query("topk(10, sum by (group) (rate(threadprobe_cpu_seconds_total{*}[$__rate_interval])))", "{{group}}"),
+            .query("topk(10, sum by (group) (rate(threadprobe_cpu_seconds_total{*}[$__rate_interval])))", "{{group}}")
+            .query("threadprobe_host_cpus{*}", "CPUs that there are"),
         series("Kinds of switches", "Voluntary: the thread blocked. Involuntary: something else was to run.", "cps")
             .query("sum by (kind) (rate(threadprobe_context_switches_total{*}[$__rate_interval]))", "{{kind}}")
             .query("sum(rate(threadprobe_same_process_switches_total{*}[$__rate_interval]))", "to the same process")
@@ -125,7 +127,7 @@ fn threads() -> Vec<Panel> {
 fn limits() -> Vec<Panel> {
     vec![
         series("Limits of the host", "How much of each is used.", "percentunit")
-            .query("threadprobe_limit_used{*} / threadprobe_limit_max{*}", "{{limit}}")
+            .query("threadprobe_limit_used_threads{*} / threadprobe_limit_max_threads{*} or threadprobe_limit_used_bytes{*} / threadprobe_limit_max_bytes{*}", "{{limit}}")
             .up_to(1.0)
             .bad_from(0.8, 0.9),
         series("pids.max of cgroups", "How much of it is used; the ten fullest.", "percentunit")

@@ -11,11 +11,17 @@ pub(super) fn board() -> Board {
         name: "overview",
         title: "Overview",
         description: "A fleet: which hosts are near a limit, wait for CPUs or switch most. From recorded series alone.",
+        is_of_records: true,
         variables: vec![
             Variable { name: "job", of: hosts, several: true },
             Variable { name: "instance", of: "instance:threadprobe_processes:sum{job=~\"$job\"}", several: true },
         ],
-        rows: vec![("", figures()), ("Hosts", vec![hosts_table()]), ("The worst ten", worst()), ("The fleet", fleet())],
+        rows: vec![
+            ("", figures()),
+            ("Hosts", vec![hosts_table(), firing()]),
+            ("The worst ten", worst()),
+            ("The fleet", fleet()),
+        ],
     }
 }
 
@@ -68,6 +74,12 @@ fn hosts_table() -> Panel {
     .column("sum by (job, instance) (instance:threadprobe_exhaustion_seconds:min{*})", "full in", "s")
     .column("sum by (job, instance) (instance:threadprobe_clone_failures:rate5m{*})", "refused clones", "cps")
     .leads_to("host", &["job", "instance"], &[])
+}
+
+fn firing() -> Panel {
+    table("Alerts of the daemons' own rules", "Those that fire now; click on one to see its host.")
+        .query("max by (job, instance, alert, severity, group) (instance:threadprobe_alert_firing:max{*})", "alerts")
+        .leads_to("host", &["job", "instance"], &[])
 }
 
 fn worst() -> Vec<Panel> {

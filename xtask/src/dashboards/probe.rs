@@ -10,6 +10,7 @@ pub(super) fn board() -> Board {
         name: "probe",
         title: "Probe health",
         description: "The probes themselves: whether they run, what they lose, what they cost.",
+        is_of_records: false,
         variables: vec![
             Variable { name: "job", of: "threadprobe_build_info", several: true },
             Variable { name: "instance", of: "threadprobe_build_info{job=~\"$job\"}", several: true },
@@ -45,7 +46,8 @@ fn figures() -> Vec<Panel> {
             "Events a second, or parts of them, that were dropped.",
             "cps",
             "sum(rate(threadprobe_lost_total{*}[$__rate_interval]))",
-        ),
+        )
+        .bad_from(1e-9, 10.0),
         stat(
             "Failed reloads",
             "Probes whose last reload of the configuration failed.",
@@ -70,7 +72,8 @@ fn losses() -> Vec<Panel> {
             "See the README for what each means, and which kernels cause some by themselves.",
             "cps",
         )
-        .query("sum by (reason) (rate(threadprobe_lost_total{*}[$__rate_interval]))", "{{reason}}"),
+        .query("sum by (reason) (rate(threadprobe_lost_total{*}[$__rate_interval]))", "{{reason}}")
+        .bad_from(1e-9, 10.0),
         series("Lost, by host", "The ten that lose most.", "cps")
             .query("topk(10, sum by (instance) (rate(threadprobe_lost_total{*}[$__rate_interval])))", "{{instance}}"),
         series(
@@ -110,8 +113,8 @@ fn costs() -> Vec<Panel> {
         series("Threads in a sample", "Those the scan saw, and what it saw less than there are.", "short")
             .query("topk(10, threadprobe_sample_threads{*})", "{{instance}}")
             .query("topk(10, threadprobe_host_threads{*} - threadprobe_sample_threads{*} > 0)", "{{instance}} not seen"),
-        table("Versions", "Probes by version.")
-            .query("count by (version) (threadprobe_build_info{*})", "probes")
+        table("Versions", "Probes by version and commit.")
+            .query("count by (version, revision) (threadprobe_build_info{*})", "probes")
             .size(12, 9),
     ]
 }

@@ -67,7 +67,8 @@ fn model_of(comms: &[&[u8]]) -> Model {
 fn with_limits(mut model: Model) -> Model {
     let cgroup = LimitUse { refused: Some(3), ..limit_use((Limit::CgroupPids, Scope::Cgroup), "/a", 49, 50) };
     let leak = LimitUse { exhaustion_seconds: Some(60.0), ..limit_use((Limit::Memory, Scope::Host), "host", 3, 4) };
-    model.limits.shared = vec![leak.clone(), cgroup.clone()];
+    let ids = limit_use((Limit::PidMax, Scope::Host), "host", 5, 6);
+    model.limits.shared = vec![leak.clone(), ids, cgroup.clone()];
     // Of a user with two, the fuller comes first.
     let of_user = |max| limit_use((Limit::Nproc, Scope::User), "alice", 90, max);
     model.limits.shared.extend([of_user(100), of_user(1000)]);
@@ -161,7 +162,10 @@ fn failures_of_the_host_are_there_before_the_first_one_and_those_of_a_group_afte
 fn limits_are_exported_with_what_they_bind() {
     let text = text_of(&with_limits(model_of(&[b"a"])));
     let value = |name: &str| series(&text, &format!("threadprobe_{name}"));
-    assert_eq!((value("limit_used{limit=\"memory\"}"), value("limit_max{limit=\"memory\"}")), (Some(3.0), Some(4.0)));
+    assert_eq!(
+        (value("limit_used_bytes{limit=\"memory\"}"), value("limit_max_bytes{limit=\"memory\"}")),
+        (Some(3.0), Some(4.0))
+    );
     assert_eq!(value("cgroup_pids_max{cgroup=\"/a\"}"), Some(50.0));
     assert_eq!(value("cgroup_pids_failures_total{cgroup=\"/a\"}"), Some(3.0));
     assert_eq!(value("user_threads_max{user=\"alice\"}"), Some(100.0), "the lowest of the user's limits");
