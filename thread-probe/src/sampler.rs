@@ -150,6 +150,7 @@ impl Sampler {
             config: self.config_status,
             system: &self.system,
             cpus: host.cpus,
+            load_averages: host.load_averages,
             own_cost: self.own_cost.measure(counters.switch_runs),
         };
         let model = Model::build(&mut self.ledger, &self.evaluation, &facts);

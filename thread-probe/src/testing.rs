@@ -44,6 +44,7 @@ pub(crate) fn build_first(ledger: &mut Ledger, programs: &Arc<[AttachedProgram]>
         config: ConfigStatus::loaded(SystemTime::UNIX_EPOCH),
         system: &System { name: "host".into(), kernel_release: "6.12.0".into() },
         cpus: 2,
+        load_averages: [1.25, 0.75, 0.5],
         own_cost: OwnCost::default(),
     };
     Model::build(ledger, &Evaluation::default(), &facts)

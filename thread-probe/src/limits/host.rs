@@ -15,7 +15,7 @@ use super::{
 };
 
 /// What the host allows and has. What could not be read is 0, and counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct HostReading {
     /// `kernel.threads-max`.
     pub threads_max: u64,
@@ -35,6 +35,8 @@ pub struct HostReading {
     pub kernel_stacks_bytes: u64,
     /// CPUs that are online.
     pub cpus: u64,
+    /// Load averages over 1, 5 and 15 minutes.
+    pub load_averages: [f64; 3],
     /// How long it took to read.
     pub took: Duration,
 }
@@ -77,7 +79,8 @@ impl HostReading {
         let of_memory = |of: fn(&Meminfo) -> u64| memory.as_ref().map_or(0, of);
         Self {
             threads_max: files.number(sysctl, "kernel/threads-max").unwrap_or(0),
-            threads: load.map_or(0, |load| u64::from(load.max)),
+            threads: load.as_ref().map_or(0, |load| u64::from(load.max)),
+            load_averages: load.map_or([0.0; 3], |load| [load.one, load.five, load.fifteen].map(f64::from)),
             pid_max: files.number(sysctl, "kernel/pid_max").unwrap_or(0),
             low_ids: low_ids.count(),
             max_map_count: files.number(sysctl, "vm/max_map_count").unwrap_or(0),

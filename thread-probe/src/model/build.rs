@@ -194,6 +194,8 @@ pub struct SampleFacts<'a> {
     pub system: &'a System,
     /// CPUs that are online.
     pub cpus: u64,
+    /// Over 1, 5 and 15 minutes.
+    pub load_averages: [f64; 3],
     /// What the probe itself took.
     pub own_cost: OwnCost,
 }
@@ -245,6 +247,7 @@ fn host(ledger: &Ledger, seconds: Option<f64>, facts: &SampleFacts<'_>, processe
     Host {
         system: facts.system.clone(),
         cpus: facts.cpus,
+        load_averages: facts.load_averages,
         threads,
         processes: processes.len() as u64,
         totals: Activity::of(totals),

@@ -74,6 +74,9 @@ pub struct Host {
     pub system: System,
     /// CPUs that are online.
     pub cpus: u64,
+    /// Load averages over 1, 5 and 15 minutes: threads that run, wait for a CPU or are blocked. 0 from a daemon of an earlier version.
+    #[serde(default)]
+    pub load_averages: [f64; 3],
     /// Threads by state.
     pub threads: ThreadCounts,
     /// Processes.

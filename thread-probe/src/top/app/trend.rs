@@ -56,6 +56,12 @@ impl Trend {
         }
     }
 
+    /// The time from the first of them to the last.
+    pub fn seconds(&self) -> f64 {
+        let (first, last) = (self.points.front(), self.points.back());
+        first.zip(last).map_or(0.0, |(first, last)| last.time - first.time)
+    }
+
     /// The course of one figure in at most `columns`, the newest last. Where there are more points, each column has the
     /// largest of as many as it takes; which ones these are does not change from sample to sample.
     pub fn course(&self, columns: usize, of: impl Fn(&Point) -> f64) -> Vec<f64> {

@@ -57,7 +57,7 @@ impl Value<'_> {
             Self::Seconds(seconds) => seconds.map_or(none, |seconds| human::seconds(seconds).into()),
             Self::Until(Some(0.0)) => "full".into(),
             Self::Until(seconds) => seconds.map_or(none, |seconds| human::duration(seconds).into()),
-            Self::Ratio(ratio) => ratio.map_or(none, |ratio| format!("{:.1}", ratio * 100.0).into()),
+            Self::Ratio(ratio) => ratio.map_or(none, |ratio| percent(ratio * 100.0).into()),
             Self::Bytes(bytes) => human::short_bytes(*bytes).into(),
             Self::Headroom(threads) => threads.map_or(none, |threads| human::count(threads).into()),
             Self::Limit(limit) => {
@@ -90,6 +90,15 @@ impl Value<'_> {
             Self::Text(text) => SortKey::Text(text.to_lowercase()),
             number => number.number().map_or(SortKey::None, SortKey::Number),
         }
+    }
+}
+
+/// In six characters at most, as long as it is no astronomical figure: one that is cut is another.
+fn percent(percent: f64) -> String {
+    match percent {
+        percent if percent < 9999.95 => format!("{percent:.1}"),
+        percent if percent < 999_999.5 => format!("{percent:.0}"),
+        percent => format!("{:.1}M", percent / 1e6),
     }
 }
 
@@ -166,6 +175,8 @@ mod tests {
         assert_eq!((&*stack.human(), stack.csv().as_str()), ("40M", "41943040"));
         assert_eq!((&*Value::Seconds(None).human(), Value::Seconds(None).csv().as_str()), ("-", ""));
         assert_eq!(Value::PerSecond(Some(12_345_678.0)).human(), "12.35M");
+        let shares = [0.0123, 99.9994, 123.456, 12_345.6].map(|ratio| Value::Ratio(Some(ratio)).human().into_owned());
+        assert_eq!(shares, ["1.2", "9999.9", "12346", "1.2M"]);
     }
 
     #[test]

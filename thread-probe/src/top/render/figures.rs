@@ -20,8 +20,10 @@ use crate::{
 
 /// A figure of the host.
 struct Figure {
-    /// Its share of the width, of 80.
+    /// Its share of the width.
     share: u16,
+    /// Whether it gives way to the others where there is little room.
+    is_left_out_first: bool,
     /// In ever fewer characters: a figure that is cut looks like another one.
     words: fn(&Model) -> Vec<String>,
     point: fn(&Point) -> f64,
@@ -33,6 +35,7 @@ struct Figure {
 const FIGURES: [Figure; 5] = [
     Figure {
         share: 16,
+        is_left_out_first: false,
         words: |model| under(["switches/s", "sw/s"], &rate(model, |rates| rates.switches_per_second)),
         point: |point| point.switches_per_second,
         scale: short,
@@ -40,6 +43,7 @@ const FIGURES: [Figure; 5] = [
     },
     Figure {
         share: 26,
+        is_left_out_first: false,
         words: waits,
         point: |point| point.wait_p99_seconds,
         scale: human::seconds,
@@ -47,6 +51,7 @@ const FIGURES: [Figure; 5] = [
     },
     Figure {
         share: 14,
+        is_left_out_first: false,
         words: |model| under(["threads", "thr"], &human::count(model.host.threads.total)),
         point: |point| point.threads,
         scale: |threads| human::count(threads as u64),
@@ -54,6 +59,7 @@ const FIGURES: [Figure; 5] = [
     },
     Figure {
         share: 13,
+        is_left_out_first: true,
         words: |model| {
             let created = rate(model, |rates| rates.threads_created_per_second + rates.processes_created_per_second);
             under(["clones/s", "cl/s"], &created)
@@ -64,6 +70,7 @@ const FIGURES: [Figure; 5] = [
     },
     Figure {
         share: 11,
+        is_left_out_first: false,
         words: |model| under(["failed clones/s", "fail/s"], &rate(model, |rates| rates.clone_failures_per_second)),
         point: |point| point.clone_failures_per_second,
         scale: short,
@@ -71,14 +78,17 @@ const FIGURES: [Figure; 5] = [
     },
 ];
 
-/// From this width on there is room for words.
-const WIDE: u16 = 150;
+/// Below this width there is no room for all.
+const NARROW: u16 = 72;
 
 /// One row of figures and, if there is room, their courses.
 pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App, model: &Model) {
     let mut x = 0;
-    for figure in &FIGURES {
-        let width = u32::from(figure.share) * u32::from(area.width) / 80;
+    let shown: Vec<&Figure> =
+        FIGURES.iter().filter(|figure| area.width >= NARROW || !figure.is_left_out_first).collect();
+    let shares: u32 = shown.iter().map(|figure| u32::from(figure.share)).sum();
+    for figure in shown {
+        let width = u32::from(figure.share) * u32::from(area.width) / shares;
         let width = u16::try_from(width).unwrap_or(u16::MAX).min(area.width - x);
         let place = Rect { x: area.x + x, width: width.saturating_sub(1), ..area };
         x += width;
@@ -86,9 +96,12 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App, model: &Model
         let values = app.trend().course(usize::from(place.width), figure.point);
         let largest = values.iter().copied().filter(|value| value.is_finite()).fold(0.0, f64::max);
         let mut forms = (figure.words)(model);
-        if area.width >= WIDE && largest > 0.0 {
+        if largest > 0.0 && area.height > 1 {
+            let largest = (figure.scale)(largest);
             let longest = forms.first().cloned().unwrap_or_default();
-            forms.insert(0, format!("{longest} (to {})", (figure.scale)(largest)));
+            // Without the largest a course is no more than a shape.
+            let with_largest: Vec<_> = forms.iter().map(|words| format!("{words} ≤{largest}")).collect();
+            forms = [vec![format!("{longest} (to {largest})")], with_largest, forms].concat();
         }
         let mut lines = forms.into_iter().map(|words| Line::raw(format!("{}{words}", canvas.theme.mark(level))));
         if let Some(line) = lines.find(|line| line.width() <= usize::from(place.width)) {
@@ -115,7 +128,7 @@ fn rate(model: &Model, of: impl Fn(&Rates) -> f64) -> String {
 }
 
 fn under(names: [&str; 2], figure: &str) -> Vec<String> {
-    names.map(|name| format!("{name} {figure}")).into_iter().chain([figure.to_owned()]).collect()
+    names.map(|name| format!("{name} {figure}")).into()
 }
 
 /// In five characters at most, as long as it is no astronomical figure.
@@ -144,13 +157,21 @@ fn waits(model: &Model) -> Vec<String> {
     ]
 }
 
+/// What the courses above it span, in words.
+pub(super) fn span(app: &App) -> String {
+    match app.trend().seconds() {
+        seconds if seconds < 1.0 => String::new(),
+        seconds => format!("courses: the last {}", human::duration(seconds)),
+    }
+}
+
 /// How busy the host is; in as many parts as there is room for whole.
 pub(super) fn load(model: &Model, width: u16) -> Line<'static> {
     let host = &model.host;
     let cpus = host.cpus.max(1);
     let cpu = host.rates.map_or_else(|| "-".to_owned(), |rates| human::percent(rates.cpu_ratio / cpus as f64));
     let parts = [
-        format!("CPU {cpu} of {}", human::counted(cpus, "CPU")),
+        format!("CPU {cpu} of {cpus}"),
         format!(
             "runnable {} ({:.1} a CPU)",
             human::count(host.threads.running),
@@ -158,10 +179,14 @@ pub(super) fn load(model: &Model, width: u16) -> Line<'static> {
         ),
         format!("blocked {}", human::count(host.threads.blocked)),
         format!("processes/s {}", rate(model, |rates| rates.processes_created_per_second)),
+        format!("load {:.2}", host.load_averages[0]),
+        format!("{:.2} {:.2}", host.load_averages[1], host.load_averages[2]),
     ];
     let mut text = String::new();
     for part in parts {
-        let longer = if text.is_empty() { part } else { format!("{text} · {part}") };
+        // The second and third load go with the first.
+        let between = if part.starts_with(|c: char| c.is_ascii_digit()) { " " } else { " · " };
+        let longer = if text.is_empty() { part } else { format!("{text}{between}{part}") };
         if super::text::width(&longer) > width {
             break;
         }

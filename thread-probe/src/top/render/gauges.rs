@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     human,
-    limit_text::{Bars, Level, amount, until_full},
+    limit_text::{Bars, Level, amount, foremost, until_full},
     limits::{LimitUse, Scope},
     top::app::App,
 };
@@ -55,7 +55,12 @@ fn in_full(limit: &LimitUse, columns: u16, theme: &Theme) -> Line<'static> {
     }
     let percent = format!(" {:>5}{}", human::percent(limit.used_ratio), theme.mark(level));
     let label = limit.limit.label();
-    let fixed = width(label) + width(&percent) + width(&figures) + width(&until.content) + 3;
+    let by = if level == Level::Normal { None } else { foremost(limit) };
+    let by = by.map(|by| format!(", {by}")).unwrap_or_default();
+    let fixed = |by: &str| width(label) + width(&percent) + width(&figures) + width(&until.content) + width(by) + 3;
+    // Who uses it says more than a bar, and its own name more than that.
+    let by = if columns < fixed(&by) + 3 * MIN_BAR { String::new() } else { by };
+    let fixed = fixed(&by);
     let room = columns.saturating_sub(fixed);
     let name = if limit.scope == Scope::Host { String::new() } else { human::plain(&limit.name).into_owned() };
     let name = cut_front(&name, room.saturating_sub(MIN_BAR)).into_owned();
@@ -65,7 +70,7 @@ fn in_full(limit: &LimitUse, columns: u16, theme: &Theme) -> Line<'static> {
         spans.extend([Span::raw(name), Span::raw(" ")]);
     }
     spans.extend(bar);
-    spans.extend([Span::styled(percent, theme.level(level)), Span::raw(figures), until]);
+    spans.extend([Span::styled(percent, theme.level(level)), Span::raw(figures), until, Span::raw(by)]);
     Line::from(spans)
 }
 

@@ -40,7 +40,11 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) -> u16 {
         rows += 1 + courses;
     }
     if !is_short {
-        canvas.line(below(area, rows), 0, &figures::load(model, area.width));
+        let span = if area.height < MIDDLE { String::new() } else { figures::span(app) };
+        let span = Line::styled(span, canvas.theme.dim());
+        let load = figures::load(model, area.width);
+        let has_room = load.width() + span.width() + 2 <= usize::from(area.width);
+        canvas.sides(below(area, rows), 0, &load, &if has_room { span } else { Line::default() });
         rows += 1;
         canvas.line(below(area, rows), 0, &figures::own_cost(canvas.theme, model, area.width));
         rows += 1;

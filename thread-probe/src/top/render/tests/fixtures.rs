@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     alerts::view::{AlertName, AlertView, Severity, State},
     ledger::ThreadState,
-    limits::{Headroom, Limit, LimitUse, Scope},
+    limits::{Foremost, Headroom, Limit, LimitUse, Scope},
     model::{
         Activity, Bucket, CloneFailures, CloneFailuresByLimit, LostCount, Memory, Model, OneProcess, Process, Rates,
         Thread, ThreadCounts, ThreadsOfName,
@@ -37,6 +37,12 @@ fn growing(limit: LimitUse, exhaustion_seconds: f64) -> LimitUse {
     LimitUse { exhaustion_seconds: Some(exhaustion_seconds), growth_per_second: Some(1.0), ..limit }
 }
 
+fn leaking(limit: LimitUse) -> LimitUse {
+    let comm = "java".into();
+    let foremost = Foremost { pid: 4711, comm, threads: 4_400, threads_grown_per_second: Some(0.33) };
+    LimitUse { foremost: Some(foremost), ..limit }
+}
+
 pub(super) fn limits() -> Vec<LimitUse> {
     let host = |limit, used, max| limit_use((limit, Scope::Host), "host", used, max);
     let cgroup = |limit, name, used, max| limit_use((limit, Scope::Cgroup), name, used, max);
@@ -45,7 +51,7 @@ pub(super) fn limits() -> Vec<LimitUse> {
         named(host(Limit::PidMax, 7_312, 4_194_004), "kernel.pid_max"),
         named(with_room(host(Limit::Memory, 13 << 30, 16 << 30), 41_312), "the host's memory"),
         named(
-            growing(cgroup(Limit::CgroupPids, "/system.slice/java.service", 4_484, 4_915), 22.0 * 60.0),
+            leaking(growing(cgroup(Limit::CgroupPids, "/system.slice/java.service", 4_484, 4_915), 22.0 * 60.0)),
             "TasksMax of java.service",
         ),
         named(
