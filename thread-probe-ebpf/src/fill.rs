@@ -21,7 +21,7 @@ pub(crate) unsafe fn fill_thread(thread: *mut Thread, task: Task, storage: Optio
     thread.tgid = task.tgid();
     thread.flags = task.flags();
     thread.start_boottime_ns = task.start_boottime();
-    thread.state = task.state();
+    thread.state = task.state_or_frozen();
     thread.exit_state = task.exit_state();
     // SAFETY: the caller's.
     unsafe { fill_stack(thread, task) };

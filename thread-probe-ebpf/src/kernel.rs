@@ -88,6 +88,8 @@ impl Task {
         state -> u32;
         /// `EXIT_*` state.
         exit_state -> u32;
+        /// `JOBCTL_*` flags, an `unsigned long`.
+        jobctl -> u64;
         /// The thread's name.
         comm -> Comm;
         /// Start time on the boot clock, in nanoseconds.
@@ -104,6 +106,17 @@ impl Task {
         run_delay -> u64;
         /// When it was last queued, on its run queue's clock.
         last_queued -> u64;
+    }
+
+    /// `TASK_*` state, with TASK_FROZEN where a cgroup of version 2 froze it: there it sleeps as any other (`do_freezer_trap` of
+    /// kernel/signal.c).
+    #[inline(always)]
+    pub(crate) fn state_or_frozen(self) -> u32 {
+        const INTERRUPTIBLE: u32 = 0x1;
+        const FROZEN: u32 = 0x8000;
+        const JOBCTL_TRAP_FREEZE: u64 = 1 << 23;
+        let state = self.state();
+        if state & INTERRUPTIBLE != 0 && self.jobctl() & JOBCTL_TRAP_FREEZE != 0 { state | FROZEN } else { state }
     }
 
     /// The clock of the run queue the task is on, in nanoseconds: the one `sched_info` is kept in.

@@ -79,6 +79,8 @@ offsets! {
     flags: "task_struct", "flags";
     /// Exit state.
     exit_state: "task_struct", "exit_state";
+    /// `JOBCTL_*` flags.
+    jobctl: "task_struct", "jobctl";
     /// Thread name.
     comm: "task_struct", "comm";
     /// Start time on the boot clock.

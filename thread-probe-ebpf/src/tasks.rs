@@ -59,7 +59,7 @@ pub(crate) enum Adopter {
 }
 
 /// Storage for a task that was there before the probe, whose storage could not be allocated when it was created, or whose
-/// storage a kernel has emptied (README, "Kernels").
+/// storage a kernel has emptied (docs/kernels.md).
 #[inline(always)]
 pub(crate) fn adopt(task: Task, adopter: Adopter) -> Option<&'static mut TaskStorage> {
     // Put in whole: from the moment it is there the context switch counts in it.

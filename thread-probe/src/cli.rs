@@ -193,7 +193,7 @@ pub struct TopOptions {
     /// [default: switches, in the interactive view as it was last]
     #[arg(long, value_name = "COLUMN[:asc|:desc]", value_parser = SortChoice::parse)]
     pub sort: Option<SortChoice>,
-    /// Only processes that match, as in 'user:www threads>100 !re:^kworker'; README has the language
+    /// Only processes that match, as in 'user:www threads>100 !re:^kworker'; docs/top.md has the language
     #[arg(long, value_name = "TEXT", value_parser = Filter::parse, conflicts_with = "pid")]
     pub filter: Option<Filter>,
     /// The columns of the table (with --pid of that of threads), by id or heading
@@ -236,7 +236,7 @@ pub struct PsOptions {
     /// Print only the first N
     #[arg(short = 'n', long, value_name = "N", value_parser = value::rows)]
     pub top: Option<usize>,
-    /// Only processes that match, as in 'user:www threads>100 !re:^kworker'; README has the language
+    /// Only processes that match, as in 'user:www threads>100 !re:^kworker'; docs/top.md has the language
     #[arg(long, value_name = "TEXT", value_parser = Filter::parse, conflicts_with = "pid")]
     pub filter: Option<Filter>,
     /// The columns of the table (with --pid of that of threads), by id or heading

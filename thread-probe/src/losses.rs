@@ -11,7 +11,7 @@ use crate::model::LostCount;
 const FIRST_PAUSE: Duration = Duration::from_secs(60);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 
-/// What some kernels lose by themselves, so that nothing is to be done about it at once: README, "What is lost, and said".
+/// What some kernels lose by themselves, so that nothing is to be done about it at once: docs/metrics.md, "What is lost, and said".
 const OF_KERNELS: [&str; 9] = [
     "storage_missing",
     "storage_not_created",

@@ -183,7 +183,7 @@ fn a_process_that_is_not_there_or_ends_is_said() -> Result<()> {
 /// With `UPDATE_README=1` it writes the table instead.
 #[test]
 fn the_readmes_table_of_columns_is_the_codes() -> Result<()> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/top.md");
     let (begin, end) = ("<!-- columns -->\n", "<!-- /columns -->");
     let readme = fs::read_to_string(path)?;
     let (before, rest) = readme.split_once(begin).context("the table's begin")?;
@@ -192,6 +192,6 @@ fn the_readmes_table_of_columns_is_the_codes() -> Result<()> {
     if std::env::var_os("UPDATE_README").is_some() {
         return Ok(fs::write(path, format!("{before}{begin}{current}{end}{after}"))?);
     }
-    ensure!(table == current, "README's table of columns is not the code's: run this test with UPDATE_README=1");
+    ensure!(table == current, "docs/top.md's table of columns is not the code's: run this test with UPDATE_README=1");
     Ok(())
 }

@@ -504,7 +504,7 @@ fn every_field_of_the_snapshot_is_documented_and_every_documented_one_is_there()
 /// With `UPDATE_README=1` it writes the table instead.
 #[test]
 fn the_readmes_table_of_metrics_is_the_codes() -> Result<()> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
     let (begin, end) = ("<!-- metrics -->\n", "<!-- /metrics -->");
     let readme = fs::read_to_string(path)?;
     let (before, rest) = readme.split_once(begin).context("the table's begin")?;
@@ -513,6 +513,9 @@ fn the_readmes_table_of_metrics_is_the_codes() -> Result<()> {
     if std::env::var_os("UPDATE_README").is_some() {
         return Ok(fs::write(path, format!("{before}{begin}{current}{end}{after}"))?);
     }
-    ensure!(table == current, "README's table of metrics is not the code's: run this test with UPDATE_README=1");
+    ensure!(
+        table == current,
+        "docs/metrics.md's table of metrics is not the code's: run this test with UPDATE_README=1"
+    );
     Ok(())
 }

@@ -172,7 +172,7 @@ impl Measured {
             _ if self.may_lose() => Check::warning(
                 NAME,
                 found,
-                "see \"What is lost, and said\" in the README: totals are too low by such a share",
+                "see \"What is lost, and said\" in docs/metrics.md: totals are too low by such a share",
             ),
             _ => Check::missing(NAME, found, REPORT_IT),
         }
@@ -205,7 +205,7 @@ fn first_process(is_hidden: bool) -> Check {
         true => Check::warning(
             NAME,
             "hidden from eBPF by this kernel: it is in no figure, nor is what runs on top of it, so waits and ends may lack 1 %",
-            "nothing, or another kernel: see \"What is lost, and said\" in the README",
+            "nothing, or another kernel: see \"What is lost, and said\" in docs/metrics.md",
         ),
     }
 }

@@ -4,7 +4,7 @@ use rustc_hash::FxHashMap;
 use thread_probe_ebpf::fold::{Folded, FoldedLeader, FoldedProcess, PF_KTHREAD};
 
 use super::{Ledger, ProcessKey, groups::LOST, totals::Delta};
-use crate::{grouping::Identity, sample::FoldOf};
+use crate::{grouping::Identity, memory::shrink, sample::FoldOf};
 
 /// Of kinds of processes this many are kept in the kernel, whether they grow or not; the maps have room for more.
 const LEADERS_KEPT: usize = 4096;
@@ -117,7 +117,9 @@ impl Ledger {
             FoldOf::Process(process) | FoldOf::Known(process) => !processes.contains_key(&key_of(*process)),
             FoldOf::Leader(_) => has_many_leaders,
         };
-        self.folds.by.extract_if(|of, last| !last.has_grown && is_over(of)).map(|(of, _)| of).collect()
+        let over = self.folds.by.extract_if(|of, last| !last.has_grown && is_over(of)).map(|(of, _)| of).collect();
+        shrink(&mut self.folds.by);
+        over
     }
 }
 

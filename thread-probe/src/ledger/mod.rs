@@ -28,6 +28,7 @@ use self::{folds::Folds, groups::Groups, totals::Ends};
 use crate::{
     cgroups::Membership,
     grouping::Grouper,
+    memory::shrink,
     sample::{Observation, ThreadObservation},
     user_names::UserNames,
 };
@@ -213,6 +214,8 @@ impl Ledger {
         }
         self.groups.drop_expired(self.now_ns);
         self.move_out_of_other();
+        shrink(&mut self.threads);
+        shrink(&mut self.processes);
         self.ended.swap(0, 1);
         self.ended[0].clear();
     }

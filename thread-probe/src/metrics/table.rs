@@ -1,4 +1,4 @@
-//! Every metric, declared once. README's table is made from this one, and a test holds the exposition to it.
+//! Every metric, declared once. The table of docs/metrics.md is made from this one, and a test holds the exposition to it.
 
 use std::fmt::Write as _;
 
@@ -126,7 +126,7 @@ metrics! {
         "When the configuration was last read with success: at start, or by SIGHUP.";
 }
 
-/// The table as README shows it.
+/// The table as docs/metrics.md shows it.
 pub fn markdown() -> String {
     let mut table = String::from("| metric | type | labels | what it says |\n|---|---|---|---|\n");
     for metric in METRICS {

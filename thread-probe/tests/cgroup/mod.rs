@@ -33,6 +33,16 @@ impl Cgroup {
         Ok(Self { folder, path, is_v2 })
     }
 
+    /// Below the root of the unified hierarchy, wherever that is.
+    pub fn unified(name: &str) -> Result<Self> {
+        let roots = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+        let root = roots.into_iter().find(|root| Path::new(root).join("cgroup.controllers").exists());
+        let path = format!("/{name}-{}", std::process::id());
+        let folder = Path::new(root.context("no unified hierarchy is mounted")?).join(&path[1..]);
+        fs::create_dir(&folder)?;
+        Ok(Self { folder, path, is_v2: true })
+    }
+
     pub fn child(&self, name: &str) -> Result<Self> {
         if self.is_v2 {
             self.set("cgroup.subtree_control", "+pids")?;

@@ -13,6 +13,7 @@ use thread_probe::{
 };
 
 use crate::{
+    cgroup::Cgroup,
     probe::{Probe, ensure_equal, group, hides_init, is_before_6_2, lost, lost_for, process},
     workload::Workload,
 };
@@ -32,6 +33,7 @@ pub const ALL: &[(&str, Test)] = &[
     ("a_clone_beyond_rlimit_nproc_is_an_eagain_of_its_process", a_clone_beyond_nproc_is_an_eagain),
     ("an_exec_by_a_thread_that_is_not_the_leader_loses_nothing", an_exec_by_another_thread_loses_nothing),
     ("a_zombie_leader_and_its_live_thread_are_both_there", a_zombie_leader_is_there),
+    ("threads_that_a_cgroup_froze_are_stopped", threads_that_a_cgroup_froze_are_stopped),
     ("an_io_uring_worker_is_a_thread_created", an_io_uring_worker_is_a_thread_created),
     ("a_process_that_changes_its_name_moves_on", a_process_that_changes_its_name_moves_on),
     ("a_hostile_name_breaks_neither_exposition_nor_json", a_hostile_name_breaks_nothing),
@@ -381,6 +383,21 @@ fn a_zombie_leader_is_there() -> Result<()> {
         (process.threads.zombie == 1).then_some(process.threads)
     })?;
     ensure_equal("threads", threads.total, 2)?;
+    workload.finish()
+}
+
+fn threads_that_a_cgroup_froze_are_stopped() -> Result<()> {
+    let mut probe = Probe::get()?;
+    let cgroup = Cgroup::unified("tp-frozen")?;
+    let mut workload = Workload::start("tp-sleeper", &[])?;
+    workload.facts()?;
+    let pid = workload.pid();
+    cgroup.add(pid)?;
+    ensure_equal("stopped before", process(&probe.sample()?, pid)?.threads.stopped, 0)?;
+    cgroup.set("cgroup.freeze", "1")?;
+    probe.sample_until("it to be frozen", |model| (process(model, pid).ok()?.threads.stopped == 1).then_some(()))?;
+    cgroup.set("cgroup.freeze", "0")?;
+    probe.sample_until("it to go on", |model| (process(model, pid).ok()?.threads.stopped == 0).then_some(()))?;
     workload.finish()
 }
 

@@ -69,7 +69,7 @@ fn losses() -> Vec<Panel> {
     vec![
         series(
             "Lost, by reason",
-            "See the README for what each means, and which kernels cause some by themselves.",
+            "See docs/metrics.md for what each means, and which kernels cause some by themselves.",
             "cps",
         )
         .query("sum by (reason) (rate(threadprobe_lost_total{*}[$__rate_interval]))", "{{reason}}")

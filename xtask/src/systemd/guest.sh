@@ -41,6 +41,7 @@ scraped() { get /metrics >/tmp/metrics && grep -q '^threadprobe_host_threads' /t
 metric() { scraped && awk -v name="$1" '$1 == name { print $2 }' /tmp/metrics; }
 grown() { (($(metric "$1" | cut -d . -f 1) > $2)); }
 logged() { journalctl --no-pager --unit "$unit" | grep -q -- "$1"; }
+logged_at() { journalctl --no-pager --unit "$unit" --priority "$1" --output cat | grep -q -- "$2"; }
 processes() { thread-probe top --batch -n 1 --url "$daemon" --format csv --columns pid,user,comm; }
 sees() { processes | grep -q -- "$1"; }
 as() { setpriv --reuid "$1" --regid "$1" --init-groups "${@:2}"; }
@@ -89,7 +90,7 @@ done
 [ "$(stat -c '%a %U %G' $socket)" = "660 thread-probe thread-probe" ] || fail "the socket: $(stat -c '%a %U %G' $socket)"
 refuse warnings logged " WARN .*telling"
 ok "runs as $(stat -c %U "/proc/$(main_pid)") without a capability, with $(field Threads) threads in $(($(property MemoryCurrent) / 1024 / 1024)) MiB"
-journalctl --no-pager --unit "$unit" --output cat | grep WARN | sort -u | sed 's/^/           it warns: /'
+journalctl --no-pager --unit "$unit" --priority warning --output cat | sort -u | sed 's/^/           it warns: /'
 
 sed -i 's/^interval = .*/interval = "1s"/; s/^warning = 0.8$/warning = 0.7/' "$config"
 last=$(metric threadprobe_config_last_reload_success_timestamp_seconds | cut -d . -f 1)
@@ -101,7 +102,10 @@ expect "what the log says of it" logged "reloaded changed=interval, alerts.rules
 cp "$config" /tmp/good
 echo 'nonsense = 1' >>"$config"
 refuse "a wrong file" systemctl reload "$unit"
-expect "the reason in the log" logged 'unknown key "nonsense"'
+expect "the reason in the log, as an error" logged_at err 'unknown key "nonsense"'
+refuse "what is no error among the errors" logged_at err 'reloaded changed'
+expect "the same among what is worth a note" logged_at info 'reloaded changed'
+refuse "a second time in a line" logged_at debug '^20[0-9][0-9]-[01][0-9]-'
 cp /tmp/good "$config"
 [ "$(main_pid)" = "$pid" ] && is_property ActiveState active || fail "a reload changed more than the configuration"
 ok "systemctl reload: takes over the interval; a wrong file is refused and the daemon goes on"

@@ -1,4 +1,4 @@
-//! The columns as README shows them.
+//! The columns as docs/top.md shows them.
 
 use std::fmt::Write as _;
 
