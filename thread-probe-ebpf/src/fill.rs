@@ -111,6 +111,10 @@ pub(crate) unsafe fn fill_process(process: *mut Process, task: Task) {
     process.pid_ns_parent = pid_ns.parent().inode();
     process.pid_ns_used = pid_ns.used();
     process.pid_ns_max = pid_ns.own_max();
+    process.static_prio = task.static_prio();
+    process.policy = task.policy();
+    process.allowed_cpus = task.nr_cpus_allowed();
+    process.children_cpu_ns = signal.children_cpu_ns();
     process.rlimit_nproc = signal.rlimit(RLIMIT_NPROC);
     // SAFETY: the caller's.
     unsafe { fill_nproc(process, task) };
@@ -146,7 +150,6 @@ unsafe fn fill_nproc(process: *mut Process, task: Task) {
                 (&raw mut (*process).nproc_uid).write_volatile(charge.uid());
             }
         }
-        (*process).reserved = 0;
     }
 }
 

@@ -90,6 +90,12 @@ impl Task {
         exit_state -> u32;
         /// `JOBCTL_*` flags, an `unsigned long`.
         jobctl -> u64;
+        /// Nice value and 120.
+        static_prio -> u32;
+        /// Scheduling policy.
+        policy -> u32;
+        /// How many CPUs it may run on.
+        nr_cpus_allowed -> u32;
         /// The thread's name.
         comm -> Comm;
         /// Start time on the boot clock, in nanoseconds.
@@ -256,6 +262,13 @@ impl Signal {
     pub(crate) fn rlimit(self, limit: u64) -> u64 {
         const RLIMIT_BYTES: u64 = 16;
         load(self.0, offset!(rlim) + limit * RLIMIT_BYTES)
+    }
+
+    /// CPU time of children that were waited for, in nanoseconds.
+    #[inline(always)]
+    pub(crate) fn children_cpu_ns(self) -> u64 {
+        let (user, system): (u64, u64) = (load(self.0, offset!(cutime)), load(self.0, offset!(cstime)));
+        user.wrapping_add(system)
     }
 }
 

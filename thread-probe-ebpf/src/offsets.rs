@@ -81,6 +81,12 @@ offsets! {
     exit_state: "task_struct", "exit_state";
     /// `JOBCTL_*` flags.
     jobctl: "task_struct", "jobctl";
+    /// Nice value and 120.
+    static_prio: "task_struct", "static_prio";
+    /// Scheduling policy.
+    policy: "task_struct", "policy";
+    /// How many CPUs it may run on.
+    nr_cpus_allowed: "task_struct", "nr_cpus_allowed";
     /// Thread name.
     comm: "task_struct", "comm";
     /// Start time on the boot clock.
@@ -147,6 +153,10 @@ offsets! {
     pid_ns_inode: "pid_namespace", "ns.inum";
     /// Resource limits.
     rlim: "signal_struct", "rlim";
+    /// User time of children that were waited for.
+    cutime: "signal_struct", "cutime";
+    /// Their system time.
+    cstime: "signal_struct", "cstime";
     /// Mappings.
     map_count: "mm_struct", "map_count";
     /// Pages of address space.

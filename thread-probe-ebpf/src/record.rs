@@ -151,8 +151,14 @@ pub struct Process {
     pub nproc_max: u64,
     /// Whose they are, as a uid in the first user namespace.
     pub nproc_uid: u32,
-    /// Keeps the size a multiple of 8.
-    pub reserved: u32,
+    /// `static_prio` of the leader: its nice value and 120.
+    pub static_prio: u32,
+    /// Scheduling policy of the leader: `SCHED_*` of include/uapi/linux/sched.h.
+    pub policy: u32,
+    /// CPUs that the leader may run on: `nr_cpus_allowed`.
+    pub allowed_cpus: u32,
+    /// CPU time of its children that ended and were waited for, and of theirs: `signal->cutime + cstime`, in nanoseconds.
+    pub children_cpu_ns: u64,
     /// Soft RLIMIT_NPROC, in threads of the real uid.
     pub rlimit_nproc: u64,
     /// Soft RLIMIT_AS, in bytes.
@@ -245,7 +251,7 @@ impl ShortRecord {
 const _: () = assert!(size_of::<Head>() == 16);
 const _: () = assert!(size_of::<Counters>() == 8 * 8);
 const _: () = assert!(size_of::<Thread>() == 16 + 8 + 3 * 8 + 4 * 4 + 8 + COMM_BYTES + 8 * 8);
-const _: () = assert!(size_of::<Process>() == 10 * 4 + 8 * 8 + EXE_BYTES);
+const _: () = assert!(size_of::<Process>() == 12 * 4 + 9 * 8 + EXE_BYTES);
 const _: () = assert!(size_of::<Waits>() == 4 * BUCKETS);
 const _: () = assert!(size_of::<ThreadRecord>() == size_of::<Thread>() + size_of::<Process>() + size_of::<Waits>());
 const _: () = assert!(size_of::<ShortRecord>() == size_of::<Thread>() + SHORT_WORDS + 8 * SHORT_WORDS);

@@ -84,7 +84,7 @@ pub(crate) fn scan(context: *const IterContext) {
 fn is_as_sent(task: Task, storage: &TaskStorage) -> bool {
     let comm = task.comm();
     storage.sent_state != 0
-        && task.state() == storage.sent_state
+        && task.state_or_frozen() == storage.sent_state
         && task.exit_state() == 0
         && task.nvcsw() == storage.sent.voluntary_switches
         && task.nivcsw() == storage.sent.involuntary_switches

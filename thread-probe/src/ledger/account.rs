@@ -121,7 +121,7 @@ impl Ledger {
             process.fallback_comm = observed.thread.comm;
             return;
         };
-        process.facts = *facts;
+        process.take_facts(facts, self.epoch);
         let identity = Identity::of(observed.thread, facts, &process.identity);
         if process.group.is_none() || identity != process.identity {
             self.name_process(key, identity, observed.thread.head.parts & PART_ENDED == 0);

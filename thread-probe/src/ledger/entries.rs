@@ -158,6 +158,8 @@ pub struct Process {
     pub(super) interval: Interval,
     /// What was counted before the group was known.
     pub(super) unassigned: Totals,
+    /// What its children had taken before an interval.
+    children_cpu_before: Option<(u64, u64)>,
     /// Entries in [`Ledger::threads`].
     pub(super) entries: u32,
     pub(super) leader_ended: bool,
@@ -168,6 +170,24 @@ impl Process {
     /// What was added in the interval `epoch`.
     pub fn interval(&self, epoch: u64) -> Option<&Totals> {
         self.interval.in_epoch(epoch)
+    }
+
+    /// Takes over what its leader reports.
+    pub(super) fn take_facts(&mut self, facts: &record::Process, epoch: u64) {
+        self.children_cpu_before = match self.children_cpu_before {
+            Some((of, before)) if of == epoch => Some((of, before)),
+            Some(_) => Some((epoch, self.facts.children_cpu_ns)),
+            None => Some((epoch, facts.children_cpu_ns)),
+        };
+        self.facts = *facts;
+    }
+
+    /// CPU time of children that were waited for in the interval `epoch`, in nanoseconds.
+    pub fn children_cpu_grown_ns(&self, epoch: u64) -> u64 {
+        match self.children_cpu_before {
+            Some((of, before)) if of == epoch => self.facts.children_cpu_ns.saturating_sub(before),
+            _ => 0,
+        }
     }
 
     /// Threads at the last scan, zombies included.

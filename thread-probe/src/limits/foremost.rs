@@ -19,7 +19,7 @@ pub struct Foremost {
     pub comm: Arc<str>,
     /// Its threads.
     pub threads: u64,
-    /// What these grow by; null where they do not clearly grow: then it is the process with the most.
+    /// What these grow by; null where they do not clearly grow: then it is the process with the most, if that is a tenth of all.
     pub threads_grown_per_second: Option<f64>,
 }
 
@@ -63,7 +63,9 @@ impl Contest {
     /// Tells each limit on threads whose process it is.
     pub(super) fn tell(self, limits: &mut [LimitUse], ledger: &Ledger) {
         for (limit, leader) in limits.iter_mut().zip(self.leaders) {
-            limit.foremost = leader.filter(|_| limit.unit == Unit::Threads).and_then(|leader| {
+            // Of many that have one each, none is to be looked at.
+            let matters = |of: &Contender| of.growth_per_second.is_some() || 10 * of.threads >= limit.used;
+            limit.foremost = leader.filter(|of| limit.unit == Unit::Threads && matters(of)).and_then(|leader| {
                 let comm = Arc::from(text(&ledger.process(leader.key)?.identity.comm));
                 let Contender { key, threads, growth_per_second } = leader;
                 Some(Foremost { pid: key.tgid, comm, threads, threads_grown_per_second: growth_per_second })

@@ -8,12 +8,12 @@ use std::{
 use thread_probe_ebpf::{
     histogram::BUCKETS,
     names::{CloneErrno, CloneFailure, Lost},
-    record::Counters,
+    record::{self, Counters},
 };
 
 use super::{
     Activity, Bucket, CloneFailures, CloneFailuresByLimit, ConfigStatus, Group, Host, HostRaw, Limits, LostCount,
-    Memory, Model, NS_PER_SECOND, OneProcess, ProbeStatus, Process, Rates, System, Thread, ThreadCounts,
+    Memory, Model, NS_PER_SECOND, OneProcess, ProbeStatus, Process, Rates, Scheduling, System, Thread, ThreadCounts,
     by_name::by_name, histogram, longest_seconds, quantile_seconds,
 };
 use crate::{
@@ -359,6 +359,29 @@ fn process_model(
         headroom: None,
         own_bytes_per_thread: None,
         clone_refused_by: Refusers::default(),
+        scheduling: Scheduling::of(facts),
+        children_cpu_seconds: facts.children_cpu_ns as f64 / NS_PER_SECOND,
+        children_cpu_ratio: seconds
+            .map(|seconds| process.children_cpu_grown_ns(ledger.epoch()) as f64 / NS_PER_SECOND / seconds),
+    }
+}
+
+impl Scheduling {
+    fn of(facts: &record::Process) -> Self {
+        /// `DEFAULT_PRIO` of include/linux/sched/prio.h.
+        const NICE_0: u32 = 120;
+        let policy = match facts.policy {
+            0 => "other",
+            1 => "fifo",
+            2 => "rr",
+            3 => "batch",
+            5 => "idle",
+            6 => "deadline",
+            7 => "ext",
+            _ => "unknown",
+        };
+        let nice = facts.static_prio.wrapping_sub(NICE_0).cast_signed();
+        Self { nice, policy: policy.into(), allowed_cpus: facts.allowed_cpus }
     }
 }
 

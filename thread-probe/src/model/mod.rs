@@ -211,6 +211,26 @@ pub struct Process {
     pub own_bytes_per_thread: Option<u64>,
     /// The cgroups that refused it a clone last.
     pub clone_refused_by: Refusers,
+    /// How its main thread is scheduled.
+    #[serde(default)]
+    pub scheduling: Scheduling,
+    /// CPU time of its children that ended and were waited for, and of theirs, since it was started.
+    #[serde(default)]
+    pub children_cpu_seconds: f64,
+    /// The same of the interval, in CPUs; null for the first sample.
+    #[serde(default)]
+    pub children_cpu_ratio: Option<f64>,
+}
+
+/// How a thread is scheduled: sched(7).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scheduling {
+    /// Its nice value, -20 to 19.
+    pub nice: i32,
+    /// Its policy: other, fifo, rr, batch, idle, deadline or ext.
+    pub policy: Cow<'static, str>,
+    /// CPUs that it may run on.
+    pub allowed_cpus: u32,
 }
 
 /// More of one process, with `?pid=`: it is large.

@@ -3,10 +3,15 @@
 use std::{
     fs,
     ops::RangeInclusive,
+    process::Command,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use nix::sys::{
+    resource::{UsageWho, getrusage},
+    time::TimeValLike as _,
+};
 use thread_probe::{
     metrics,
     model::{Group, Model},
@@ -34,6 +39,7 @@ pub const ALL: &[(&str, Test)] = &[
     ("an_exec_by_a_thread_that_is_not_the_leader_loses_nothing", an_exec_by_another_thread_loses_nothing),
     ("a_zombie_leader_and_its_live_thread_are_both_there", a_zombie_leader_is_there),
     ("threads_that_a_cgroup_froze_are_stopped", threads_that_a_cgroup_froze_are_stopped),
+    ("children_that_ended_took_what_getrusage_says", children_that_ended_took_what_getrusage_says),
     ("an_io_uring_worker_is_a_thread_created", an_io_uring_worker_is_a_thread_created),
     ("a_process_that_changes_its_name_moves_on", a_process_that_changes_its_name_moves_on),
     ("a_hostile_name_breaks_neither_exposition_nor_json", a_hostile_name_breaks_nothing),
@@ -384,6 +390,31 @@ fn a_zombie_leader_is_there() -> Result<()> {
     })?;
     ensure_equal("threads", threads.total, 2)?;
     workload.finish()
+}
+
+fn children_that_ended_took_what_getrusage_says() -> Result<()> {
+    let mut probe = Probe::get()?;
+    let own = std::process::id();
+    let before = process(&probe.sample()?, own)?.children_cpu_seconds;
+    let spin = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done";
+    ensure!(Command::new("sh").args(["-c", spin]).status()?.success(), "the child failed");
+    let model = probe.sample()?;
+    let process = process(&model, own)?;
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let truth = (usage.user_time() + usage.system_time()).num_microseconds() as f64 / 1e6;
+    let told = process.children_cpu_seconds;
+    ensure!(
+        (told - truth).abs() < 5e-6 && told > before,
+        "{told} s of children, {truth} by getrusage, {before} before"
+    );
+    let interval = model.interval_seconds.context("an interval")?;
+    let ratio = process.children_cpu_ratio.context("a rate")?;
+    ensure!(
+        (ratio * interval - (told - before)).abs() < 1e-6,
+        "{ratio} CPUs over {interval} s are not {}",
+        told - before
+    );
+    Ok(())
 }
 
 fn threads_that_a_cgroup_froze_are_stopped() -> Result<()> {

@@ -153,7 +153,7 @@ const fn owners() -> [Column<Process>; 3] {
     ]
 }
 
-const fn more() -> [Column<Process>; 15] {
+const fn more() -> [Column<Process>; 19] {
     [
         ProcessColumn::new(
             (ATTENTION, "!", 1),
@@ -221,6 +221,34 @@ const fn more() -> [Column<Process>; 15] {
             9,
             |p| per_second(p, |rates| rates.processes_created_per_second),
             "Processes created",
+        )
+        .hidden(),
+        ProcessColumn::new(
+            ("children_cpu_ratio", "CHILD%", 6),
+            9,
+            |p| Value::Ratio(p.children_cpu_ratio),
+            "CPU time of its children that ended and were waited for, and of theirs: 100 is one CPU all the time",
+        )
+        .hidden(),
+        ProcessColumn::new(
+            ("nice", "NICE", 4),
+            9,
+            |p| Value::Signed(p.scheduling.nice),
+            "Nice value of the main thread: from -20, which gets most, to 19",
+        )
+        .hidden(),
+        ProcessColumn::new(
+            ("policy", "POLICY", 8),
+            9,
+            |p| Value::Text((&*p.scheduling.policy).into()),
+            "Scheduling policy of the main thread: other, fifo, rr, batch, idle, deadline or ext",
+        )
+        .hidden(),
+        ProcessColumn::new(
+            ("allowed_cpus", "CPUS", 5),
+            9,
+            |p| Value::Count(u64::from(p.scheduling.allowed_cpus)),
+            "CPUs that the main thread may run on",
         )
         .hidden(),
         ProcessColumn::new(

@@ -15,6 +15,8 @@ pub enum Value<'a> {
     Id(u32),
     /// How many.
     Count(u64),
+    /// A number that may be negative.
+    Signed(i32),
     /// Per second; `None` in the first sample.
     PerSecond(Option<f64>),
     /// A duration in seconds; `None` where there is none.
@@ -39,6 +41,7 @@ impl Value<'_> {
             Self::Text(text) => human::escaped(text).into_owned(),
             Self::Id(number) => number.to_string(),
             Self::Count(number) | Self::Bytes(number) => number.to_string(),
+            Self::Signed(number) => number.to_string(),
             Self::PerSecond(number) | Self::Ratio(number) => number.map(|n| format!("{n:.6}")).unwrap_or_default(),
             Self::Seconds(seconds) | Self::Until(seconds) => seconds.map(|s| format!("{s:.9}")).unwrap_or_default(),
             Self::Headroom(threads) => threads.map(|threads| threads.to_string()).unwrap_or_default(),
@@ -53,6 +56,7 @@ impl Value<'_> {
             Self::Text(text) => human::plain(text),
             Self::Id(number) => number.to_string().into(),
             Self::Count(number) => number.to_string().into(),
+            Self::Signed(number) => number.to_string().into(),
             Self::PerSecond(number) => number.map_or(none, |number| per_second(number).into()),
             Self::Seconds(seconds) => seconds.map_or(none, |seconds| human::seconds(seconds).into()),
             Self::Until(Some(0.0)) => "full".into(),
@@ -76,6 +80,7 @@ impl Value<'_> {
         match self {
             Self::Text(_) => None,
             Self::Id(number) => Some(f64::from(*number)),
+            Self::Signed(number) => Some(f64::from(*number)),
             Self::Count(number) | Self::Bytes(number) => Some(*number as f64),
             Self::PerSecond(number) | Self::Ratio(number) => *number,
             Self::Seconds(seconds) | Self::Until(seconds) => *seconds,

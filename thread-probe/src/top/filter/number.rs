@@ -68,7 +68,7 @@ fn units(column: &Column<Process>) -> Option<Units> {
     match sample_of(column) {
         Value::Text(_) => None,
         Value::Id(_) => Some(IDS),
-        Value::Count(_) | Value::PerSecond(_) | Value::Headroom(_) => Some(COUNTS),
+        Value::Count(_) | Value::Signed(_) | Value::PerSecond(_) | Value::Headroom(_) => Some(COUNTS),
         Value::Seconds(_) | Value::Until(_) => Some(TIMES),
         Value::Ratio(_) | Value::Limit(_) => Some(RATIOS),
         Value::Bytes(_) => Some(BYTES),

@@ -42,6 +42,10 @@ fn add_what_is_not_nothing(ids: &mut Vec<&'static str>, app: &App) {
         (app.process_sort().column, app.process_sort().column != ATTENTION),
         ("processes_created_per_second", processes.iter().any(is_forked)),
         ("blocked", processes.iter().any(|process| process.threads.blocked > 0)),
+        (
+            "children_cpu_ratio",
+            processes.iter().any(|process| process.children_cpu_ratio.is_some_and(|cpus| cpus >= 0.001)),
+        ),
     ];
     for (id, is_wanted) in wanted {
         if is_wanted && !ids.contains(&id) {
