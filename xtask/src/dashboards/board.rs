@@ -106,12 +106,17 @@ impl Board {
                 "textFormat": text,
             })
         };
-        let alerts = |expr| mark("Alerts", "red", expr, "{{alert}} ({{severity}}) of {{group}} on {{instance}}");
         if self.is_of_records {
-            return vec![alerts("instance:threadprobe_alert_firing:max{*}")];
+            let of_hosts = "sum by (instance, severity) (instance:threadprobe_alert_firing:count{*})";
+            return vec![mark("Alerts", "red", of_hosts, "{{severity}} on {{instance}}")];
         }
         vec![
-            alerts("max by (instance, alert, severity, group) (threadprobe_alert_firing{*})"),
+            mark(
+                "Alerts",
+                "red",
+                "max by (instance, alert, severity, group) (threadprobe_alert_firing{*})",
+                "{{alert}} ({{severity}}) of {{group}} on {{instance}}",
+            ),
             mark(
                 "Restarts of the probe",
                 "blue",

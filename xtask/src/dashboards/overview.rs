@@ -78,7 +78,7 @@ fn hosts_table() -> Panel {
 
 fn firing() -> Panel {
     table("Alerts of the daemons' own rules", "Those that fire now; click on one to see its host.")
-        .query("max by (job, instance, alert, severity, group) (instance:threadprobe_alert_firing:max{*})", "alerts")
+        .query("sum by (job, instance, severity) (instance:threadprobe_alert_firing:count{*})", "alerts")
         .leads_to("host", &["job", "instance"], &[])
 }
 
