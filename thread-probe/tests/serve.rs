@@ -479,6 +479,12 @@ fn every_field_of_the_snapshot_is_documented_and_every_documented_one_is_there()
     let daemon = Daemon::start(&[])?;
     // The first clone it sees may be this one.
     std::thread::spawn(|| {}).join().map_err(|_| anyhow::anyhow!("the thread panicked"))?;
+    // A fifth of all threads of the host: so limits have somebody to name.
+    let load = fs::read_to_string("/proc/loadavg")?;
+    let all: usize = load.split(['/', ' ']).nth(4).context("threads")?.parse()?;
+    for _ in 0..all / 4 {
+        std::thread::spawn(|| std::thread::sleep(Duration::from_secs(60)));
+    }
     alert(&daemon)?;
     let mut actual = std::collections::BTreeSet::new();
     paths(&daemon.second_snapshot(std::process::id())?, "", &mut actual);
