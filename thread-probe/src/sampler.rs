@@ -21,7 +21,7 @@ use crate::{
     human::bytes,
     ledger::{GroupBounds, Ledger},
     limits::{Evaluation, HostReading, LimitUse, Limits},
-    log,
+    log, memory,
     model::{self, ConfigStatus, Model, OneProcess, SampleFacts, System},
     own_cost::OwnCostMeter,
     sample::ThreadCost,
@@ -40,6 +40,10 @@ pub struct Sampler {
     programs: Arc<[AttachedProgram]>,
     last: Option<Instant>,
     interval_seconds: Option<f64>,
+    /// Since memory was returned last.
+    most_threads: u64,
+    /// Whether most of these were gone in the sample before.
+    had_gone: bool,
     system: System,
     own_cost: OwnCostMeter,
 }
@@ -96,6 +100,8 @@ impl Sampler {
             programs,
             last: None,
             interval_seconds: None,
+            most_threads: 0,
+            had_gone: false,
             system: System::of_this_host(),
             own_cost: OwnCostMeter::default(),
         };
@@ -155,6 +161,7 @@ impl Sampler {
         };
         let model = Model::build(&mut self.ledger, &self.evaluation, &facts);
         self.interval_seconds = model.interval_seconds;
+        self.return_memory(threads);
         self.last = Some(started.instant);
         self.ledger.next_interval();
         Ok(model)
@@ -273,6 +280,20 @@ fn log_programs(programs: &[AttachedProgram], cost: &ThreadCost) {
 fn boot_ns() -> Result<u64> {
     let now = clock_gettime(ClockId::CLOCK_BOOTTIME).context("reading CLOCK_BOOTTIME failed")?;
     Ok(Duration::from(now).as_nanos() as u64)
+}
+
+impl Sampler {
+    /// What a host with four times as many threads took goes back once these are gone, and with them the sample that was the last
+    /// to have them: someone may read that until the next one is there.
+    fn return_memory(&mut self, threads: u64) {
+        self.most_threads = self.most_threads.max(threads);
+        let has_gone = threads < self.most_threads / 4;
+        if has_gone && self.had_gone {
+            memory::return_freed();
+            self.most_threads = threads;
+        }
+        self.had_gone = has_gone;
+    }
 }
 
 /// What a start takes of memory for a moment: the kernel's types, 5.5 MB as a file, the programs and their maps.

@@ -23,6 +23,7 @@ use crate::{
     cgroups::{Membership, Memberships},
     grouping::text,
     ledger::{GroupId, Ledger, Process, ProcessKey, RefusedBy, ThreadState},
+    memory::shrink,
     sample::ThreadCost,
 };
 
@@ -216,6 +217,7 @@ impl Limits {
         self.refusers.retain(|_, (_, used_in)| *used_in == pass);
         self.histories.finish_pass();
         self.own_memory.retain(|key, _| processes.contains_key(key));
+        shrink(&mut self.own_memory);
         let report = self.report(&shared.limits, host.took + began.elapsed());
         Evaluation { shared: shared.limits, processes, group_refusers, report }
     }
@@ -408,6 +410,7 @@ impl Histories {
     fn finish_pass(&mut self) {
         let current = self.pass;
         self.of.retain(|_, (_, pass)| *pass == current);
+        shrink(&mut self.of);
         self.pass += 1;
     }
 }
