@@ -64,8 +64,12 @@ pub fn run(cli: &Cli) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nobody is left to tell if standard error is gone.
-            let _ = writeln!(std::io::stderr(), "thread-probe: {error:#}");
+            // Each line of the journal has a priority of its own: this one is LOG_ERR of syslog(3).
+            let priority = if log::Log::on_stderr().is_journal() { "<3>" } else { "" };
+            for line in format!("thread-probe: {error:#}").lines() {
+                // Nobody is left to tell if standard error is gone.
+                let _ = writeln!(std::io::stderr(), "{priority}{line}");
+            }
             ExitCode::FAILURE
         }
     }
