@@ -6,8 +6,9 @@ use crate::{
     cli::PsOptions,
     config::FileError,
     top::{
-        batch::{self, Batch, PS_PROCESS_COLUMNS, PS_THREAD_COLUMNS},
+        batch::{self, Batch, PS_PROCESS_COLUMNS},
         choice::ColumnsChoice,
+        columns::thread_columns,
     },
 };
 
@@ -32,7 +33,10 @@ impl TryFrom<&PsOptions> for Batch {
             sort: options.sort,
             filter: options.filter.clone().unwrap_or_default(),
             columns: options.columns.clone(),
-            table: ColumnsChoice { process: PS_PROCESS_COLUMNS.to_vec(), thread: PS_THREAD_COLUMNS.to_vec() },
+            table: ColumnsChoice {
+                process: PS_PROCESS_COLUMNS.to_vec(),
+                thread: batch::ids_by_default(thread_columns()),
+            },
             width: batch::terminal_width(),
             top: options.top.unwrap_or(usize::MAX),
             pid: options.pid,

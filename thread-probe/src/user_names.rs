@@ -99,7 +99,9 @@ impl UserNames {
         if is_new {
             lookups.open.insert(uid);
         }
-        let patience = if is_new { PATIENCE.saturating_sub(self.waited) } else { Duration::ZERO };
+        // Who has a name keeps it until there is a newer one.
+        let must_wait = is_new && !self.known.contains_key(&uid);
+        let patience = if must_wait { PATIENCE.saturating_sub(self.waited) } else { Duration::ZERO };
         let began = Instant::now();
         let mut answered = Vec::new();
         while let Ok((of, name)) = lookups.answers.recv_timeout(patience.saturating_sub(began.elapsed())) {

@@ -188,14 +188,14 @@ impl Active {
         self.is_gone(rule, now)
     }
 
-    /// Tells how it is now that the condition holds no more. What is no limit tells how it was last: a rate of 0 says nothing.
+    /// Tells how it is now that the condition holds no more. Others than shared limits tell how it was last: a rate of 0 says nothing.
     fn tell_calm(&mut self, subject: &Subject, finding: Option<&Finding>) {
         match finding {
             Some(finding) => {
                 self.finding = finding.clone();
                 self.subject_is_gone = false;
             }
-            None if subject.is_limit() && !self.subject_is_gone => {
+            None if subject.is_always_told() && !self.subject_is_gone => {
                 self.subject_is_gone = true;
                 self.finding.summary = format!("gone: {}", self.finding.summary).into();
                 self.finding.advice = "nothing: what it was about is not there any more".into();

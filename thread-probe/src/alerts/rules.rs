@@ -97,9 +97,8 @@ impl<'a> Findings<'a> {
             findings.exhaustion(limit, None);
         }
         for group in &model.groups {
-            let nearest =
-                group.headroom.iter().flat_map(|headroom| [headroom.first_exhausted.as_ref(), Some(&headroom.binding)]);
-            if let Some(limit) = nearest.flatten().find(|limit| limit.scope == Scope::Process) {
+            let first_exhausted = group.headroom.as_ref().and_then(|headroom| headroom.first_exhausted.as_ref());
+            if let Some(limit) = first_exhausted.filter(|limit| limit.scope == Scope::Process) {
                 findings.exhaustion(limit, Some(&group.group));
             }
             findings.clone_failures(group, model);

@@ -142,9 +142,11 @@ mod tests {
         // It rested for the first two minutes: its pace is not known yet, and where it began is.
         let rested = known(growth_of(std::iter::repeat_n(100, 24).chain(leak(61))));
         assert!(rested.is_some_and(|(seen, _)| (290.0..330.0).contains(&seen)), "{rested:?}");
-        // A compiler's memory: by leaps, with rests between.
-        let leaps = (0..120).map(|sample: u64| 100 + sample / 10 * 800 + sample % 10);
-        assert_eq!(known(growth_of(leaps)).map(|(_, is_steady)| is_steady), Some(true));
+        // It crept for half of the window, and then ran: its pace is none.
+        let creeps = (0..60).map(|sample: u64| 100 + sample);
+        let runs = (0..60).map(|sample: u64| 160 + sample * 100);
+        let is_steady = known(growth_of(creeps.chain(runs))).map(|(_, is_steady)| is_steady);
+        assert_eq!(is_steady, Some(false));
     }
 
     #[test]

@@ -12,11 +12,11 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+pub(crate) use self::print::PS_PROCESS_COLUMNS;
 use self::print::Printer;
-pub(crate) use self::print::{PS_PROCESS_COLUMNS, PS_THREAD_COLUMNS};
 use super::{
     choice::{ColumnsChoice, SortChoice},
-    columns::{Column, process_columns, thread_columns},
+    columns::{Column, Sort, process_columns, thread_columns},
     feed::{Feed, Request, Sample, Source, Update},
     filter::Filter,
     terminal,
@@ -64,6 +64,13 @@ pub(crate) struct Batch {
     pub(crate) is_timed: bool,
 }
 
+impl Batch {
+    /// Names have columns of threads and some of processes.
+    fn sort_of_names(&self) -> Option<Sort> {
+        self.sort.thread.or(self.sort.process)
+    }
+}
+
 impl TryFrom<&TopOptions> for Batch {
     type Error = FileError;
 
@@ -90,7 +97,8 @@ impl TryFrom<&TopOptions> for Batch {
     }
 }
 
-fn ids_by_default<T>(columns: &'static [Column<T>]) -> Vec<&'static str> {
+/// Those that a table has by default.
+pub(crate) fn ids_by_default<T>(columns: &'static [Column<T>]) -> Vec<&'static str> {
     columns.iter().filter(|column| column.is_default).map(|column| column.id).collect()
 }
 

@@ -36,22 +36,6 @@ pub(crate) const PS_PROCESS_COLUMNS: [&str; 15] = [
     "exhaustion_seconds",
 ];
 
-/// The same of threads.
-pub(crate) const PS_THREAD_COLUMNS: [&str; 12] = [
-    "tid",
-    "comm",
-    "state",
-    "voluntary_switches_per_second",
-    "involuntary_switches_per_second",
-    "same_process_ratio",
-    "wait_p50_seconds",
-    "wait_p99_seconds",
-    "wait_max_seconds",
-    "wait_ratio",
-    "cpu_ratio",
-    "kernel_stack_depth_bytes",
-];
-
 /// The columns that come first in CSV: who reads it may count on their order.
 const FIRST_PROCESS_COLUMNS: [&str; 17] = [
     "pid",
@@ -142,7 +126,7 @@ impl<'a> Printer<'a> {
             Some(pid) => {
                 let mut one = one.ok_or_else(|| self.gone(pid))?;
                 if batch.by_name && batch.format != Format::Json {
-                    sort(&mut one.threads_by_name, name_columns(), batch.sort.thread);
+                    sort(&mut one.threads_by_name, name_columns(), batch.sort_of_names());
                     one.threads_by_name.truncate(batch.top);
                     self.write_names(&mut text, &model, &one.threads_by_name)?;
                     self.printed += 1;
@@ -190,7 +174,7 @@ impl<'a> Printer<'a> {
         let columns: Vec<_> = name_columns().iter().collect();
         match self.batch.format {
             Format::Csv => self.write_csv(out, model, &columns, names),
-            Format::Table | Format::Json => self.write_table(out, model, (&columns, self.batch.sort.thread), names),
+            Format::Table | Format::Json => self.write_table(out, model, (&columns, self.batch.sort_of_names()), names),
         }
     }
 

@@ -4,7 +4,7 @@ use crate::{
     model::{Rates, ThreadCounts},
     testing::empty_model,
     top::{
-        batch::INTERVAL,
+        batch::{INTERVAL, ids_by_default},
         choice::{ColumnsChoice, SortChoice},
         filter::Filter,
     },
@@ -20,7 +20,7 @@ fn batch(format: Format) -> Batch {
         sort: SortChoice::default(),
         filter: Filter::default(),
         columns: None,
-        table: ColumnsChoice { process: PS_PROCESS_COLUMNS.to_vec(), thread: PS_THREAD_COLUMNS.to_vec() },
+        table: ColumnsChoice { process: PS_PROCESS_COLUMNS.to_vec(), thread: ids_by_default(thread_columns()) },
         width: None,
         top: usize::MAX,
         pid: None,
@@ -53,8 +53,12 @@ fn threads_of_a_name_are_one_row_with_their_sums() -> Result<()> {
         rates: Some(Rates { switches_per_second: 1234.0, ..Rates::default() }),
         ..ThreadsOfName::default()
     };
-    sample.one = Some(OneProcess { threads_by_name: vec![pool], ..OneProcess::default() });
-    let text = printed(&Batch { pid: Some(1), by_name: true, is_timed: false, ..batch(Format::Table) }, [sample])?;
+    let few = ThreadsOfName { name: "few".to_owned(), rates: Some(Rates::default()), ..ThreadsOfName::default() };
+    sample.one = Some(OneProcess { threads_by_name: vec![few, pool], ..OneProcess::default() });
+    // A column that threads one by one have not.
+    let sort = SortChoice::parse("threads").map_err(anyhow::Error::msg)?;
+    let batch = Batch { sort, pid: Some(1), by_name: true, is_timed: false, ..batch(Format::Table) };
+    let text = printed(&batch, [sample])?;
     let row: Vec<&str> = text.lines().nth(1).unwrap_or_default().split_whitespace().collect();
     assert_eq!(row[..5], ["worker-#", "400", "3", "0", "1234"], "{text}");
     Ok(())
