@@ -67,6 +67,16 @@ pub(crate) fn duration(seconds: f64) -> String {
     }
 }
 
+/// So many a second: `0.3`, `12,345`, `2.35M`.
+pub(crate) fn per_second(number: f64) -> String {
+    match number {
+        0.0 => "0".to_owned(),
+        number if number < 9.95 => format!("{number:.1}"),
+        number if number < 999_999.5 => count(number.round() as u64),
+        number => format!("{:.2}M", number / 1e6),
+    }
+}
+
 /// How fast something grows, in the unit in which that is more than a fraction: `+2.1/s`, `+4.8/min`, `+3.0/h`.
 pub(crate) fn pace(per_second: f64) -> String {
     match per_second {
@@ -149,6 +159,12 @@ mod tests {
         {
             assert_eq!(count(number), text);
         }
+    }
+
+    #[test]
+    fn a_rate_has_a_fraction_only_where_it_is_small() {
+        let rates = [0.0, 0.04, 0.3, 9.94, 9.96, 12_345.4, 999_999.6, 12_345_678.0].map(per_second);
+        assert_eq!(rates, ["0", "0.0", "0.3", "9.9", "10", "12,345", "1.00M", "12.35M"]);
     }
 
     #[test]

@@ -161,16 +161,18 @@ fn median_of_keys(terminal: &mut fs::File) -> Result<Duration> {
     Ok(times[times.len() / 2])
 }
 
-/// What a shell has of its terminal: modes, cursor, and whether anything is in front of what it wrote.
-fn state_of(terminal: &Terminal) -> Result<(String, bool, bool)> {
+/// What a shell has of its terminal: modes, cursor, whether anything is in front of what it wrote, and who has the mouse.
+type State = (String, bool, bool, bool);
+
+fn state_of(terminal: &Terminal) -> Result<State> {
     terminal.enter("clear; stty -a > modes; echo saved' 'them")?;
     terminal.wait_for("saved them\n")?;
     let modes = fs::read_to_string(terminal.folder().join("modes"))?;
-    Ok((modes, terminal.has_cursor()?, terminal.is_alternate()?))
+    Ok((modes, terminal.has_cursor()?, terminal.is_alternate()?, terminal.gives_mouse()?))
 }
 
 /// The shell may still be about to take its terminal back.
-fn ensure_state(terminal: &Terminal, before: &(String, bool, bool), after: &str) -> Result<()> {
+fn ensure_state(terminal: &Terminal, before: &State, after: &str) -> Result<()> {
     let started = Instant::now();
     loop {
         let now = state_of(terminal)?;
@@ -188,7 +190,10 @@ fn ensure_state(terminal: &Terminal, before: &(String, bool, bool), after: &str)
 fn start_as_job(terminal: &Terminal) -> Result<Pid> {
     terminal.enter(&format!("clear; {} & echo $! > pid; fg", top("")))?;
     terminal.wait_for("COMM")?;
-    ensure!(terminal.is_alternate()?, "the view is on the alternate screen");
+    ensure!(
+        terminal.is_alternate()? && terminal.gives_mouse()?,
+        "the view is on the alternate screen and has the mouse"
+    );
     Ok(Pid::from_raw(fs::read_to_string(terminal.folder().join("pid"))?.trim().parse()?))
 }
 
@@ -335,6 +340,23 @@ impl Drop for Killed {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+#[test]
+fn a_click_on_a_view_leads_there() -> Result<()> {
+    if skipped("a_click_on_a_view_leads_there") {
+        return Ok(());
+    }
+    let _alone = alone();
+    let terminal = Terminal::start(100, 30, &[])?;
+    terminal.enter(&top(""))?;
+    let screen = terminal.wait_for("2 Limits")?;
+    let found =
+        screen.lines().enumerate().find_map(|(row, line)| Some((row, line[..line.find("2 Limits")?].chars().count())));
+    let (row, column) = found.context("the line of views")?;
+    // Both from 1, as terminals count.
+    terminal.send(format!("\x1b[<0;{};{}M", column + 1, row + 1).as_bytes())?;
+    terminal.wait_for("USE%").map(drop)
 }
 
 #[test]

@@ -12,9 +12,9 @@ use thread_probe_ebpf::{
 };
 
 use super::{
-    Activity, Bucket, CloneFailures, CloneFailuresByLimit, ConfigStatus, Group, Host, HostRaw, Limits, LostCount,
-    Memory, Model, NS_PER_SECOND, OneProcess, ProbeStatus, Process, Rates, Scheduling, System, Thread, ThreadCounts,
-    by_name::by_name, histogram, longest_seconds, quantile_seconds,
+    Activity, Bucket, CloneFailures, CloneFailuresByLimit, ConfigStatus, Group, Host, HostRaw, IntervalWaits, Limits,
+    LostCount, Memory, Model, NS_PER_SECOND, OneProcess, ProbeStatus, Process, Rates, Scheduling, System, Thread,
+    ThreadCounts, by_name::by_name, histogram, longest_seconds, quantile_seconds,
 };
 use crate::{
     bpf::AttachedProgram,
@@ -363,6 +363,10 @@ fn process_model(
         children_cpu_seconds: facts.children_cpu_ns as f64 / NS_PER_SECOND,
         children_cpu_ratio: seconds
             .map(|seconds| process.children_cpu_grown_ns(ledger.epoch()) as f64 / NS_PER_SECOND / seconds),
+        interval_waits: process
+            .interval(ledger.epoch())
+            .filter(|_| seconds.is_some())
+            .map_or_else(Default::default, |added| IntervalWaits::new(added.waits.buckets())),
     }
 }
 

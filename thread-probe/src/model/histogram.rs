@@ -1,7 +1,7 @@
 //! Histograms as people read them.
 
 use serde::{Deserialize, Serialize};
-use thread_probe_ebpf::histogram::{BUCKETS, lower_bound_ns, upper_bound_ns};
+use thread_probe_ebpf::histogram::{BUCKETS, bucket_of, lower_bound_ns, upper_bound_ns};
 
 use super::NS_PER_SECOND;
 
@@ -19,7 +19,28 @@ pub fn quantile_seconds(buckets: &[u64; BUCKETS], q: f64) -> Option<f64> {
     Some((lower + upper) as f64 / 2.0 / NS_PER_SECOND)
 }
 
-pub(super) fn longest_seconds(buckets: &[u64; BUCKETS]) -> Option<f64> {
+/// Waits for a CPU in an interval, so that those of several processes can be added up: of each bucket that is not empty its
+/// inclusive upper bound in nanoseconds, `None` for the last one, which has none, and how many fell in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct IntervalWaits(Vec<(Option<u64>, u64)>);
+
+impl IntervalWaits {
+    pub(super) fn new(buckets: &[u64; BUCKETS]) -> Self {
+        let occupied = buckets.iter().enumerate().filter(|(_, count)| **count != 0);
+        Self(occupied.map(|(bucket, count)| (upper_bound_ns(bucket), *count)).collect())
+    }
+
+    /// Adds them to a histogram.
+    pub fn add_to(&self, buckets: &mut [u64; BUCKETS]) {
+        for (bound, count) in &self.0 {
+            buckets[bound.map_or(BUCKETS - 1, bucket_of)] += count;
+        }
+    }
+}
+
+/// The upper bound of the longest of a histogram; the lower one of the last bucket. `None` if it is empty.
+pub fn longest_seconds(buckets: &[u64; BUCKETS]) -> Option<f64> {
     let bucket = buckets.iter().rposition(|count| *count != 0)?;
     Some(upper_bound_ns(bucket).unwrap_or_else(|| lower_bound_ns(bucket)) as f64 / NS_PER_SECOND)
 }
@@ -46,6 +67,20 @@ pub(super) fn histogram(buckets: &[u64; BUCKETS]) -> Vec<Bucket> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn waits_of_an_interval_add_up_to_what_they_were_made_of() -> anyhow::Result<()> {
+        let mut buckets = [0; BUCKETS];
+        for bucket in [0, 1, 40, BUCKETS - 2, BUCKETS - 1] {
+            buckets[bucket] = bucket as u64 + 1;
+        }
+        let json = serde_json::to_string(&IntervalWaits::new(&buckets))?;
+        let waits: IntervalWaits = serde_json::from_str(&json)?;
+        let mut sum = buckets;
+        waits.add_to(&mut sum);
+        assert_eq!(sum, buckets.map(|count| 2 * count));
+        Ok(())
+    }
 
     #[test]
     fn a_quantile_is_the_middle_of_the_bucket_that_reaches_its_rank() {

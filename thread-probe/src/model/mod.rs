@@ -11,11 +11,11 @@ use std::{borrow::Cow, sync::Arc, time::SystemTime};
 use serde::{Deserialize, Serialize};
 use thread_probe_ebpf::{histogram::BUCKETS, names::CloneFailure};
 
-use self::histogram::{histogram, longest_seconds};
+use self::histogram::histogram;
 pub use self::{
     build::{SampleFacts, one_process},
     by_name::{ThreadsOfName, without_numbers},
-    histogram::{Bucket, quantile_seconds},
+    histogram::{Bucket, IntervalWaits, longest_seconds, quantile_seconds},
 };
 
 use crate::{
@@ -220,6 +220,10 @@ pub struct Process {
     /// The same of the interval, in CPUs; null for the first sample.
     #[serde(default)]
     pub children_cpu_ratio: Option<f64>,
+    /// Waits for a CPU in the interval, as pairs of a bucket's upper bound in nanoseconds, null for none, and a count; empty for
+    /// the first sample.
+    #[serde(default)]
+    pub interval_waits: IntervalWaits,
 }
 
 /// How a thread is scheduled: sched(7).

@@ -68,7 +68,10 @@ impl Perform for Sink {
         });
     }
 
-    fn csi_dispatch(&mut self, params: &Params, _intermediates: &[u8], _ignore: bool, action: char) {
+    fn csi_dispatch(&mut self, params: &Params, intermediates: &[u8], _ignore: bool, action: char) {
+        if intermediates == b"<" {
+            return self.keys.extend(mouse(params, action));
+        }
         let number = params.iter().next().and_then(|param| param.first().copied()).unwrap_or(0);
         match action {
             '~' => self.keys.extend(numbered(number)),
@@ -79,6 +82,19 @@ impl Perform for Sink {
 
     fn esc_dispatch(&mut self, _intermediates: &[u8], _ignore: bool, byte: u8) {
         self.pending = (byte == b'O').then_some(lettered as fn(char) -> Option<Key>);
+    }
+}
+
+/// `ESC [ < 0 ; 12 ; 5 M`: button, column and row, both from 1; `m` in its place where a button is let go. The form that
+/// xterm calls SGR.
+fn mouse(params: &Params, action: char) -> Option<Key> {
+    let mut numbers = params.iter().filter_map(|param| param.first().copied());
+    let (button, column, row) = (numbers.next()?, numbers.next()?, numbers.next()?);
+    match (button, action) {
+        (0, 'M') => Some(Key::Click(column.checked_sub(1)?, row.checked_sub(1)?)),
+        (64, 'M') => Some(Key::WheelUp),
+        (65, 'M') => Some(Key::WheelDown),
+        _ => None,
     }
 }
 
@@ -147,6 +163,14 @@ mod tests {
         assert_eq!(keys("ü→".as_bytes()), [Key::Char('ü'), Key::Char('→')]);
         // With Shift or Ctrl held.
         assert_eq!(keys(b"\x1b[1;5A"), [Key::Up]);
+    }
+
+    #[test]
+    fn a_mouse_clicks_and_turns_its_wheel_and_all_else_of_it_is_nothing() {
+        let (click, released, right) = (b"\x1b[<0;12;5M", b"\x1b[<0;12;5m", b"\x1b[<2;12;5M");
+        assert_eq!(keys(&[&click[..], released, right].concat()), [Key::Click(11, 4)]);
+        assert_eq!(keys(b"\x1b[<64;1;1M\x1b[<65;1;1M"), [Key::WheelUp, Key::WheelDown]);
+        assert_eq!(keys(b"\x1b[<0;0;5M\x1b[<0M\x1b[<Mq"), [Key::Char('q')]);
     }
 
     #[test]

@@ -19,6 +19,7 @@ use ratatui::{
     crossterm::{
         cursor::{Hide, Show},
         execute,
+        style::Print,
         terminal::{
             self, Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
         },
@@ -31,6 +32,10 @@ use crate::{limits_view::is_utf8, log, wait::until_ready};
 
 /// How long after an escape the rest of a sequence may come, through a slow line.
 const ESCAPE_TIME: Duration = Duration::from_millis(25);
+
+/// Buttons and wheel of a mouse, in the form that has no end at column 223. Crossterm's own command asks for each movement, too.
+const MOUSE_ON: &str = "\x1b[?1000h\x1b[?1006h";
+const MOUSE_OFF: &str = "\x1b[?1006l\x1b[?1000l";
 
 /// The terminal in raw mode, with the view on its alternate screen. It is given back when this is dropped, and before
 /// the message of a panic. What is logged meanwhile is printed then.
@@ -109,7 +114,7 @@ impl Screen {
     /// The terminal is gone.
     pub fn enter_again(&mut self) -> io::Result<()> {
         enable_raw_mode()?;
-        execute!(stdout(), EnterAlternateScreen, Hide, Clear(ClearType::All))?;
+        execute!(stdout(), EnterAlternateScreen, Hide, Print(MOUSE_ON), Clear(ClearType::All))?;
         self.terminal = blank(size()?)?;
         Ok(())
     }
@@ -136,7 +141,7 @@ impl Drop for Screen {
 
 /// If the terminal is gone, there is nobody to give it back to.
 fn give_back() {
-    let _ = execute!(stdout(), LeaveAlternateScreen, Show);
+    let _ = execute!(stdout(), Print(MOUSE_OFF), LeaveAlternateScreen, Show);
     let _ = disable_raw_mode();
 }
 

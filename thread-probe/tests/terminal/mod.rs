@@ -75,6 +75,11 @@ impl Terminal {
         Ok(self.tmux(&["display-message", "-p", "#{alternate_on}"])?.trim() == "1")
     }
 
+    /// Whether a program is told of clicks.
+    pub fn gives_mouse(&self) -> Result<bool> {
+        Ok(self.tmux(&["display-message", "-p", "#{mouse_any_flag}"])?.trim() == "1")
+    }
+
     /// Whether the cursor is to be seen.
     pub fn has_cursor(&self) -> Result<bool> {
         Ok(self.tmux(&["display-message", "-p", "#{cursor_flag}"])?.trim() == "1")

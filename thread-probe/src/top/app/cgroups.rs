@@ -1,8 +1,9 @@
 //! Processes below their cgroups, each cgroup with the sum of what is in it and below.
 
 use rustc_hash::FxHashMap;
+use thread_probe_ebpf::histogram::BUCKETS;
 
-use crate::model::{Process, Rates};
+use crate::model::{Process, Rates, longest_seconds, quantile_seconds};
 
 use super::rows::Node;
 
@@ -27,6 +28,7 @@ impl CgroupTree {
     pub(super) fn new(processes: &[Process], shown: &[usize]) -> Self {
         let mut tree = Self::default();
         let mut numbers = FxHashMap::default();
+        let mut waits: Vec<[u64; BUCKETS]> = Vec::new();
         for index in shown {
             let process = &processes[*index];
             let path = match &process.cgroup {
@@ -42,13 +44,22 @@ impl CgroupTree {
                 if known.is_none() {
                     numbers.insert(path, number);
                     tree.cgroups.push(nothing(path, process));
+                    waits.push([0; BUCKETS]);
                 }
+                process.interval_waits.add_to(&mut waits[number]);
                 add(&mut tree.cgroups[number], process);
                 tree.place(child, Node::Cgroup(number));
                 child = if known.is_none() { Node::Cgroup(number) } else { PLACED };
             }
             if child != PLACED {
                 tree.roots.push(child);
+            }
+        }
+        for (cgroup, waits) in tree.cgroups.iter_mut().zip(&waits) {
+            if let Some(rates) = &mut cgroup.rates {
+                rates.wait_p50_seconds = quantile_seconds(waits, 0.5);
+                rates.wait_p99_seconds = quantile_seconds(waits, 0.99);
+                rates.wait_max_seconds = longest_seconds(waits);
             }
         }
         tree
@@ -100,7 +111,7 @@ fn add(sum: &mut Process, process: &Process) {
     }
 }
 
-/// Shares are weighted by what they are shares of; quantiles can't be added up, the longest wait can.
+/// Shares are weighted by what they are shares of. Quantiles can't be added up: they come of the waits themselves.
 fn add_rates(sum: &mut Rates, more: &Rates) {
     let weighted = |a: f64, of_a: f64, b: f64, of_b: f64| {
         let of_both = of_a + of_b;
@@ -114,10 +125,6 @@ fn add_rates(sum: &mut Rates, more: &Rates) {
         more.short_lived_ratio,
         more.threads_exited_per_second,
     );
-    sum.wait_max_seconds = match (sum.wait_max_seconds, more.wait_max_seconds) {
-        (Some(a), Some(b)) => Some(a.max(b)),
-        (a, b) => a.or(b),
-    };
     sum.runs_per_second += more.runs_per_second;
     sum.switches_per_second += more.switches_per_second;
     sum.voluntary_switches_per_second += more.voluntary_switches_per_second;
@@ -133,12 +140,41 @@ fn add_rates(sum: &mut Rates, more: &Rates) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::process;
 
     #[test]
     fn a_path_is_below_all_that_begin_it_but_not_below_the_root() {
         assert_eq!(and_ancestors("/a/b").collect::<Vec<_>>(), ["/a/b", "/a"]);
         assert_eq!(and_ancestors("/").collect::<Vec<_>>(), ["/"]);
         assert_eq!(and_ancestors(UNKNOWN).collect::<Vec<_>>(), [UNKNOWN]);
+    }
+
+    #[test]
+    fn quantiles_of_a_cgroup_are_those_of_all_waits_in_it() -> anyhow::Result<()> {
+        let process = |pid, cgroup: &str, waits: &str| -> anyhow::Result<_> {
+            Ok(Process {
+                cgroup: Some(cgroup.into()),
+                rates: Some(Rates::default()),
+                interval_waits: serde_json::from_str(waits)?,
+                ..process(pid, "p")
+            })
+        };
+        // 98 of about 1 us, then 1 of 16.8 ms and 1 of 134 ms, each in a process of its own.
+        let processes = [
+            process(1, "/a", "[[1024,98]]")?,
+            process(2, "/a/b", "[[16777216,1]]")?,
+            process(3, "/a/c", "[[134217728,1]]")?,
+        ];
+        let tree = CgroupTree::new(&processes, &[0, 1, 2]);
+        let of = |path: &str| {
+            tree.cgroups.iter().find(|cgroup| cgroup.comm == path).and_then(|cgroup| cgroup.rates).unwrap_or_default()
+        };
+        let near = |seconds: Option<f64>, to: f64| seconds.is_some_and(|seconds| (seconds / to - 1.0).abs() < 0.13);
+        let all = of("/a");
+        assert!(near(all.wait_p50_seconds, 1e-6) && near(all.wait_p99_seconds, 16.8e-3), "{all:?}");
+        assert_eq!((all.wait_max_seconds, of("/a/b").wait_max_seconds), (Some(0.134217728), Some(0.016777216)));
+        assert_eq!(of("/a/b").wait_p50_seconds, of("/a/b").wait_p99_seconds);
+        Ok(())
     }
 
     #[test]

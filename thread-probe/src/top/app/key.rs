@@ -1,4 +1,4 @@
-//! Keys, whatever the terminal.
+//! Keys and what a mouse does, whatever the terminal.
 
 /// A key that was pressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,4 +35,10 @@ pub enum Key {
     End,
     /// Backspace.
     Backspace,
+    /// The wheel of a mouse, upwards.
+    WheelUp,
+    /// The wheel of a mouse, downwards.
+    WheelDown,
+    /// The left button of a mouse, in that column and row of the screen, both from 0.
+    Click(u16, u16),
 }

@@ -16,12 +16,15 @@ pub struct HelpLine {
     pub what: &'static str,
 }
 
+/// Rows that a notch of a mouse's wheel moves by.
+const WHEEL_ROWS: isize = 3;
+
 const fn help(keys: &'static str, what: &'static str) -> HelpLine {
     HelpLine { keys, what }
 }
 
 /// All keys.
-pub const HELP: [HelpLine; 21] = [
+pub const HELP: [HelpLine; 22] = [
     help("↑ ↓ PgUp PgDn Home End", "move (also j k g G)"),
     help("Enter", "threads of a process; processes of a limit or an alert; open a name, fold a cgroup"),
     help("Esc", "back; close what is open; drop the filter"),
@@ -42,6 +45,10 @@ pub const HELP: [HelpLine; 21] = [
     help("Space", "pause, go on"),
     help("+ -", "longer or shorter interval"),
     help("e", "export what is on the screen as JSON, into a file in the current folder"),
+    help(
+        "mouse",
+        "click: choose, again: open; a heading: sort; the wheel moves; with Shift the terminal's own selection",
+    ),
     help("F1 ?", "this help"),
     help("Ctrl-L", "draw anew"),
     help("Ctrl-Z", "stop; fg brings it back"),
@@ -85,6 +92,7 @@ impl App {
             Key::Char(' ') => self.toggle_pause(),
             Key::Char('[') => self.step_seconds(-60.0),
             Key::Char(']') => self.step_seconds(60.0),
+            Key::Click(column, row) => return self.click((column, row)),
             _ if self.on_movement(key) => {}
             _ => self.on_table_key(key),
         }
@@ -136,22 +144,29 @@ impl App {
         let rows = match key {
             Key::Up | Key::Char('k') => -1,
             Key::Down | Key::Char('j') => 1,
+            Key::WheelUp => -WHEEL_ROWS,
+            Key::WheelDown => WHEEL_ROWS,
             Key::PageUp | Key::Ctrl('b') => -page,
             Key::PageDown | Key::Ctrl('f') => page,
             Key::Home | Key::Char('g') => isize::MIN,
             Key::End | Key::Char('G') => isize::MAX,
             _ => return false,
         };
+        self.go(rows);
+        true
+    }
+
+    /// Moves the cursor of the view so many rows down, or up.
+    pub(super) fn go(&mut self, rows: isize) {
         match self.view {
             View::Processes => self.processes_cursor.go(&self.row_keys(), rows),
             View::Process => self.threads_cursor.go(&self.thread_keys(), rows),
             View::Limits => self.limits_cursor.go(&self.limit_keys(), rows),
             View::Alerts => self.alerts_cursor.go(&self.alert_keys(), rows),
         }
-        true
     }
 
-    fn show(&mut self, view: View) -> Action {
+    pub(super) fn show(&mut self, view: View) -> Action {
         self.view = view;
         self.column_scroll = 0;
         self.within = None;
@@ -189,7 +204,7 @@ impl App {
 
     /// The threads of the process under the cursor; a cgroup is folded, a name opened, a limit or an alert leads to its
     /// processes.
-    fn enter(&mut self) -> Action {
+    pub(super) fn enter(&mut self) -> Action {
         let target = match self.view {
             View::Processes => return self.enter_row(),
             View::Process => {
@@ -335,7 +350,7 @@ impl App {
     }
 
     /// Sorts by a column, in the direction that suits it; the other way round if it is sorted by it already.
-    fn sort_by(&mut self, id: &'static str) {
+    pub(super) fn sort_by(&mut self, id: &'static str) {
         fn direction<T: Default>(columns: &[Column<T>], id: &str) -> Option<crate::top::columns::Direction> {
             find(columns, id).map(|column| column.direction(&T::default()))
         }
@@ -385,8 +400,8 @@ impl App {
                 }
                 return Action::None;
             }
-            Key::Up | Key::Char('k') => menu.go(-1),
-            Key::Down | Key::Char('j') => menu.go(1),
+            Key::Up | Key::Char('k') | Key::WheelUp => menu.go(-1),
+            Key::Down | Key::Char('j') | Key::WheelDown => menu.go(1),
             Key::Home | Key::Char('g') => menu.go(isize::MIN),
             Key::End | Key::Char('G') => menu.go(isize::MAX),
             Key::Char(' ') => menu.toggle(),
@@ -409,8 +424,8 @@ impl App {
     fn on_help_key(&mut self, key: Key, scroll: u16) -> Action {
         let last = self.help_end.get();
         let scroll = match key {
-            Key::Down | Key::Char('j') => (scroll + 1).min(last),
-            Key::Up | Key::Char('k') => scroll.min(last).saturating_sub(1),
+            Key::Down | Key::Char('j') | Key::WheelDown => (scroll + 1).min(last),
+            Key::Up | Key::Char('k') | Key::WheelUp => scroll.min(last).saturating_sub(1),
             Key::PageDown => (scroll + 10).min(last),
             Key::PageUp => scroll.min(last).saturating_sub(10),
             Key::Home => 0,

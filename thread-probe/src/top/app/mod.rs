@@ -9,6 +9,7 @@ mod history;
 mod key;
 mod keys;
 mod line_edit;
+mod mouse;
 mod rows;
 mod threads;
 mod trend;
@@ -25,6 +26,7 @@ pub use self::{
     key::Key,
     keys::{HELP, HelpLine},
     line_edit::LineEdit,
+    mouse::{Target, Targets},
     rows::{Row, RowKey, Rows, Subject},
     threads::{ThreadKey, ThreadRow, ThreadSubject},
     trend::{Point, Trend},
@@ -124,6 +126,7 @@ pub struct App {
     overlay: Overlay,
     /// How far the help can be scrolled: known to who draws.
     help_end: Cell<u16>,
+    targets: Targets,
     filter: Filter,
     history: History,
     trend: Trend,
@@ -304,6 +307,11 @@ impl App {
     /// The help can be scrolled so many lines down, as drawn last.
     pub fn set_help_end(&self, lines: u16) {
         self.help_end.set(lines);
+    }
+
+    /// What can be clicked, as drawn last.
+    pub fn targets(&self) -> &Targets {
+        &self.targets
     }
 
     /// Columns, order and the like.

@@ -62,6 +62,13 @@ impl Trend {
         first.zip(last).map_or(0.0, |(first, last)| last.time - first.time)
     }
 
+    /// The time from the first column of a course to the last, in seconds, and how many columns it has.
+    pub fn extent(&self, columns: usize) -> (f64, usize) {
+        let times = self.course(columns, |point| point.time);
+        let (first, last) = (times.first(), times.last());
+        (first.zip(last).map_or(0.0, |(first, last)| last - first), times.len())
+    }
+
     /// The course of one figure in at most `columns`, the newest last. Where there are more points, each column has the
     /// largest of as many as it takes; which ones these are does not change from sample to sample.
     pub fn course(&self, columns: usize, of: impl Fn(&Point) -> f64) -> Vec<f64> {

@@ -23,13 +23,13 @@ const fn identity() -> [Column<ThreadsOfName>; 4] {
         Column::new(("comm", "COMM", 15), 0, |of| Value::Text((&*of.name).into()), "Their name, each number in it a #"),
         Column::new(("threads", "THR", 6), 0, |of| Value::Count(of.threads.total), "How many"),
         Column::new(
-            ("running", "RUN", 5),
+            ("running", "RUN", 6),
             2,
             |of| Value::Count(of.threads.running),
             "Of these on a CPU or waiting for one",
         ),
         Column::new(
-            ("blocked", "BLOCK", 5),
+            ("blocked", "BLOCK", 6),
             2,
             |of| Value::Count(of.threads.blocked),
             "Of these waiting uninterruptibly",

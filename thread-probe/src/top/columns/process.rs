@@ -109,7 +109,7 @@ const fn costs() -> [Column<Process>; 5] {
             "Deepest kernel stack seen while switched out",
         ),
         ProcessColumn::new(
-            ("limit", "LIMIT", 17),
+            ("limit", "LIMIT", 18),
             3,
             |p| Value::Limit(nearest(p)),
             "The limit that is reached first, else the one with room for the fewest threads, and how much of it is used",
@@ -182,28 +182,28 @@ const fn more() -> [Column<Process>; 19] {
         )
         .hidden(),
         ProcessColumn::new(
-            ("running", "RUN", 5),
+            ("running", "RUN", 6),
             9,
             |p| Value::Count(p.threads.running),
             "Threads on a CPU or waiting for one",
         )
         .hidden(),
         ProcessColumn::new(
-            ("blocked", "BLOCK", 5),
+            ("blocked", "BLOCK", 6),
             9,
             |p| Value::Count(p.threads.blocked),
             "Threads waiting uninterruptibly",
         )
         .hidden(),
         ProcessColumn::new(
-            ("zombie", "ZOMB", 5),
+            ("zombie", "ZOMB", 6),
             9,
             |p| Value::Count(p.threads.zombie),
             "Threads that ended and were not waited for",
         )
         .hidden(),
         ProcessColumn::new(
-            ("threads_exited_per_second", "-THR/s", 6),
+            ("threads_exited_per_second", "-THR/s", 7),
             9,
             |p| per_second(p, |rates| rates.threads_exited_per_second),
             "Threads that ended",
@@ -252,14 +252,14 @@ const fn more() -> [Column<Process>; 19] {
         )
         .hidden(),
         ProcessColumn::new(
-            ("clone_failures_per_second", "FAIL/s", 6),
+            ("clone_failures_per_second", "FAIL/s", 7),
             9,
             |p| per_second(p, |rates| rates.clone_failures_per_second),
             "Clones that failed",
         )
         .hidden(),
         ProcessColumn::new(
-            ("clone_failures", "FAIL", 6),
+            ("clone_failures", "FAIL", 7),
             9,
             |p| Value::Count(p.totals.clone_failures.total()),
             "Clones that failed since the probe was started",

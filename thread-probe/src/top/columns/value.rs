@@ -55,9 +55,9 @@ impl Value<'_> {
         match self {
             Self::Text(text) => human::plain(text),
             Self::Id(number) => number.to_string().into(),
-            Self::Count(number) => number.to_string().into(),
+            Self::Count(number) => human::count(*number).into(),
             Self::Signed(number) => number.to_string().into(),
-            Self::PerSecond(number) => number.map_or(none, |number| per_second(number).into()),
+            Self::PerSecond(number) => number.map_or(none, |number| human::per_second(number).into()),
             Self::Seconds(seconds) => seconds.map_or(none, |seconds| human::seconds(seconds).into()),
             Self::Until(Some(0.0)) => "full".into(),
             Self::Until(seconds) => seconds.map_or(none, |seconds| human::duration(seconds).into()),
@@ -65,7 +65,7 @@ impl Value<'_> {
             Self::Bytes(bytes) => human::short_bytes(*bytes).into(),
             Self::Headroom(threads) => threads.map_or(none, |threads| human::count(threads).into()),
             Self::Limit(limit) => {
-                limit.map_or(none, |of| format!("{:.0}% {}", of.used_ratio * 100.0, of.limit.label()).into())
+                limit.map_or(none, |of| format!("{} {}", human::percent(of.used_ratio), of.limit.label()).into())
             }
         }
     }
@@ -104,14 +104,6 @@ fn percent(percent: f64) -> String {
         percent if percent < 9999.95 => format!("{percent:.1}"),
         percent if percent < 999_999.5 => format!("{percent:.0}"),
         percent => format!("{:.1}M", percent / 1e6),
-    }
-}
-
-fn per_second(number: f64) -> String {
-    match number {
-        number if number < 10.0 => format!("{number:.1}"),
-        number if number < 1e6 => format!("{number:.0}"),
-        number => format!("{:.2}M", number / 1e6),
     }
 }
 

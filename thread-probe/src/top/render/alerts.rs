@@ -12,7 +12,7 @@ use crate::{
     alerts::view::{AlertView, Severity, State},
     human,
     limit_text::Level,
-    top::app::App,
+    top::app::{App, Target},
 };
 
 const SEVERITY: u16 = 8;
@@ -36,6 +36,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
     let table = top(below(area, 1), area.height.saturating_sub(advice + 1));
     for (y, index) in cursor.window(alerts.len(), usize::from(table.height)).enumerate() {
         let y = y as u16;
+        app.targets().add(table.y + y, table.x..table.right(), Target::Row(index));
         draw_alert(canvas, table, y, (&alerts[index], model.time_unix_seconds));
         if index == cursor.index() {
             canvas.row_style(table, y, canvas.theme.cursor());

@@ -21,7 +21,7 @@ use crate::{
 /// Limits that are shown where there is little room.
 const FEW: usize = 3;
 const LABEL: u16 = 13;
-const USE: u16 = 6;
+const USE: u16 = 7;
 const UNTIL: u16 = 8;
 
 /// Draws what there is room for.
@@ -49,7 +49,7 @@ fn draw_limit(canvas: &mut Canvas<'_>, area: Rect, row: u16, limit: &LimitUse) {
     let columns = area.width.saturating_sub(LABEL + USE + UNTIL + 3);
     let mut pen = Pen::new(canvas, area, row);
     pen.left(LABEL, limit.limit.label(), Style::new());
-    pen.right(USE, &format!("{}{:.0}%", theme.mark(level), limit.used_ratio * 100.0), theme.level(level));
+    pen.right(USE, &format!("{}{}", theme.mark(level), human::percent(limit.used_ratio)), theme.level(level));
     pen.right(UNTIL, full_in(limit).as_deref().unwrap_or(""), theme.level(Level::of_time_left(limit)));
     if columns >= super::text::width(&figures) {
         pen.left(columns, &figures, Style::new());

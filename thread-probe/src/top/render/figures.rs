@@ -1,14 +1,14 @@
-//! The host's figures, each above its course over the last minutes; and what the probe costs.
+//! The host's figures with their courses over the last minutes: side by side or, on a high screen, one above the other
+//! over its whole width, with the time below; and what the probe costs.
 
 use ratatui::{
     layout::Rect,
-    style::Style,
     text::{Line, Span},
     widgets::{RenderDirection, Sparkline, Widget as _},
 };
 
 use super::{
-    text::{Canvas, below},
+    text::{Canvas, below, top},
     theme::Theme,
 };
 use crate::{
@@ -36,9 +36,9 @@ const FIGURES: [Figure; 5] = [
     Figure {
         share: 16,
         is_left_out_first: false,
-        words: |model| under(["switches/s", "sw/s"], &rate(model, |rates| rates.switches_per_second)),
+        words: |model| under(&["switches/s", "sw/s"], &rate(model, |rates| rates.switches_per_second)),
         point: |point| point.switches_per_second,
-        scale: short,
+        scale: human::per_second,
         level: |_| Level::Normal,
     },
     Figure {
@@ -52,7 +52,7 @@ const FIGURES: [Figure; 5] = [
     Figure {
         share: 14,
         is_left_out_first: false,
-        words: |model| under(["threads", "thr"], &human::count(model.host.threads.total)),
+        words: |model| under(&["threads", "thr"], &human::count(model.host.threads.total)),
         point: |point| point.threads,
         scale: |threads| human::count(threads as u64),
         level: |_| Level::Normal,
@@ -62,24 +62,64 @@ const FIGURES: [Figure; 5] = [
         is_left_out_first: true,
         words: |model| {
             let created = rate(model, |rates| rates.threads_created_per_second + rates.processes_created_per_second);
-            under(["clones/s", "cl/s"], &created)
+            under(&["clones/s", "cl/s"], &created)
         },
         point: |point| point.clones_per_second,
-        scale: short,
+        scale: human::per_second,
         level: |_| Level::Normal,
     },
     Figure {
         share: 11,
         is_left_out_first: false,
-        words: |model| under(["failed clones/s", "fail/s"], &rate(model, |rates| rates.clone_failures_per_second)),
+        words: |model| {
+            under(&["failed clones/s", "fail/s", "fail"], &rate(model, |rates| rates.clone_failures_per_second))
+        },
         point: |point| point.clone_failures_per_second,
-        scale: short,
+        scale: human::per_second,
         level: |rates| if rates.clone_failures_per_second > 0.0 { Level::Critical } else { Level::Normal },
     },
 ];
 
 /// Below this width there is no room for all.
 const NARROW: u16 = 72;
+
+/// Rows that the figures take one above the other: each with its course, and the time.
+pub(super) const STACKED_ROWS: u16 = FIGURES.len() as u16 + 1;
+/// What is left to a figure's words beside a course over the whole width.
+const WORDS: u16 = 56;
+
+/// One row for each figure, and one for the time.
+pub(super) fn draw_stacked(canvas: &mut Canvas<'_>, area: Rect, app: &App, model: &Model) {
+    let words = WORDS.min(area.width / 2);
+    let course = Rect { x: area.x + words + 1, width: area.width.saturating_sub(words + 1), ..area };
+    for (row, figure) in FIGURES.iter().enumerate() {
+        let row = row as u16;
+        let place = top(below(area, row), 1);
+        let shown = Shown::new(figure, app, model, course.width);
+        shown.draw_words(canvas, Rect { width: words, ..place }, true);
+        shown.draw_course(canvas, top(below(course, row), 1));
+    }
+    draw_time(canvas, below(course, FIGURES.len() as u16), app);
+}
+
+/// When it was that a course is at, counted back from now, which is at the right.
+fn draw_time(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
+    /// A mark, and words that are not to touch the next one.
+    const LABEL: u16 = 12;
+    const STEPS_SECONDS: [f64; 7] = [5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0];
+    let (seconds, columns) = app.trend().extent(usize::from(area.width));
+    let columns_back = |ago: f64| (ago / seconds * (columns.saturating_sub(1)) as f64).round() as u16;
+    canvas.sides(area, 0, &Line::default(), &Line::styled("now", canvas.theme.dim()));
+    let Some(step) = STEPS_SECONDS.into_iter().find(|step| seconds > 0.0 && columns_back(*step) >= LABEL) else {
+        return;
+    };
+    let ticks = (1..).map(|tick| f64::from(tick) * step).take_while(|ago| *ago <= seconds);
+    for ago in ticks {
+        let x = area.right().saturating_sub(1 + columns_back(ago));
+        let text = format!("│{} ago", human::duration(ago));
+        canvas.text((x, area.y), LABEL - 1, &text, canvas.theme.dim());
+    }
+}
 
 /// One row of figures and, if there is room, their courses.
 pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App, model: &Model) {
@@ -92,54 +132,71 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App, model: &Model
         let width = u16::try_from(width).unwrap_or(u16::MAX).min(area.width - x);
         let place = Rect { x: area.x + x, width: width.saturating_sub(1), ..area };
         x += width;
-        let level = model.host.rates.as_ref().map_or(Level::Normal, figure.level);
-        let values = app.trend().course(usize::from(place.width), figure.point);
-        let largest = values.iter().copied().filter(|value| value.is_finite()).fold(0.0, f64::max);
-        let mut forms = (figure.words)(model);
-        if largest > 0.0 && area.height > 1 {
-            let largest = (figure.scale)(largest);
-            let longest = forms.first().cloned().unwrap_or_default();
-            // Without the largest a course is no more than a shape.
-            let with_largest: Vec<_> = forms.iter().map(|words| format!("{words} ≤{largest}")).collect();
-            forms = [vec![format!("{longest} (to {largest})")], with_largest, forms].concat();
-        }
-        let mut lines = forms.into_iter().map(|words| Line::raw(format!("{}{words}", canvas.theme.mark(level))));
-        if let Some(line) = lines.find(|line| line.width() <= usize::from(place.width)) {
-            canvas.line(place, 0, &line.style(canvas.theme.level(level)));
-        }
-        let style = if level == Level::Normal { canvas.theme.course() } else { canvas.theme.level(level) };
-        draw_course(canvas, below(place, 1), (&values, largest), style);
+        let shown = Shown::new(figure, app, model, place.width);
+        shown.draw_words(canvas, place, area.height > 1);
+        shown.draw_course(canvas, below(place, 1));
     }
 }
 
-/// From zero up to the largest, the newest at the right.
-fn draw_course(canvas: &mut Canvas<'_>, area: Rect, (values, largest): (&[f64], f64), style: Style) {
-    const STEPS: f64 = 1000.0;
-    // What is not zero is seen.
-    let bar = |value: &f64| if *value > 0.0 { (value / largest * STEPS).clamp(STEPS / 8.0, STEPS) as u64 } else { 0 };
-    let data: Vec<u64> = values.iter().rev().map(bar).collect();
-    let sparkline =
-        Sparkline::default().data(data).max(STEPS as u64).direction(RenderDirection::RightToLeft).style(style);
-    sparkline.render(area, canvas.buffer);
+/// A figure as it is now, with its course.
+struct Shown {
+    level: Level,
+    words: Vec<String>,
+    values: Vec<f64>,
+    largest: f64,
+    /// The largest in words.
+    scale: String,
+}
+
+impl Shown {
+    fn new(figure: &Figure, app: &App, model: &Model, columns: u16) -> Self {
+        let values = app.trend().course(usize::from(columns), figure.point);
+        let largest = values.iter().copied().filter(|value| value.is_finite()).fold(0.0, f64::max);
+        Self {
+            level: model.host.rates.as_ref().map_or(Level::Normal, figure.level),
+            words: (figure.words)(model),
+            scale: (figure.scale)(largest),
+            values,
+            largest,
+        }
+    }
+
+    /// The longest form that there is room for. Without the largest a course is no more than a shape.
+    fn draw_words(&self, canvas: &mut Canvas<'_>, area: Rect, has_course: bool) {
+        let mut forms = self.words.clone();
+        if self.largest > 0.0 && has_course {
+            let longest = self.words.first().cloned().unwrap_or_default();
+            let with_largest: Vec<_> = self.words.iter().map(|words| format!("{words} ≤{}", self.scale)).collect();
+            forms = [vec![format!("{longest} (to {})", self.scale)], with_largest, forms].concat();
+        }
+        let mut lines = forms.into_iter().map(|words| Line::raw(format!("{}{words}", canvas.theme.mark(self.level))));
+        if let Some(line) = lines.find(|line| line.width() <= usize::from(area.width)) {
+            canvas.line(area, 0, &line.style(canvas.theme.level(self.level)));
+        }
+    }
+
+    /// From zero up to the largest, the newest at the right.
+    fn draw_course(&self, canvas: &mut Canvas<'_>, area: Rect) {
+        const STEPS: f64 = 1000.0;
+        let style = if self.level == Level::Normal { canvas.theme.course() } else { canvas.theme.level(self.level) };
+        let bar = |value: &f64| match *value / self.largest {
+            // What is not zero is seen.
+            share if share > 0.0 => (share * STEPS).clamp(STEPS / 8.0, STEPS) as u64,
+            _ => 0,
+        };
+        let data: Vec<u64> = self.values.iter().rev().map(bar).collect();
+        let sparkline =
+            Sparkline::default().data(data).max(STEPS as u64).direction(RenderDirection::RightToLeft).style(style);
+        sparkline.render(area, canvas.buffer);
+    }
 }
 
 fn rate(model: &Model, of: impl Fn(&Rates) -> f64) -> String {
-    model.host.rates.as_ref().map(of).map_or_else(|| "-".to_owned(), short)
+    model.host.rates.as_ref().map(of).map_or_else(|| "-".to_owned(), human::per_second)
 }
 
-fn under(names: [&str; 2], figure: &str) -> Vec<String> {
-    names.map(|name| format!("{name} {figure}")).into()
-}
-
-/// In five characters at most, as long as it is no astronomical figure.
-fn short(number: f64) -> String {
-    match number {
-        number if number >= 1e6 => format!("{:.2}M", number / 1e6),
-        number if number >= 1e5 => format!("{:.0}k", number / 1e3),
-        number if number >= 1e4 => format!("{:.1}k", number / 1e3),
-        number if number > 0.0 && number < 1.0 => format!("{number:.1}"),
-        number => format!("{number:.0}"),
-    }
+fn under(names: &[&str], figure: &str) -> Vec<String> {
+    names.iter().map(|name| format!("{name} {figure}")).collect()
 }
 
 fn waits(model: &Model) -> Vec<String> {

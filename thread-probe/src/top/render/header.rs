@@ -19,7 +19,7 @@ use crate::{
 /// Rows of a screen from which on the header is whole, and from which on it has what matters most.
 const HIGH: u16 = 20;
 const MIDDLE: u16 = 14;
-/// Rows from which on there is room for higher lines.
+/// Rows from which on each course has a row of its own.
 const VERY_HIGH: u16 = 40;
 
 /// Draws it; the rows it takes.
@@ -28,19 +28,22 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) -> u16 {
     let Some(model) = app.model() else { return 2 };
     // The threads of a process need the room more.
     let is_short = area.height < HIGH || (app.view() == View::Process && area.height < VERY_HIGH - 10);
+    let is_stacked = !is_short && area.height >= VERY_HIGH;
     let mut rows = 1;
     if area.height >= MIDDLE {
         rows += gauges::draw(canvas, top(below(area, rows), if is_short { 1 } else { 2 }), app);
-        let courses = match area.height {
-            _ if is_short => 0,
-            height if height < VERY_HIGH => 1,
-            _ => 3,
-        };
-        figures::draw(canvas, top(below(area, rows), 1 + courses), app, model);
-        rows += 1 + courses;
+        let place = below(area, rows);
+        if is_stacked {
+            figures::draw_stacked(canvas, top(place, figures::STACKED_ROWS), app, model);
+            rows += figures::STACKED_ROWS;
+        } else {
+            let courses = u16::from(!is_short);
+            figures::draw(canvas, top(place, 1 + courses), app, model);
+            rows += 1 + courses;
+        }
     }
     if !is_short {
-        let span = if area.height < MIDDLE { String::new() } else { figures::span(app) };
+        let span = if area.height < MIDDLE || is_stacked { String::new() } else { figures::span(app) };
         let span = Line::styled(span, canvas.theme.dim());
         let load = figures::load(model, area.width);
         let has_room = load.width() + span.width() + 2 <= usize::from(area.width);

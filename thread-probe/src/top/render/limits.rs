@@ -10,7 +10,7 @@ use crate::{
     human,
     limit_text::{Level, amount, foremost, full_in},
     limits::LimitUse,
-    top::app::App,
+    top::app::{App, Target},
 };
 
 /// The widths of the columns, but of OF and SET BY, which share what is left.
@@ -64,6 +64,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
     let (limits, cursor) = (app.limits(), app.limits_cursor());
     for (y, index) in cursor.window(limits.len(), usize::from(area.height)).enumerate() {
         let y = y as u16;
+        app.targets().add(area.y + y, area.x..area.right(), Target::Row(index));
         draw_limit(canvas, area, y, (widths, &limits[index]));
         if index == cursor.index() {
             canvas.row_style(area, y, canvas.theme.cursor());

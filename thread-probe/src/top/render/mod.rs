@@ -29,6 +29,7 @@ const MIN_HEIGHT: u16 = 10;
 
 /// Draws the view.
 pub fn draw(frame: &mut Frame<'_>, app: &App, theme: &Theme) {
+    app.targets().clear();
     let area = frame.area();
     let mut canvas = Canvas { buffer: frame.buffer_mut(), theme };
     if area.width < MIN_WIDTH || area.height < MIN_HEIGHT {

@@ -17,7 +17,7 @@ use crate::{
     limit_text::{Level, until_full},
     model::{OneProcess, Process, Thread},
     top::{
-        app::{App, ThreadRow, ThreadSubject},
+        app::{App, Target, ThreadRow, ThreadSubject},
         columns::thread_columns,
     },
 };
@@ -120,7 +120,7 @@ fn layout(app: &App, width: u16) -> Layout<'static, Thread> {
 }
 
 fn draw_threads(canvas: &mut Canvas<'_>, area: Rect, app: &App, layout: &Layout<'_, Thread>) {
-    layout.draw_headings(canvas, top(area, 1));
+    layout.draw_headings(canvas, top(area, 1), app.targets());
     let area = below(area, 1);
     let (rows, cursor) = (app.thread_rows(), app.threads_cursor());
     if rows.is_empty() {
@@ -131,6 +131,7 @@ fn draw_threads(canvas: &mut Canvas<'_>, area: Rect, app: &App, layout: &Layout<
     let first = window.start;
     for (y, row) in rows[window].iter().enumerate() {
         let Some(thread) = app.thread_of(row) else { continue };
+        app.targets().add(area.y + y as u16, area.x..area.right(), Target::Row(first + y));
         layout.draw_row(canvas, top(below(area, y as u16), 1), thread, &in_pool(row));
         if first + y == cursor.index() {
             canvas.row_style(area, y as u16, canvas.theme.cursor());

@@ -12,7 +12,7 @@ use crate::{
     human,
     model::Process,
     top::{
-        app::{App, Row, Subject},
+        app::{App, Row, Subject, Target},
         columns::{ATTENTION, process_columns},
         settings::Tree,
     },
@@ -30,7 +30,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
     let wanted =
         Wanted { ids: &ids, fixed: &["pid", "comm"], scroll: app.column_scroll(), sort: app.process_sort(), is_tree };
     let layout = Layout::new(process_columns(), &wanted, area.width);
-    layout.draw_headings(canvas, top(area, 1));
+    layout.draw_headings(canvas, top(area, 1), app.targets());
     draw_rows(canvas, below(area, 1), app, &layout);
 }
 
@@ -90,6 +90,7 @@ fn draw_rows(canvas: &mut Canvas<'_>, area: Rect, app: &App, layout: &Layout<'_,
         let Some(process) = row.process(processes) else { continue };
         let instead = lines.get(y).map_or_else(Vec::new, |lines| in_tree(canvas, row, process, lines));
         let y = y as u16;
+        app.targets().add(area.y + y, area.x..area.right(), Target::Row(index));
         layout.draw_row(canvas, top(below(area, y), 1), process, &instead);
         if index == cursor.index() {
             canvas.row_style(area, y, canvas.theme.cursor());

@@ -8,6 +8,7 @@ use super::text::{Canvas, cut};
 use crate::{
     limit_text::Level,
     top::{
+        app::{Target, Targets},
         columns::{Column, Direction, Value, find},
         settings::Sort,
     },
@@ -81,9 +82,10 @@ impl<'a, T: Default> Layout<'a, T> {
     }
 
     /// The headings.
-    pub(super) fn draw_headings(&self, canvas: &mut Canvas<'_>, area: Rect) {
+    pub(super) fn draw_headings(&self, canvas: &mut Canvas<'_>, area: Rect, targets: &Targets) {
         let style = canvas.theme.heading();
         for Placed { column, left, width } in &self.columns {
+            targets.add(area.y, area.x + left..area.x + left + width, Target::Heading(column.id));
             let is_right = (column.value)(&T::default()).is_right_aligned();
             let is_sorted = column.id == self.sort.column;
             let style = if is_sorted { style.patch(canvas.theme.cursor()) } else { style };

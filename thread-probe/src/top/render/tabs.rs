@@ -9,7 +9,7 @@ use super::text::{Canvas, cut, name};
 use crate::{
     human,
     top::{
-        app::{App, View},
+        app::{App, Target, View},
         columns::{ATTENTION, Column, Direction, find, process_columns, thread_columns},
         settings::{Sort, Tree},
     },
@@ -22,7 +22,10 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
         let is_shown = app.view() == view;
         let style = if is_shown { canvas.theme.heading().patch(canvas.theme.cursor()) } else { Default::default() };
         let count = count(app, view);
-        spans.push(Span::styled(format!(" {} {} {count} ", index + 1, view.title()), style));
+        let left = area.x + spans.iter().map(Span::width).sum::<usize>() as u16;
+        let tab = Span::styled(format!(" {} {} {count} ", index + 1, view.title()), style);
+        app.targets().add(area.y, left..left + tab.width() as u16, Target::Tab(view));
+        spans.push(tab);
         if view == View::Processes && app.view() == View::Process {
             spans.push(Span::styled(process(app), canvas.theme.heading().patch(canvas.theme.cursor())));
         }

@@ -74,6 +74,33 @@ fn assert_views(name: &str, sample: &Sample) {
 }
 
 #[test]
+fn a_click_chooses_a_row_the_next_one_opens_it_and_headings_and_views_answer() {
+    let mut app = app(&fixtures::normal(), &[]);
+    let place = |app: &App, text: &str| {
+        let picture = picture(&drawn(app, &COLOR, (120, 30)));
+        let mut lines = picture.lines().enumerate();
+        let found = lines.find_map(|(row, line)| Some((row, line[..line.find(text)?].chars().count())));
+        assert!(found.is_some(), "{text} is not in\n{picture}");
+        let (row, column) = found.unwrap_or_default();
+        Key::Click(column as u16, row as u16)
+    };
+    let name = "stress-ng-switc";
+    app.on_key(place(&app, name));
+    assert_eq!((app.view(), app.processes_cursor().index()), (View::Processes, 3));
+    app.on_key(place(&app, name));
+    assert_eq!((app.view(), app.process().map(|process| &*process.comm)), (View::Process, Some(name)));
+    app.on_key(place(&app, "2 Limits"));
+    assert_eq!(app.view(), View::Limits);
+    app.on_key(place(&app, "1 Processes"));
+    app.on_key(place(&app, "THR"));
+    assert_eq!(app.settings().process_sort.column, "threads");
+    app.on_key(Key::Click(999, 999));
+    app.on_key(Key::Home);
+    app.on_key(Key::WheelDown);
+    assert_eq!(app.processes_cursor().index(), 3);
+}
+
+#[test]
 fn a_host_about_to_run_out_of_threads_looks_like_this() {
     assert_views("normal", &fixtures::with_threads(fixtures::normal(), 300));
 }
@@ -142,13 +169,13 @@ fn colour_says_what_is_bad_and_nothing_else() {
     let sample = fixtures::with_threads(fixtures::normal(), 5);
     let buffer = drawn(&app(&sample, &[]), &COLOR, (200, 60));
     let color = |text| at(&buffer, text).fg;
-    assert_eq!([color("91% cgroup_pids"), color("82% cgroup_memory")], [Color::Red, Color::Yellow]);
+    assert_eq!([color("91 % cgroup_pids"), color("82 % cgroup_memory")], [Color::Red, Color::Yellow]);
     assert_eq!([color("131ms"), color("16.2ms"), color("2.3ms")], [Color::Red, Color::Yellow, Color::Reset]);
     assert_eq!(
         [color("failed clones/s 3"), color("1 alert fires"), color("lost 123")],
         [Color::Red, Color::Red, Color::Yellow]
     );
-    assert_eq!([color("switches/s"), color("postgres"), color("0% pid_max")], [Color::Reset; 3]);
+    assert_eq!([color("switches/s"), color("postgres"), color("0 % pid_max")], [Color::Reset; 3]);
     let alerts = drawn(&app(&sample, &chars("3")), &COLOR, (80, 24));
     assert_eq!([at(&alerts, "critical firing").fg, at(&alerts, "warning").fg], [Color::Red, Color::Yellow]);
     assert_eq!(at(&alerts, "critical resolved").fg, Color::Reset);

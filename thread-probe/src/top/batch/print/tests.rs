@@ -60,7 +60,7 @@ fn threads_of_a_name_are_one_row_with_their_sums() -> Result<()> {
     let batch = Batch { sort, pid: Some(1), by_name: true, is_timed: false, ..batch(Format::Table) };
     let text = printed(&batch, [sample])?;
     let row: Vec<&str> = text.lines().nth(1).unwrap_or_default().split_whitespace().collect();
-    assert_eq!(row[..5], ["worker-#", "400", "3", "0", "1234"], "{text}");
+    assert_eq!(row[..5], ["worker-#", "400", "3", "0", "1,234"], "{text}");
     Ok(())
 }
 

@@ -7,8 +7,8 @@ use crate::{
     ledger::ThreadState,
     limits::{Foremost, Headroom, Limit, LimitUse, Scope},
     model::{
-        Activity, Bucket, CloneFailures, CloneFailuresByLimit, LostCount, Memory, Model, OneProcess, Process, Rates,
-        Thread, ThreadCounts, ThreadsOfName,
+        Activity, Bucket, CloneFailures, CloneFailuresByLimit, IntervalWaits, LostCount, Memory, Model, OneProcess,
+        Process, Rates, Thread, ThreadCounts, ThreadsOfName,
     },
     testing::{alert, empty_model, limit_use, process},
     top::feed::Sample,
@@ -80,6 +80,13 @@ pub(super) fn rates(switches_per_second: f64, wait_seconds: f64) -> Rates {
     }
 }
 
+/// A hundred waits with these quantiles.
+fn interval_waits(rates: &Rates) -> IntervalWaits {
+    let ns = |seconds: Option<f64>| (seconds.unwrap_or(0.0) * 1e9) as u64;
+    let [p50, p99, max] = [rates.wait_p50_seconds, rates.wait_p99_seconds, rates.wait_max_seconds].map(ns);
+    serde_json::from_value(serde_json::json!([[p50, 90], [p99, 9], [max, 1]])).unwrap_or_default()
+}
+
 fn busy(pid: u32, parent_pid: u32, comm: &str, (user, cgroup): (&str, &str), rates: Rates) -> Process {
     let total = u64::from(pid % 37 + 1);
     Process {
@@ -88,6 +95,7 @@ fn busy(pid: u32, parent_pid: u32, comm: &str, (user, cgroup): (&str, &str), rat
         cgroup: Some(cgroup.into()),
         exe: comm.to_owned(),
         rates: Some(rates),
+        interval_waits: interval_waits(&rates),
         threads: ThreadCounts { total, running: 1, sleeping: total - 1, ..ThreadCounts::default() },
         memory: Memory {
             kernel_stack_bytes: total * 16384,
