@@ -71,6 +71,7 @@ pub(crate) fn duration(seconds: f64) -> String {
 pub(crate) fn per_second(number: f64) -> String {
     match number {
         0.0 => "0".to_owned(),
+        number if number < 0.0 => format!("-{}", per_second(-number)),
         number if number < 9.95 => format!("{number:.1}"),
         number if number < 999_999.5 => count(number.round() as u64),
         number => format!("{:.2}M", number / 1e6),
@@ -163,8 +164,8 @@ mod tests {
 
     #[test]
     fn a_rate_has_a_fraction_only_where_it_is_small() {
-        let rates = [0.0, 0.04, 0.3, 9.94, 9.96, 12_345.4, 999_999.6, 12_345_678.0].map(per_second);
-        assert_eq!(rates, ["0", "0.0", "0.3", "9.9", "10", "12,345", "1.00M", "12.35M"]);
+        let rates = [0.0, -12_345.4, 0.04, 0.3, 9.94, 9.96, 12_345.4, 999_999.6, 12_345_678.0].map(per_second);
+        assert_eq!(rates, ["0", "-12,345", "0.0", "0.3", "9.9", "10", "12,345", "1.00M", "12.35M"]);
     }
 
     #[test]

@@ -39,8 +39,7 @@ impl IntervalWaits {
     }
 }
 
-/// The upper bound of the longest of a histogram; the lower one of the last bucket. `None` if it is empty.
-pub fn longest_seconds(buckets: &[u64; BUCKETS]) -> Option<f64> {
+pub(super) fn longest_seconds(buckets: &[u64; BUCKETS]) -> Option<f64> {
     let bucket = buckets.iter().rposition(|count| *count != 0)?;
     Some(upper_bound_ns(bucket).unwrap_or_else(|| lower_bound_ns(bucket)) as f64 / NS_PER_SECOND)
 }

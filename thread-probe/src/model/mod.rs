@@ -11,11 +11,11 @@ use std::{borrow::Cow, sync::Arc, time::SystemTime};
 use serde::{Deserialize, Serialize};
 use thread_probe_ebpf::{histogram::BUCKETS, names::CloneFailure};
 
-use self::histogram::histogram;
+use self::histogram::{histogram, longest_seconds};
 pub use self::{
     build::{SampleFacts, one_process},
     by_name::{ThreadsOfName, without_numbers},
-    histogram::{Bucket, IntervalWaits, longest_seconds, quantile_seconds},
+    histogram::{Bucket, IntervalWaits, quantile_seconds},
 };
 
 use crate::{

@@ -132,20 +132,17 @@ fn lost(reason: &'static str, count: u64) -> LostCount {
 }
 
 fn processes() -> Vec<Process> {
+    let java_rates =
+        Rates { threads_created_per_second: 120.0, clone_failures_per_second: 3.0, ..rates(140_000.0, 0.131) };
     let java = Process {
         threads: ThreadCounts { total: 4_484, running: 12, sleeping: 4_470, blocked: 2, ..ThreadCounts::default() },
-        rates: Some(Rates {
-            threads_created_per_second: 120.0,
-            clone_failures_per_second: 3.0,
-            ..rates(140_000.0, 0.131)
-        }),
         totals: java_totals(),
         headroom: Some(Headroom { binding: limits()[3].clone(), first_exhausted: Some(limits()[3].clone()) }),
         clone_refused_by: crate::limits::Refusers {
             cgroup_pids: Some("/system.slice/java.service".into()),
             cgroup_memory: None,
         },
-        ..busy(1200, 1, "java", ("app", "/system.slice/java.service"), Rates::default())
+        ..busy(1200, 1, "java", ("app", "/system.slice/java.service"), java_rates)
     };
     let postgres = Process {
         headroom: Some(Headroom { binding: limits()[4].clone(), first_exhausted: None }),
