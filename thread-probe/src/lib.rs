@@ -15,6 +15,8 @@ pub mod cli;
 pub mod config;
 mod descriptors;
 pub mod doctor;
+#[cfg(test)]
+mod golden;
 pub mod grouping;
 mod http_client;
 mod human;

@@ -27,18 +27,23 @@ pub(crate) fn empty_model() -> Model {
     );
     ledger.begin_scan(1);
     ledger.finish_sample();
-    build_first(&mut ledger, &Arc::from([]))
+    build(&mut ledger, &Arc::from([]), &HostCounters::default(), None)
 }
 
-/// The model of the first sample of a ledger.
-pub(crate) fn build_first(ledger: &mut Ledger, programs: &Arc<[AttachedProgram]>) -> Model {
+/// The model of a sample, the first one if there was no interval before it.
+pub(crate) fn build(
+    ledger: &mut Ledger,
+    programs: &Arc<[AttachedProgram]>,
+    counters: &HostCounters,
+    interval: Option<Duration>,
+) -> Model {
     let facts = SampleFacts {
-        time: SystemTime::now(),
-        interval: None,
+        time: SystemTime::UNIX_EPOCH + Duration::from_secs(1_764_000_000),
+        interval,
         duration: Duration::from_millis(3),
         threads: 0,
         group_by: GroupBy::Comm,
-        counters: &HostCounters::default(),
+        counters,
         cost: ThreadCost { stack_bytes: 16384, task_struct_bytes: 5840, task_struct_from_slab: true, probe_bytes: 760 },
         programs,
         config: ConfigStatus::loaded(SystemTime::UNIX_EPOCH),

@@ -14,8 +14,8 @@ use crate::{
     ledger::{GroupBounds, Ledger},
     limits::{Headroom, LimitUse, Scope, Unreadable},
     metrics::{METRICS, Metric},
-    sample::{FoldOf, Observation, ThreadObservation},
-    testing::{alert, build_first, limit_use},
+    sample::{FoldOf, HostCounters, Observation, ThreadObservation},
+    testing::{alert, build, limit_use},
 };
 
 /// A model of `processes` processes of one thread each, named by their comm, each of which did something.
@@ -60,7 +60,7 @@ fn model_of(comms: &[&[u8]]) -> Model {
     ledger.finish_sample();
     let programs: Arc<[AttachedProgram]> =
         Arc::new([AttachedProgram { program: "sched_switch".into(), source: Source::TpBtf, reason: String::new() }]);
-    build_first(&mut ledger, &programs)
+    build(&mut ledger, &programs, &HostCounters::default(), None)
 }
 
 /// The same with limits of all kinds.
