@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 use anyhow::{Context as _, Result};
 use clap::CommandFactory as _;
 use clap_complete::Shell;
-use thread_probe::cli::Cli;
+use thread_probe::commands::options::Cli;
 
 fn main() -> Result<()> {
     let folder = std::env::args_os().nth(1).context("usage: documents FOLDER")?;

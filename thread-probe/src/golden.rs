@@ -12,16 +12,19 @@ use thread_probe_ebpf::{
 };
 
 use crate::{
-    alerts::{notify::NotificationCount, view::State},
-    bpf::{AttachedProgram, Source},
-    cgroup_owner::Owner,
-    grouping::{GroupBy, Grouper},
-    json,
+    export::{json, metrics},
     ledger::{GroupBounds, Ledger},
     limits::{Foremost, Headroom, Limit, LimitUse, Scope, Unreadable},
-    metrics,
-    model::{Model, OneProcess, one_process},
-    sample::{FoldOf, HostCounters, Observation, ThreadObservation},
+    model::{
+        Model, OneProcess,
+        alert::{NotificationCount, State},
+        one_process,
+    },
+    names::{
+        grouping::{GroupBy, Grouper},
+        owner::Owner,
+    },
+    sample::{AttachedProgram, FoldOf, HostCounters, Observation, Source, ThreadObservation},
     testing::{alert, build, limit_use},
 };
 

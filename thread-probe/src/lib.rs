@@ -1,110 +1,29 @@
 //! thread-probe: what every thread on a Linux host costs.
 //!
-//! Data flows one way: [`bpf`] hands out raw records ([`sample`]), the [`ledger`] adds them up by process and
-//! [`grouping`], the [`model`] turns one sample of it into what people read, with the [`limits`] in reach; [`alerts`]
-//! judge it, and the views draw it: [`metrics`], [`server`], [`ps`], [`top`]. What can be chosen is in [`config`].
-//! ARCHITECTURE.md is the map.
+//! Data flows one way: the [`probe`] hands out raw records ([`sample`]), the [`ledger`] adds them up by process and group
+//! ([`names`]), the [`model`] turns one sample of it into what people read, with the [`limits`] in reach; [`alerts`]
+//! judge it, and the views draw it: [`export`], [`top`], [`commands`]. What can be chosen is in [`config`].
+//! ARCHITECTURE.md is the map, with the order of these modules: each uses only those before it.
 
 pub mod alerts;
-pub mod bpf;
-mod cgroup_namespace;
-pub mod cgroup_owner;
-mod cgroup_path;
-pub mod cgroups;
-pub mod cli;
+pub mod commands;
 pub mod config;
-mod descriptors;
-pub mod doctor;
+pub mod export;
 #[cfg(test)]
 mod golden;
-pub mod grouping;
 mod http_client;
-mod human;
-mod json;
 pub mod ledger;
-mod limit_text;
 pub mod limits;
-pub mod limits_view;
-pub mod log;
-mod losses;
-mod memory;
-pub mod metrics;
 pub mod model;
-pub mod own_cost;
-mod priority;
-pub mod ps;
+pub mod names;
+pub mod os;
+pub mod privileges;
+pub mod probe;
 pub mod sample;
 pub mod sampler;
-pub mod serve;
-pub mod server;
-pub mod service;
 #[cfg(test)]
 mod testing;
+pub mod text;
 pub mod top;
-mod user_names;
-mod wait;
 
-use std::{io::Write as _, process::ExitCode};
-
-use clap::error::ErrorKind;
-use tracing_subscriber::EnvFilter;
-
-use crate::cli::{Cli, Command, LogFormat};
-
-/// Runs a command to its end. An error is one line on standard error and exit code 1.
-pub fn run(cli: &Cli) -> ExitCode {
-    memory::keep_large_allocations_apart();
-    start_log(cli);
-    let result = match &cli.command {
-        Command::Serve(options) => serve::serve(options),
-        Command::Top(options) => top::top(options),
-        Command::Ps(options) => ps::ps(options),
-        Command::Limits(options) => limits_view::limits(options),
-        Command::Doctor(options) => doctor::doctor(options),
-        Command::Config(command) => config::command::run(command),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // Each line of the journal has a priority of its own: this one is LOG_ERR of syslog(3).
-            let priority = if log::Log::on_stderr().is_journal() { "<3>" } else { "" };
-            for line in format!("thread-probe: {error:#}").lines() {
-                // Nobody is left to tell if standard error is gone.
-                let _ = writeln!(std::io::stderr(), "{priority}{line}");
-            }
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// Says what is wrong with the command line, in one line and with exit code 2; or prints the help it asks for.
-pub fn usage_error(error: &clap::Error) -> ExitCode {
-    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        // Nobody is left to tell if the terminal is gone.
-        let _ = error.print();
-        return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
-    }
-    let text = http_client::without_passwords(&error.to_string());
-    let said = text.lines().take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
-    let line: Vec<&str> = said.map(str::trim).filter(|line| !line.is_empty()).collect();
-    let _ = writeln!(std::io::stderr(), "{} (see --help)", line.join("; "));
-    ExitCode::from(2)
-}
-
-fn start_log(cli: &Cli) {
-    let level = cli.log_level.unwrap_or_else(|| cli.command.default_log_level());
-    let log = log::Log::on_stderr();
-    let builder = tracing_subscriber::fmt()
-        .with_writer(log)
-        .with_ansi(false)
-        .with_target(false)
-        // A log that can't be written must not end the daemon: by default it is told on standard error, which panics.
-        .log_internal_errors(false)
-        // A handshake that fails is said once, by the notifier; rustls would say it at each try.
-        .with_env_filter(EnvFilter::new(format!("{},rustls=error", level.directive())));
-    match (cli.log_format, log.is_journal()) {
-        (LogFormat::Text, false) => builder.init(),
-        (LogFormat::Text, true) => builder.without_time().init(),
-        (LogFormat::Json, _) => builder.json().init(),
-    }
-}
+pub use commands::{options::Cli, run, usage_error};

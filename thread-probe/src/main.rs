@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use thread_probe::{cli::Cli, run, usage_error};
+use thread_probe::{commands::options::Cli, run, usage_error};
 
 fn main() -> ExitCode {
     match Cli::try_parse() {

@@ -1,6 +1,6 @@
 //! What one sample brings from the kernel: raw, cumulative records at one instant.
 
-use std::{fs, path::Path};
+use std::{borrow::Cow, ops::Add};
 
 use serde::{Deserialize, Serialize};
 use thread_probe_ebpf::{
@@ -9,8 +9,6 @@ use thread_probe_ebpf::{
     names::Lost,
     record::{Process, Thread, Waits},
 };
-
-use crate::bpf::Runs;
 
 /// One record, on whichever road it came.
 #[derive(Clone, Copy, Debug)]
@@ -106,20 +104,79 @@ impl ThreadCost {
     pub fn kernel_bytes(&self) -> u64 {
         self.stack_bytes + self.task_struct_bytes + self.probe_bytes
     }
+}
 
-    /// Reads the slab's object size, which is root's alone to read.
-    /// `stack_bytes` stays 0 until a record tells it.
-    pub fn measure(task_struct_btf_bytes: u64, probe_bytes: u64) -> Self {
-        let slab = slab_object_bytes(Path::new("/sys/kernel/slab/task_struct/object_size"));
+/// Runs since the programs were loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Runs {
+    /// Those that were skipped; 0 on a kernel that does not count them, which is one before 5.12.
+    pub skipped: u64,
+    /// Those that were timed: while `kernel.bpf_stats_enabled` is 1.
+    pub timed: u64,
+    /// The time these took, in nanoseconds.
+    pub timed_ns: u64,
+}
+
+impl Add for Runs {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
         Self {
-            stack_bytes: 0,
-            task_struct_bytes: slab.unwrap_or(task_struct_btf_bytes),
-            task_struct_from_slab: slab.is_some(),
-            probe_bytes,
+            skipped: self.skipped + other.skipped,
+            timed: self.timed + other.timed,
+            timed_ns: self.timed_ns + other.timed_ns,
         }
     }
 }
 
-fn slab_object_bytes(path: &Path) -> Option<u64> {
-    fs::read_to_string(path).ok()?.trim().parse().ok()
+/// The kind of hook a program is attached to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// A tracepoint with typed arguments.
+    TpBtf,
+    /// A task iterator.
+    Iter,
+    /// Entry and return of a kernel function.
+    Fexit,
+    /// Tracepoints of system calls.
+    Tracepoint,
+    /// Not attached.
+    None,
+}
+
+impl Source {
+    /// The value of the label `source`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::TpBtf => "tp_btf",
+            Self::Iter => "iter",
+            Self::Fexit => "fexit",
+            Self::Tracepoint => "tracepoint",
+            Self::None => "none",
+        }
+    }
+}
+
+/// One program, and whether and where it is attached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachedProgram {
+    /// Its name.
+    pub program: Cow<'static, str>,
+    /// Where it is attached.
+    pub source: Source,
+    /// Why there and not elsewhere; empty where there is no choice.
+    pub reason: String,
+}
+
+impl AttachedProgram {
+    /// Attached there, where there is no choice.
+    pub(crate) fn new(program: &'static str, source: Source) -> Self {
+        Self { program: program.into(), source, reason: String::new() }
+    }
+
+    /// Whether it is attached anywhere.
+    pub fn is_attached(&self) -> bool {
+        self.source != Source::None
+    }
 }

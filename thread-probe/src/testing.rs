@@ -6,17 +6,15 @@ use std::{
 };
 
 use crate::{
-    alerts::view::{AlertName, AlertView, Severity, State},
-    bpf::AttachedProgram,
-    grouping::{GroupBy, Grouper},
     ledger::{GroupBounds, Ledger, Totals},
     limits::{Evaluation, Limit, LimitUse, Refusers, Scope},
     model::{
-        Activity, CloneFailuresByLimit, ConfigStatus, Group, Memory, Model, Process, Rates, SampleFacts, System,
-        ThreadCounts,
+        Activity, CloneFailuresByLimit, ConfigStatus, Group, Memory, Model, OwnCost, Process, Rates, SampleFacts,
+        System, ThreadCounts,
+        alert::{AlertName, AlertView, Severity, State},
     },
-    own_cost::OwnCost,
-    sample::{HostCounters, ThreadCost},
+    names::grouping::{GroupBy, Grouper},
+    sample::{AttachedProgram, HostCounters, ThreadCost},
 };
 
 /// The model of a host without a process, in its first sample.

@@ -12,8 +12,8 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use thread_probe::{
-    alerts::view::AlertName,
-    metrics::{Kind, METRICS},
+    export::metrics::{Kind, METRICS},
+    model::alert::AlertName,
 };
 
 use crate::dashboard::{

@@ -515,7 +515,7 @@ fn the_readmes_table_of_metrics_is_the_codes() -> Result<()> {
     let readme = fs::read_to_string(path)?;
     let (before, rest) = readme.split_once(begin).context("the table's begin")?;
     let (table, after) = rest.split_once(end).context("the table's end")?;
-    let current = thread_probe::metrics::markdown();
+    let current = thread_probe::export::metrics::markdown();
     if std::env::var_os("UPDATE_README").is_some() {
         return Ok(fs::write(path, format!("{before}{begin}{current}{end}{after}"))?);
     }

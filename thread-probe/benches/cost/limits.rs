@@ -3,7 +3,10 @@
 use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Result, ensure};
-use thread_probe::{config::Config, limits::Limit, sampler::Sampler};
+use thread_probe::{
+    limits::Limit,
+    sampler::{Sampler, SamplerConfig},
+};
 
 use crate::{load::Load, median};
 
@@ -70,7 +73,7 @@ pub fn measure() -> Result<()> {
     let mut args = vec!["crowd", &count, &each];
     args.extend(folders.iter().map(String::as_str));
     let load = Load::start(&args)?;
-    let (mut sampler, first) = Sampler::start(&Config::default())?;
+    let (mut sampler, first) = Sampler::start(&SamplerConfig::default())?;
     let of_cgroups = |limit| first.limits.shared.iter().filter(|of| of.limit == limit).count();
     let (pids, memory) = (of_cgroups(Limit::CgroupPids), of_cgroups(Limit::CgroupMemory));
     ensure!(pids >= CGROUPS && memory >= CGROUPS, "limits of {pids} and {memory} cgroups were seen");

@@ -3,7 +3,7 @@
 use std::{fs, time::Instant};
 
 use anyhow::{Context as _, Result};
-use thread_probe::{config::Config, sampler::Sampler};
+use thread_probe::sampler::{Sampler, SamplerConfig};
 
 use crate::{load::Load, median, sysctl::Sysctl};
 
@@ -19,7 +19,7 @@ pub fn measure() -> Result<()> {
     for (processes, threads) in LOADS {
         let load = Load::start(&["sleepers", &processes.to_string(), &threads.to_string()])?;
         let rss_before = resident_kb()?;
-        let (mut sampler, first) = Sampler::start(&Config::default())?;
+        let (mut sampler, first) = Sampler::start(&SamplerConfig::default())?;
         let first_ms = first.probe.sample_duration_seconds * 1e3;
         drop(first);
         let mut later = Vec::new();

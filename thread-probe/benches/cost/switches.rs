@@ -13,9 +13,8 @@ use aya::{
     programs::{BtfTracePoint, loaded_programs},
 };
 use thread_probe::{
-    cli::CloneProbe,
-    config::{Config, ProbeConfig},
-    sampler::Sampler,
+    probe::CloneProbe,
+    sampler::{ProbeConfig, Sampler, SamplerConfig},
 };
 
 use crate::{load::ping_pong, median, sysctl::Sysctl};
@@ -80,7 +79,7 @@ impl Watcher {
             Self::Empty => Watching::Empty { _ebpf: load_empty()? },
             Self::ThreadProbe(clone_probe) => {
                 let probe = ProbeConfig { clone_probe, ..ProbeConfig::default() };
-                let config = Config { probe, ..Config::default() };
+                let config = SamplerConfig { probe, ..SamplerConfig::default() };
                 Watching::ThreadProbe { _sampler: Box::new(Sampler::start(&config)?.0) }
             }
             Self::Runqlat => {

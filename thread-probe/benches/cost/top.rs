@@ -12,8 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 use nix::pty::{Winsize, openpty};
 use ratatui::{Terminal, backend::TestBackend};
 use thread_probe::{
-    config::Config,
-    sampler::Sampler,
+    sampler::{Sampler, SamplerConfig},
     top::{
         app::{App, Key},
         feed::Sample,
@@ -73,7 +72,7 @@ type Drawn<'a> = (&'a str, &'a str, Option<u32>);
 
 /// Each frame is of a new sample, as in the view.
 fn frames(drawn: &[Drawn<'_>]) -> Result<()> {
-    let (mut sampler, _) = Sampler::start(&Config::default())?;
+    let (mut sampler, _) = Sampler::start(&SamplerConfig::default())?;
     let mut terminal = Terminal::new(TestBackend::new(SIZE.ws_col, SIZE.ws_row))?;
     for (name, keys, pid) in drawn {
         let mut app = App::new(Settings::default(), "bench".to_owned());

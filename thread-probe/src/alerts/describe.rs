@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::{
-    cgroup_owner::own_unit,
-    human::{bytes, count, duration, pace, percent, plain},
     limits::{self, Limit, LimitUse, Scope, Unit},
     model::{Process, Rates},
+    names::owner::own_unit,
+    text::human::{bytes, count, duration, pace, percent, plain},
 };
 
 /// Of the rule `limit_use`.

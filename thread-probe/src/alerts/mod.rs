@@ -8,7 +8,6 @@ mod describe;
 pub mod engine;
 pub mod notify;
 pub mod rules;
-pub mod view;
 
 use std::time::{Instant, SystemTime};
 
@@ -16,9 +15,14 @@ use self::{
     config::AlertsConfig,
     engine::{Engine, Now},
     notify::{Notifier, Timing},
-    view::{AlertView, Severity, State, rfc3339},
 };
-use crate::model::Model;
+use crate::{
+    model::{
+        Model,
+        alert::{AlertView, Severity, State},
+    },
+    text::dates::rfc3339,
+};
 
 /// The alerts of a daemon.
 pub struct Alerting {

@@ -161,7 +161,7 @@ pub(super) fn differing(one: &Config, other: &Config) -> Vec<String> {
 }
 
 /// The configuration as a file, every key with its value.
-pub(super) fn write(config: &Config) -> String {
+pub fn write(config: &Config) -> String {
     let mut text = String::new();
     let mut section = String::new();
     for (path, value) in settings(config) {

@@ -2,8 +2,6 @@
 //!
 //! [`keys`] has all there is in the file; reading, writing and comparing configurations go by that table.
 
-pub mod command;
-mod command_line;
 pub(crate) mod file;
 pub(crate) mod given;
 mod keys;
@@ -19,9 +17,11 @@ use std::{
 
 pub use self::{
     file::{FileError, Mistake, parse, read},
+    keys::write,
     reload::{Running, reload},
 };
-use crate::{alerts::config::AlertsConfig, cli::CloneProbe, grouping::GroupBy};
+pub use crate::sampler::{GroupsConfig, LimitsConfig, ProbeConfig};
+use crate::{alerts::config::AlertsConfig, sampler::SamplerConfig};
 
 /// The configuration: valid, and complete.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,19 +38,6 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// The alerts.
     pub alerts: AlertsConfig,
-}
-
-/// How processes are grouped.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GroupsConfig {
-    /// What makes processes one group.
-    pub by: GroupBy,
-    /// How many groups there may be.
-    pub max: u32,
-    /// How long a group without a live process is kept.
-    pub retention: Duration,
-    /// Groups for which there is always room, by name.
-    pub keep: Vec<String>,
 }
 
 /// Where the daemon answers.
@@ -76,22 +63,11 @@ impl WebConfig {
     }
 }
 
-/// How the programs are loaded.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ProbeConfig {
-    /// The user to become once they are attached, by name or number.
-    pub user: Option<String>,
-    /// How to see clones that fail and how long others take.
-    pub clone_probe: CloneProbe,
-    /// Whether the programs log what is rare.
-    pub ebpf_log: bool,
-}
-
-/// How limits are evaluated.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LimitsConfig {
-    /// The time over which the growth of their use is measured.
-    pub window: Duration,
+impl Config {
+    /// What the sampler takes of it.
+    pub fn sampler(&self) -> SamplerConfig {
+        SamplerConfig { groups: self.groups.clone(), probe: self.probe.clone(), limits: self.limits.clone() }
+    }
 }
 
 impl Default for Config {
@@ -107,12 +83,6 @@ impl Default for Config {
     }
 }
 
-impl Default for GroupsConfig {
-    fn default() -> Self {
-        Self { by: GroupBy::default(), max: 500, retention: Duration::from_secs(600), keep: Vec::new() }
-    }
-}
-
 impl Default for WebConfig {
     fn default() -> Self {
         Self {
@@ -121,12 +91,6 @@ impl Default for WebConfig {
             socket: Some(DEFAULT_SOCKET.into()),
             config_file: None,
         }
-    }
-}
-
-impl Default for LimitsConfig {
-    fn default() -> Self {
-        Self { window: Duration::from_secs(600) }
     }
 }
 

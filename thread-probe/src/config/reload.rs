@@ -3,10 +3,10 @@
 use std::{sync::Arc, time::SystemTime};
 
 use super::{
-    Config,
+    Config, FileError,
     keys::{self, KEYS},
 };
-use crate::{cli::ServeOptions, model::ConfigStatus};
+use crate::model::ConfigStatus;
 
 /// The configuration in force, and how it got there.
 #[derive(Clone, Debug)]
@@ -35,15 +35,9 @@ impl Running {
     }
 }
 
-/// What is in force after SIGHUP: a file that is wrong changes nothing. `None` if there is no file.
-pub fn reload(running: &Running, options: &ServeOptions) -> Option<Running> {
-    if options.probe.config_file.is_none() {
-        if running.config.web.config_file.is_none() {
-            tracing::warn!("SIGHUP: there is no file to reload, as it was started without --config");
-        }
-        return None;
-    }
-    Some(match options.configure() {
+/// What is in force after SIGHUP, by what was read: a file that is wrong changes nothing.
+pub fn reload(running: &Running, read: Result<Config, FileError>) -> Running {
+    match read {
         Ok(config) => running.take_over(config),
         Err(error) => {
             let mistakes = error.to_string().replace('\n', "; ");
@@ -51,7 +45,7 @@ pub fn reload(running: &Running, options: &ServeOptions) -> Option<Running> {
             let status = ConfigStatus { last_reload_successful: false, ..running.status };
             Running { config: Arc::clone(&running.config), status }
         }
-    })
+    }
 }
 
 impl Config {

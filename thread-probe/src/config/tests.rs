@@ -7,7 +7,7 @@ use super::{
     keys::{KEYS, write},
     *,
 };
-use crate::cli::Cli;
+use crate::{commands::options::Cli, names::grouping::GroupBy};
 
 const EXAMPLE: &str = include_str!("../../../packaging/thread-probe.toml");
 
@@ -318,7 +318,7 @@ fn the_command_line_wins_over_the_file_and_the_file_over_the_defaults() -> std::
     let configured = |flags: &str| match clap::Parser::try_parse_from(
         ["thread-probe", "serve", "--config", &file].into_iter().chain(flags.split_whitespace()),
     ) {
-        Ok(Cli { command: crate::cli::Command::Serve(options), .. }) => options.configure().ok(),
+        Ok(Cli { command: crate::commands::options::Command::Serve(options), .. }) => options.configure().ok(),
         _ => None,
     };
     let of_file = read(&path).ok();

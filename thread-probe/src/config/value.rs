@@ -2,8 +2,8 @@
 
 use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
-use axum::http::Uri;
 use clap::ValueEnum;
+use ureq::http::Uri;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -130,7 +130,7 @@ pub(crate) fn any_path(text: &str) -> Result<PathBuf, String> {
 }
 
 /// A path; an empty one is none.
-pub(super) fn some_path(path: PathBuf) -> Option<PathBuf> {
+pub(crate) fn some_path(path: PathBuf) -> Option<PathBuf> {
     Some(path).filter(|path| !path.as_os_str().is_empty())
 }
 
@@ -187,7 +187,7 @@ pub(super) fn label_name(name: &str) -> Result<String, String> {
 }
 
 /// The user to become; an empty name is nobody else.
-pub(super) fn user(text: &str) -> Option<String> {
+pub(crate) fn user(text: &str) -> Option<String> {
     Some(text.to_owned()).filter(|name| !name.is_empty())
 }
 
@@ -207,7 +207,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::grouping::GroupBy;
+    use crate::names::grouping::GroupBy;
 
     #[test]
     fn an_interval_out_of_range_is_refused_with_the_range() {

@@ -10,7 +10,7 @@ use super::{
     totals::{Delta, Ends, ThreadWaits, Totals, combine},
 };
 use crate::{
-    grouping::{Identity, Named},
+    names::grouping::{Identity, Named},
     sample::ThreadObservation,
 };
 

@@ -12,7 +12,7 @@ use super::{
     state::ThreadState,
     totals::{Interval, ThreadWaits, Totals, combine},
 };
-use crate::grouping::Identity;
+use crate::names::grouping::Identity;
 
 /// A process: its thread group id and when its leader started, nanoseconds since boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

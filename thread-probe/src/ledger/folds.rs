@@ -4,7 +4,7 @@ use rustc_hash::FxHashMap;
 use thread_probe_ebpf::fold::{Folded, FoldedLeader, FoldedProcess, PF_KTHREAD};
 
 use super::{Ledger, ProcessKey, groups::LOST, totals::Delta};
-use crate::{grouping::Identity, memory::shrink, sample::FoldOf};
+use crate::{names::grouping::Identity, os::memory::shrink, sample::FoldOf};
 
 /// Of kinds of processes this many are kept in the kernel, whether they grow or not; the maps have room for more.
 const LEADERS_KEPT: usize = 4096;

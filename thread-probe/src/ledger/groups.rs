@@ -9,7 +9,7 @@ use super::{
     entries::{RefusedBy, of_storage},
     totals::{Delta, Interval, Totals, combine},
 };
-use crate::cgroup_owner::Owner;
+use crate::names::owner::Owner;
 
 /// Where processes go that no group has room for.
 pub const OTHER: &str = "~other";

@@ -26,11 +26,9 @@ pub use self::{
 };
 use self::{folds::Folds, groups::Groups, totals::Ends};
 use crate::{
-    cgroups::Membership,
-    grouping::Grouper,
-    memory::shrink,
+    names::{cgroups::Membership, grouping::Grouper, users::UserNames},
+    os::memory::shrink,
     sample::{Observation, ThreadObservation},
-    user_names::UserNames,
 };
 
 /// What the ledger itself had to give up, since start.

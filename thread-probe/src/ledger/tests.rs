@@ -8,7 +8,7 @@ use thread_probe_ebpf::record::{
 };
 
 use super::*;
-use crate::grouping::GroupBy;
+use crate::names::grouping::GroupBy;
 
 mod folds;
 

@@ -20,11 +20,11 @@ use super::{
     tree::Tree,
 };
 use crate::{
-    cgroups::{Membership, Memberships},
-    grouping::text,
     ledger::{GroupId, Ledger, Process, ProcessKey, RefusedBy, ThreadState},
-    memory::shrink,
+    names::cgroups::{Membership, Memberships},
+    os::memory::shrink,
     sample::ThreadCost,
+    text::until_nul,
 };
 
 /// What glibc gives the stack of a thread where RLIMIT_STACK is unlimited: ARCH_STACK_DEFAULT_SIZE.
@@ -338,7 +338,7 @@ fn own_limits(pid: u32, process: &Process, host: &HostReading, thread_bytes: Opt
     if facts.map_count == 0 {
         return limits;
     }
-    let name: Arc<str> = Arc::from(format!("{pid} ({})", text(&process.identity.comm)));
+    let name: Arc<str> = Arc::from(format!("{pid} ({})", until_nul(&process.identity.comm)));
     let of_process = |limit, set_by| LimitUse::new(limit, Scope::Process, Arc::clone(&name), set_by);
     if host.max_map_count != 0 {
         let limit = of_process(Limit::MaxMapCount, Arc::from("vm.max_map_count"));

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{LimitUse, Unit};
 use crate::{
-    grouping::text,
     ledger::{Ledger, ProcessKey},
+    text::until_nul,
 };
 
 /// The process to look at first where a limit on threads is near.
@@ -66,7 +66,7 @@ impl Contest {
             // Of many that have one each, none is to be looked at.
             let matters = |of: &Contender| of.growth_per_second.is_some() || 10 * of.threads >= limit.used;
             limit.foremost = leader.filter(|of| limit.unit == Unit::Threads && matters(of)).and_then(|leader| {
-                let comm = Arc::from(text(&ledger.process(leader.key)?.identity.comm));
+                let comm = Arc::from(until_nul(&ledger.process(leader.key)?.identity.comm));
                 let Contender { key, threads, growth_per_second } = leader;
                 Some(Foremost { pid: key.tgid, comm, threads, threads_grown_per_second: growth_per_second })
             });

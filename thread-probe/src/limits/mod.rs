@@ -10,6 +10,7 @@ mod host;
 mod own_memory;
 mod shared;
 mod tree;
+pub(crate) mod words;
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -23,7 +24,7 @@ pub use self::{
     growth::MIN_SAMPLES,
     host::HostReading,
 };
-use crate::cgroup_owner::own_unit;
+use crate::names::owner::own_unit;
 
 /// A limit that keeps threads from being created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -22,10 +22,10 @@ use super::{
     Limit, LimitUse, Scope, cgroup_setting,
     files::{Files, Folder, keyed},
 };
-use crate::{
-    cgroup_owner::own_unit,
+use crate::names::{
     cgroup_path,
     cgroups::{Hierarchy, Membership},
+    owner::own_unit,
 };
 
 /// What version 1 says of a cgroup without a memory limit, or more: PAGE_COUNTER_MAX in bytes.

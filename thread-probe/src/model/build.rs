@@ -17,12 +17,12 @@ use super::{
     ThreadCounts, by_name::by_name, histogram, longest_seconds, quantile_seconds,
 };
 use crate::{
-    bpf::AttachedProgram,
-    grouping::{GroupBy, text},
     ledger::{self, LIFETIME_BOUNDS_NS, Ledger, LedgerLosses, ProcessKey, ThreadState, Totals},
     limits::{Evaluation, Limit, ProcessLimits, Refusers, of_groups},
-    own_cost::OwnCost,
-    sample::{HostCounters, ThreadCost},
+    model::OwnCost,
+    names::grouping::GroupBy,
+    sample::{AttachedProgram, HostCounters, ThreadCost},
+    text::until_nul,
 };
 
 impl ThreadCounts {
@@ -336,8 +336,8 @@ fn process_model(
         pid: key.tgid,
         parent_pid: facts.parent_tgid,
         start_boottime_seconds: key.start_ns as f64 / NS_PER_SECOND,
-        comm: text(&identity.comm),
-        exe: text(&identity.exe),
+        comm: until_nul(&identity.comm),
+        exe: until_nul(&identity.exe),
         uid: identity.uid,
         user,
         group: group.map(|group| Arc::clone(&group.name)).unwrap_or_default(),
@@ -428,7 +428,7 @@ fn threads_of(ledger: &Ledger, pid: u32, epoch: u64, interval_seconds: Option<f6
             let buckets = thread.wait_buckets();
             Thread {
                 tid: thread.tid,
-                comm: text(&thread.comm),
+                comm: until_nul(&thread.comm),
                 state: thread.state,
                 start_boottime_seconds: thread.start_ns as f64 / NS_PER_SECOND,
                 kernel_stack_depth_bytes: thread.stack_depth_bytes,

@@ -7,8 +7,8 @@ use thread_probe_ebpf::{histogram::BUCKETS, record::Counters};
 
 use super::{Activity, Bucket, Rates, ThreadCounts, build::ProcessEvents, histogram};
 use crate::{
-    grouping::text,
     ledger::{self, combine},
+    text::until_nul,
 };
 
 /// The threads of a process that have one name, the digits in it aside.
@@ -80,7 +80,7 @@ pub(super) fn by_name<'a>(
 ) -> Vec<ThreadsOfName> {
     let mut sums: BTreeMap<String, Sum> = BTreeMap::new();
     for thread in threads {
-        sums.entry(without_numbers(&text(&thread.comm))).or_insert_with(Sum::nothing).add(thread, epoch);
+        sums.entry(without_numbers(&until_nul(&thread.comm))).or_insert_with(Sum::nothing).add(thread, epoch);
     }
     let of_name = |(name, sum): (String, Sum)| {
         let mut threads = ThreadCounts::default();

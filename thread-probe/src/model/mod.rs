@@ -2,6 +2,7 @@
 //!
 //! It is also the JSON of `/api/v1/snapshot`: the field names are that contract, described in docs/api.md.
 
+pub mod alert;
 mod build;
 mod by_name;
 mod histogram;
@@ -13,19 +14,17 @@ use thread_probe_ebpf::{histogram::BUCKETS, names::CloneFailure};
 
 use self::histogram::{histogram, longest_seconds};
 pub use self::{
+    alert::{AlertView, NotificationCount},
     build::{SampleFacts, one_process},
     by_name::{ThreadsOfName, without_numbers},
     histogram::{Bucket, IntervalWaits, quantile_seconds},
 };
 
 use crate::{
-    alerts::{notify::NotificationCount, view::AlertView},
-    bpf::AttachedProgram,
-    cgroup_owner::Owner,
-    grouping::GroupBy,
     ledger::{ThreadState, Totals},
     limits::{Headroom, Limit, LimitUse, LimitsReport, Refusers},
-    sample::ThreadCost,
+    names::{grouping::GroupBy, owner::Owner},
+    sample::{AttachedProgram, ThreadCost},
 };
 
 const NS_PER_SECOND: f64 = 1e9;
@@ -512,4 +511,14 @@ pub struct LostCount {
     pub reason: Cow<'static, str>,
     /// How often.
     pub count: u64,
+}
+
+/// What the probe itself takes, over an interval.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct OwnCost {
+    /// CPUs that this process had in use; `None` in the first sample.
+    pub cpu_ratio: Option<f64>,
+    /// What the program on the context switch took for each, in seconds; `None` where nobody measures
+    /// (`kernel.bpf_stats_enabled` is 0) or nothing switched.
+    pub seconds_per_switch: Option<f64>,
 }

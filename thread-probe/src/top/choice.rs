@@ -4,7 +4,10 @@ use super::{
     columns::{Column, Direction, Sort, find_short, process_columns, thread_columns},
     feed::Address,
 };
-use crate::{config::value, model::Process, model::Thread};
+use crate::{
+    config::value,
+    model::{Process, Thread},
+};
 
 /// A column to sort by. Processes and threads have many of the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

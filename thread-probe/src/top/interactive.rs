@@ -22,7 +22,7 @@ use super::{
     signals::{Signals, stop},
     terminal::Screen,
 };
-use crate::wait::until_ready;
+use crate::os::wait::until_ready;
 
 /// Shows the view until the user, or a signal, ends it. Returns its state.
 ///

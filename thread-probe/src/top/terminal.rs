@@ -28,7 +28,10 @@ use ratatui::{
 };
 
 use super::{app::Key, input::KeyReader, render::Theme};
-use crate::{limits_view::is_utf8, log, wait::until_ready};
+use crate::{
+    os::{log, wait::until_ready},
+    text::terminal::is_utf8,
+};
 
 /// How long after an escape the rest of a sequence may come, through a slow line.
 const ESCAPE_TIME: Duration = Duration::from_millis(25);

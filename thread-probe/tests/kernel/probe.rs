@@ -7,10 +7,9 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use thread_probe::{
-    config::{Config, GroupsConfig, LimitsConfig},
     limits::LimitUse,
     model::{Group, Model, OneProcess, Process, Thread},
-    sampler::Sampler,
+    sampler::{GroupsConfig, LimitsConfig, Sampler, SamplerConfig},
 };
 
 static SAMPLER: Mutex<Option<Sampler>> = Mutex::new(None);
@@ -40,7 +39,7 @@ impl Probe {
             let groups = GroupsConfig { max: 5000, ..GroupsConfig::default() };
             // Tests leak for seconds.
             let limits = LimitsConfig { window: Duration::from_secs(10) };
-            *sampler = Some(Sampler::start(&Config { groups, limits, ..Config::default() })?.0);
+            *sampler = Some(Sampler::start(&SamplerConfig { groups, limits, ..SamplerConfig::default() })?.0);
         }
         Ok(Self(sampler))
     }

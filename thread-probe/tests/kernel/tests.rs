@@ -13,7 +13,7 @@ use nix::sys::{
     time::TimeValLike as _,
 };
 use thread_probe::{
-    metrics,
+    export::metrics,
     model::{Group, Model},
 };
 

@@ -26,7 +26,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use libtest_mimic::{Arguments, Trial};
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use thread_probe::metrics::METRICS;
+use thread_probe::export::metrics::METRICS;
 
 use crate::{
     daemon::{Daemon, free_port, skipped},

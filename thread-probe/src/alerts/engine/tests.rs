@@ -2,8 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    alerts::view::AlertName,
     limits::{Limit, LimitUse, Scope},
+    model::alert::AlertName,
     testing::{empty_model, limit_use},
 };
 

@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, time::SystemTime};
 use serde::Serialize;
 
 use crate::{
-    alerts::view::{AlertView, rfc3339, unix_seconds},
     limits::{Limit, Scope},
+    model::alert::AlertView,
+    text::dates::{rfc3339, unix_seconds},
 };
 
 /// Alerts in one request.

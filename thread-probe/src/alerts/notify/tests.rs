@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    alerts::view::{rfc3339, unix_seconds},
     testing::alert,
+    text::dates::{rfc3339, unix_seconds},
 };
 
 const QUICK: Timing = Timing {

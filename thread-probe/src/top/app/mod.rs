@@ -33,9 +33,8 @@ pub use self::{
     within::Within,
 };
 use crate::{
-    alerts::view::AlertView,
     limits::{Limit, LimitUse, LimitsReport, Scope},
-    model::{Model, OneProcess, Process, Thread},
+    model::{Model, OneProcess, Process, Thread, alert::AlertView},
     top::{
         columns::Sort,
         feed::{Request, Sample},

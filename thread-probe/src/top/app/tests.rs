@@ -185,7 +185,7 @@ fn the_view_is_exported_as_it_is_filtered_and_sorted() {
     assert_eq!((&exported["filter"], &exported["processes"][0]["pid"]), (&"p3".into(), &3.into()));
     assert_eq!(exported["processes"].as_array().map(Vec::len), Some(1));
     let mut with_alert = sample(1, &[(1, 1.0)]);
-    with_alert.model.alerts = vec![alert(crate::alerts::view::State::Firing, "/a")];
+    with_alert.model.alerts = vec![alert(crate::model::alert::State::Firing, "/a")];
     app.on_sample(with_alert);
     press(&mut app, "3");
     let Some(Action::Export(json)) = press(&mut app, "e").pop() else { unreachable!("an export") };
@@ -256,8 +256,8 @@ fn growing() -> App {
         limit_use((Limit::Nproc, Scope::User), "root", 5, 100),
         own,
     ];
-    sample.model.alerts = vec![alert(crate::alerts::view::State::Firing, "/a"), {
-        AlertView { limit: None, scope: None, ..alert(crate::alerts::view::State::Firing, "p2") }
+    sample.model.alerts = vec![alert(crate::model::alert::State::Firing, "/a"), {
+        AlertView { limit: None, scope: None, ..alert(crate::model::alert::State::Firing, "p2") }
     }];
     app.on_sample(sample);
     app

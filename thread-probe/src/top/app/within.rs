@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use super::View;
 use crate::{
-    alerts::view::AlertView,
     limits::{Limit, LimitUse, Scope},
-    model::Process,
+    model::{Process, alert::AlertView},
     top::columns::{Direction, Sort},
 };
 

@@ -4,10 +4,9 @@ use std::sync::LazyLock;
 
 use super::{Column, Rated, Value, per_second, rate_columns, ratio};
 use crate::{
-    cgroup_owner::Owner,
-    limit_text::Level,
-    limits::{LimitUse, Scope},
+    limits::{LimitUse, Scope, words::Level},
     model::{Process, Rates},
+    names::owner::Owner,
 };
 
 /// The column of who needs attention.

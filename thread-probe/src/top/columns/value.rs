@@ -4,7 +4,7 @@ use std::{borrow::Cow, cmp::Ordering};
 
 use clap::ValueEnum;
 
-use crate::{human, limits::LimitUse};
+use crate::{limits::LimitUse, text::human};
 
 /// A value in base units: CSV has it as it is, a table as people read it.
 #[derive(Clone, Debug, PartialEq)]

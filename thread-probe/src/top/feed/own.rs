@@ -41,7 +41,7 @@ impl Own {
     /// # Errors
     /// What the host or this process lacks.
     pub(super) fn start(config: &Config, first_rates: Duration) -> Result<Self> {
-        let (sampler, mut model) = Sampler::start_and_drop_privileges(config)?;
+        let (sampler, mut model) = Sampler::start_and_drop_privileges(&config.sampler())?;
         let ring = sampler.ring_fd().context("duplicating the ring buffer's descriptor failed")?;
         // The daemon tells Alertmanagers: a look at the host tells nobody else.
         let mut alerting = Alerting::new(AlertsConfig { alertmanager_urls: Vec::new(), ..config.alerts.clone() });

@@ -18,7 +18,7 @@ use super::{
     Address, Request, Update,
     daemon::{self, Client},
 };
-use crate::wait::until_ready;
+use crate::os::wait::until_ready;
 
 /// Updates that may wait to be taken.
 const PENDING: usize = 4;

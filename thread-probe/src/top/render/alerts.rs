@@ -9,9 +9,9 @@ use ratatui::{
 
 use super::text::{Canvas, Pen, below, cut_front, top};
 use crate::{
-    alerts::view::{AlertView, Severity, State},
-    human,
-    limit_text::Level,
+    limits::words::Level,
+    model::alert::{AlertView, Severity, State},
+    text::human,
     top::app::{App, Target},
 };
 

@@ -12,10 +12,12 @@ use super::{
     text::{Canvas, Pen, below, cut_front},
 };
 use crate::{
-    human,
-    limit_text::{Level, amount, full_in},
-    limits::{Limit, LimitUse},
+    limits::{
+        Limit, LimitUse,
+        words::{Level, amount, full_in},
+    },
     model::{OneProcess, Process},
+    text::human,
 };
 
 /// Limits that are shown where there is little room.

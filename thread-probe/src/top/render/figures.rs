@@ -12,9 +12,9 @@ use super::{
     theme::Theme,
 };
 use crate::{
-    human,
-    limit_text::Level,
+    limits::words::Level,
     model::{Model, Rates},
+    text::human,
     top::app::{App, Point},
 };
 

@@ -7,7 +7,7 @@ use ratatui::{
 
 use super::text::{Canvas, name};
 use crate::{
-    limit_text::Level,
+    limits::words::Level,
     top::app::{App, LineEdit, Overlay, View},
 };
 

@@ -10,9 +10,11 @@ use super::{
     theme::Theme,
 };
 use crate::{
-    human,
-    limit_text::{Bars, Level, amount, foremost, until_full},
-    limits::{LimitUse, Scope},
+    limits::{
+        LimitUse, Scope,
+        words::{Bars, Level, amount, foremost, until_full},
+    },
+    text::human,
     top::app::App,
 };
 

@@ -10,9 +10,9 @@ use super::{
     text::{Canvas, below, cut, name, top},
 };
 use crate::{
-    alerts::view::State,
-    human,
-    limit_text::Level,
+    limits::words::Level,
+    model::alert::State,
+    text::human,
     top::app::{App, View},
 };
 

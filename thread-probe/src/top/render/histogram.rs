@@ -8,9 +8,9 @@ use ratatui::{
 
 use super::text::{Canvas, Pen, below, width};
 use crate::{
-    human,
-    limit_text::{Bars, Level},
+    limits::words::{Bars, Level},
     model::Bucket,
+    text::human,
 };
 
 const BOUND: u16 = 9;

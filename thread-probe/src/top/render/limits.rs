@@ -7,9 +7,11 @@ use super::{
     text::{Canvas, Pen, below, cut_front},
 };
 use crate::{
-    human,
-    limit_text::{Level, amount, foremost, full_in},
-    limits::LimitUse,
+    limits::{
+        LimitUse,
+        words::{Level, amount, foremost, full_in},
+    },
+    text::human,
     top::app::{App, Target},
 };
 

@@ -21,7 +21,7 @@ use ratatui::{Frame, layout::Rect, text::Line};
 use self::text::{Canvas, below, top};
 pub use self::theme::{ColorMode, Glyphs, Theme};
 use super::app::{App, Overlay, View};
-use crate::limit_text::Level;
+use crate::limits::words::Level;
 
 /// The smallest screen on which anything can be told.
 const MIN_WIDTH: u16 = 40;

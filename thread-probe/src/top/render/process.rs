@@ -12,10 +12,10 @@ use super::{
     text::{Canvas, below, name, split, top},
 };
 use crate::{
-    human,
     ledger::ThreadState,
-    limit_text::{Level, until_full},
+    limits::words::{Level, until_full},
     model::{OneProcess, Process, Thread},
+    text::human,
     top::{
         app::{App, Target, ThreadRow, ThreadSubject},
         columns::thread_columns,

@@ -9,8 +9,8 @@ use super::{
     text::{Canvas, below, top},
 };
 use crate::{
-    human,
     model::Process,
+    text::human,
     top::{
         app::{App, Row, Subject, Target},
         columns::{ATTENTION, process_columns},

@@ -6,7 +6,7 @@ use ratatui::{layout::Rect, style::Style};
 
 use super::text::{Canvas, cut};
 use crate::{
-    limit_text::Level,
+    limits::words::Level,
     top::{
         app::{Target, Targets},
         columns::{Column, Direction, Value, find},

@@ -7,7 +7,7 @@ use ratatui::{
 
 use super::text::{Canvas, cut, name};
 use crate::{
-    human,
+    text::human,
     top::{
         app::{App, Target, View},
         columns::{ATTENTION, Column, Direction, find, process_columns, thread_columns},

@@ -11,7 +11,7 @@ use ratatui::{
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use super::theme::Theme;
-use crate::human;
+use crate::text::human;
 
 /// The columns a text takes.
 pub(super) fn width(text: &str) -> u16 {

@@ -1,10 +1,12 @@
+use std::time::Duration;
+
 use super::*;
 use crate::{
     config::Config,
     model::{Rates, ThreadCounts},
     testing::empty_model,
     top::{
-        batch::{INTERVAL, ids_by_default},
+        batch::ids_by_default,
         choice::{ColumnsChoice, SortChoice},
         filter::Filter,
     },
@@ -14,7 +16,7 @@ fn batch(format: Format) -> Batch {
     Batch {
         url: None,
         config: Config::default(),
-        interval: INTERVAL,
+        interval: Duration::from_secs(1),
         samples: None,
         format,
         sort: SortChoice::default(),

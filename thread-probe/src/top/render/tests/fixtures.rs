@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use crate::{
-    alerts::view::{AlertName, AlertView, Severity, State},
     ledger::ThreadState,
     limits::{Foremost, Headroom, Limit, LimitUse, Scope},
     model::{
         Activity, Bucket, CloneFailures, CloneFailuresByLimit, IntervalWaits, LostCount, Memory, Model, OneProcess,
         Process, Rates, Thread, ThreadCounts, ThreadsOfName,
+        alert::{AlertName, AlertView, Severity, State},
     },
     testing::{alert, empty_model, limit_use, process},
     top::feed::Sample,

@@ -1,0 +1,335 @@
+//! The command line: types only.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::{
+    config::value,
+    names::grouping::GroupBy,
+    probe::CloneProbe,
+    top::{
+        batch::Format,
+        choice::{self, ColumnsChoice, SortChoice},
+        filter::Filter,
+        settings::Tree,
+    },
+};
+
+/// What every thread on a Linux host costs: context switches, run-queue latency, kernel memory. Exact, from eBPF.
+#[derive(Debug, Parser)]
+#[command(version = concat!(env!("CARGO_PKG_VERSION"), " (", env!("THREAD_PROBE_REVISION"), ")"), max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// How much to log, on standard error [default: info for serve, else warn]
+    #[arg(long, global = true, value_enum)]
+    pub log_level: Option<LogLevel>,
+    /// How to log.
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub log_format: LogFormat,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Sample all the time and export the samples over HTTP: Prometheus metrics and JSON
+    Serve(ServeOptions),
+    /// Watch the processes and their threads; or with --batch print them, sample by sample
+    Top(TopOptions),
+    /// Take two samples and print the processes, or the threads of one
+    Ps(PsOptions),
+    /// Print every limit on threads with its use, the most endangered first; without root those of the host
+    Limits(LimitsOptions),
+    /// Examine this host: what thread-probe needs and does not find, whether it counts right, and what it costs
+    Doctor(DoctorOptions),
+    /// Check or show the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+impl Command {
+    /// A daemon tells what it does; a table speaks for itself.
+    pub fn default_log_level(&self) -> LogLevel {
+        match self {
+            Self::Serve(_) => LogLevel::Info,
+            // It says itself what is wrong.
+            Self::Doctor(_) => LogLevel::Error,
+            Self::Top(_) | Self::Ps(_) | Self::Limits(_) | Self::Config(_) => LogLevel::Warn,
+        }
+    }
+}
+
+/// How much to log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogLevel {
+    /// Only what ends the program.
+    Error,
+    /// And what was done without.
+    Warn,
+    /// And what it does.
+    Info,
+    /// And why.
+    Debug,
+}
+
+impl LogLevel {
+    /// As tracing spells it.
+    pub fn directive(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+        }
+    }
+}
+
+/// How to log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// Lines of JSON.
+    Json,
+}
+
+/// How processes are grouped.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct GroupOptions {
+    /// What makes processes one group [default: comm]
+    #[arg(long, value_enum)]
+    pub group_by: Option<GroupBy>,
+    /// How many groups there may be; processes of further ones are counted under ~other [default: 500]
+    #[arg(long, value_name = "N", value_parser = value::max_groups_text)]
+    pub max_groups: Option<u32>,
+    /// How long a group without a live process is kept before it is dropped whole [default: 10m]
+    #[arg(long, value_name = "DURATION", value_parser = value::retention)]
+    pub group_retention: Option<Duration>,
+}
+
+/// Options of every command that loads the programs. What is not given here may be in the file.
+#[derive(Clone, Debug, Args)]
+pub struct ProbeOptions {
+    /// The configuration file; options on the command line win over it
+    #[arg(long = "config", value_name = "FILE")]
+    pub config_file: Option<PathBuf>,
+    /// The user to become once the programs are attached, by name or number
+    #[arg(long, value_name = "USER")]
+    pub user: Option<String>,
+    /// How to see clones that fail and how long others take [default: auto]
+    #[arg(long, value_enum)]
+    pub clone_probe: Option<CloneProbe>,
+}
+
+/// Options of `serve`.
+#[derive(Clone, Debug, Args)]
+pub struct ServeOptions {
+    /// Time between samples [default: 5s]
+    #[arg(long, value_name = "DURATION", value_parser = value::interval)]
+    pub interval: Option<Duration>,
+    /// Address and port to listen on; may be given more than once [default: 127.0.0.1:10420]
+    #[arg(long = "web.listen-address", value_name = "ADDRESS", value_parser = value::address)]
+    pub listen_addresses: Option<Vec<SocketAddr>>,
+    /// Path of the metrics [default: /metrics]
+    #[arg(long = "web.telemetry-path", value_name = "PATH", value_parser = value::telemetry_path)]
+    pub telemetry_path: Option<String>,
+    /// Unix socket to listen on besides, for `thread-probe top`; "" is none [default: /run/thread-probe/thread-probe.sock]
+    #[arg(long = "web.socket", value_name = "PATH", value_parser = value::socket)]
+    pub socket: Option<PathBuf>,
+    /// TLS, passwords and headers of the addresses listened on, as in Prometheus's exporter toolkit; "" is none
+    #[arg(long = "web.config.file", value_name = "FILE", value_parser = value::any_path)]
+    pub web_config_file: Option<PathBuf>,
+    /// Base URL of an Alertmanager to send alerts to, as in http://localhost:9093; may be given more than once
+    #[arg(long = "alertmanager.url", value_name = "URL", value_parser = value::alertmanager_url)]
+    pub alertmanager_urls: Option<Vec<String>>,
+    /// Let the eBPF programs log what is rare (a failed clone, a full ring buffer), at level info and warn
+    /// [default: false]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub ebpf_log: Option<bool>,
+    /// How processes are grouped.
+    #[command(flatten)]
+    pub groups: GroupOptions,
+    /// The probe's.
+    #[command(flatten)]
+    pub probe: ProbeOptions,
+}
+
+/// Options of `top`.
+#[derive(Clone, Debug, Args)]
+pub struct TopOptions {
+    /// The daemon to ask, as in http://127.0.0.1:10420 or unix:/PATH; without it, or with "", a probe of its own or, where
+    /// that may not be loaded, the daemon's socket
+    #[arg(long, value_name = "URL", value_parser = choice::url, env = "THREAD_PROBE_URL", hide_env_values = true)]
+    pub url: Option<String>,
+    /// Time between samples; a number alone is seconds [default: 1s, in the interactive view as it was last]
+    #[arg(short = 'd', long, value_name = "DURATION", value_parser = value::interval_or_seconds)]
+    pub interval: Option<Duration>,
+    /// Print samples; so it does where standard output is no terminal
+    #[arg(short, long)]
+    pub batch: bool,
+    /// End after N samples
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub samples: Option<u64>,
+    /// How to print: JSON is a line a sample [default: table]
+    #[arg(long, value_enum)]
+    pub format: Option<Format>,
+    /// Print only the first N of each sample
+    #[arg(long, value_name = "N", value_parser = value::rows)]
+    pub top: Option<usize>,
+    /// What comes first: the id or heading of a column, or switches, latency, threads, cpu, stack; :asc or :desc turns it
+    /// [default: switches, in the interactive view as it was last]
+    #[arg(long, value_name = "COLUMN[:asc|:desc]", value_parser = SortChoice::parse)]
+    pub sort: Option<SortChoice>,
+    /// Only processes that match, as in 'user:www threads>100 !re:^kworker'; docs/top.md has the language
+    #[arg(long, value_name = "TEXT", value_parser = Filter::parse, conflicts_with = "pid")]
+    pub filter: Option<Filter>,
+    /// The columns of the table (with --pid of that of threads), by id or heading
+    #[arg(long, value_name = "COLUMN,...", value_parser = ColumnsChoice::parse)]
+    pub columns: Option<ColumnsChoice>,
+    /// How processes are nested in the interactive view [default: as they were last]
+    #[arg(long, value_enum, conflicts_with = "batch")]
+    pub tree: Option<Tree>,
+    /// The threads of this process
+    #[arg(long, value_name = "PID", value_parser = value::pid)]
+    pub pid: Option<u32>,
+    /// What makes processes one group, as in the column GROUP [default: comm]
+    #[arg(long, value_enum)]
+    pub group_by: Option<GroupBy>,
+    /// The probe's.
+    #[command(flatten)]
+    pub probe: ProbeOptions,
+}
+
+impl TopOptions {
+    /// The daemon to ask, if one is named: a variable may be there and empty.
+    pub fn daemon(&self) -> Option<&str> {
+        self.url.as_deref().filter(|url| !url.is_empty())
+    }
+}
+
+/// Options of `ps`.
+#[derive(Clone, Debug, Args)]
+pub struct PsOptions {
+    /// The daemon to ask, as in http://127.0.0.1:10420 or unix:/PATH; without it, or with "", a probe of its own or, where
+    /// that may not be loaded, the daemon's socket
+    #[arg(long, value_name = "URL", value_parser = choice::url, env = "THREAD_PROBE_URL", hide_env_values = true)]
+    pub url: Option<String>,
+    /// Time between the two samples; that in the file is the daemon's
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = value::interval)]
+    pub interval: Duration,
+    /// What comes first: the id or heading of a column, or switches, latency, threads, cpu, stack; :asc or :desc turns it
+    #[arg(long, value_name = "COLUMN[:asc|:desc]", default_value = "switches", value_parser = SortChoice::parse)]
+    pub sort: SortChoice,
+    /// Print only the first N
+    #[arg(short = 'n', long, value_name = "N", value_parser = value::rows)]
+    pub top: Option<usize>,
+    /// Only processes that match, as in 'user:www threads>100 !re:^kworker'; docs/top.md has the language
+    #[arg(long, value_name = "TEXT", value_parser = Filter::parse, conflicts_with = "pid")]
+    pub filter: Option<Filter>,
+    /// The columns of the table (with --pid of that of threads), by id or heading
+    #[arg(long, value_name = "COLUMN,...", value_parser = ColumnsChoice::parse)]
+    pub columns: Option<ColumnsChoice>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// Print the threads of this process
+    #[arg(long, value_name = "PID", value_parser = value::pid)]
+    pub pid: Option<u32>,
+    /// Sum up the threads of a name, the numbers in it aside; JSON has both
+    #[arg(long, requires = "pid", conflicts_with = "columns")]
+    pub by_name: bool,
+    /// What makes processes one group, as in the column GROUP [default: comm]
+    #[arg(long, value_enum)]
+    pub group_by: Option<GroupBy>,
+    /// The probe's.
+    #[command(flatten)]
+    pub probe: ProbeOptions,
+}
+
+/// Options of `limits`.
+#[derive(Clone, Debug, Args)]
+pub struct LimitsOptions {
+    /// Print only the limits that hold for this process, that with room for the fewest threads first
+    #[arg(long, value_name = "PID", value_parser = value::pid)]
+    pub pid: Option<u32>,
+    /// Print all limits, not only the 20 most endangered
+    #[arg(long)]
+    pub all: bool,
+    /// How long to watch for growth; that in the file is the daemon's
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = value::window)]
+    pub window: Duration,
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    pub format: TableOrJson,
+    /// The probe's.
+    #[command(flatten)]
+    pub probe: ProbeOptions,
+}
+
+/// Options of `doctor`.
+#[derive(Clone, Debug, Args)]
+pub struct DoctorOptions {
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    pub format: TableOrJson,
+    /// The probe's.
+    #[command(flatten)]
+    pub probe: ProbeOptions,
+}
+
+/// How to print what has no CSV.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum TableOrJson {
+    /// Columns for people
+    #[default]
+    Table,
+    /// JSON: the same with all fields
+    Json,
+}
+
+/// What to do with the configuration.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Say whether a file is a valid configuration: exit code 0, or 1 and what is wrong
+    Check {
+        /// The file; the web configuration that it names is checked, too
+        #[arg(required_unless_present = "web_config_file")]
+        file: Option<PathBuf>,
+        /// A web configuration
+        #[arg(long = "web.config.file", value_name = "FILE")]
+        web_config_file: Option<PathBuf>,
+    },
+    /// Print the configuration in force, every key with its value, as a file
+    Show {
+        /// The configuration file; without one, the defaults are shown
+        #[arg(long = "config", value_name = "FILE")]
+        config_file: Option<PathBuf>,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_empty_url_is_none() {
+        let daemon = |url: &str| {
+            let cli = Cli::try_parse_from(["thread-probe", "top", "--url", url]).ok()?;
+            let Command::Top(options) = cli.command else { return None };
+            Some(options.daemon().map(str::to_owned))
+        };
+        assert_eq!(daemon(""), Some(None));
+        assert_eq!(daemon("unix:/a"), Some(Some("unix:/a".to_owned())));
+        assert_eq!(daemon("a"), None);
+    }
+}

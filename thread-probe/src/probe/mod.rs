@@ -1,0 +1,17 @@
+//! Loading, attaching and reading the eBPF programs: the only place that knows aya.
+
+mod attach;
+mod btf;
+mod cost;
+mod loaded;
+mod requirements;
+mod runs;
+mod scan;
+
+pub use attach::{CloneProbe, SlowToDetach};
+pub use btf::task_struct_bytes;
+pub use cost::thread_cost;
+pub use loaded::{LoadOptions, Probe};
+pub use requirements::LoadError;
+pub(crate) use requirements::{LOCKDOWN, MIN_KERNEL, missing_capabilities};
+pub(crate) use runs::time_runs;

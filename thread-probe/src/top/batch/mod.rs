@@ -1,0 +1,181 @@
+//! `thread-probe top --batch`, and `ps`: samples printed one after the other.
+
+mod print;
+
+use std::{
+    collections::BTreeSet,
+    io::{self, IsTerminal as _, Stdout, Write as _},
+    os::fd::AsFd as _,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+pub(crate) use self::print::PS_PROCESS_COLUMNS;
+use self::print::Printer;
+use super::{
+    choice::{ColumnsChoice, SortChoice},
+    columns::{Column, Sort},
+    feed::{Feed, Request, Sample, Source, Update},
+    filter::Filter,
+    terminal,
+};
+use clap::ValueEnum;
+
+use crate::{config::Config, model::Model};
+
+/// How often it looks whether anybody still reads.
+const READER_CHECK: Duration = Duration::from_millis(250);
+
+/// How to print.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Columns for people
+    #[default]
+    Table,
+    /// The JSON of /api/v1/snapshot
+    Json,
+    /// Comma-separated values, with a header
+    Csv,
+}
+
+/// What is to be printed.
+pub(crate) struct Batch {
+    /// The daemon to ask.
+    pub(crate) url: Option<String>,
+    /// Of a probe of its own.
+    pub(crate) config: Config,
+    /// Time between samples.
+    pub(crate) interval: Duration,
+    /// How many samples; without it, all that come.
+    pub(crate) samples: Option<u64>,
+    /// How each is printed.
+    pub(crate) format: Format,
+    /// What comes first.
+    pub(crate) sort: SortChoice,
+    /// Which processes.
+    pub(crate) filter: Filter,
+    /// The columns that were chosen.
+    pub(crate) columns: Option<ColumnsChoice>,
+    /// Those of a table if none were.
+    pub(crate) table: ColumnsChoice,
+    /// Characters of a line of the terminal, if it is printed to one.
+    pub(crate) width: Option<u16>,
+    /// How many rows.
+    pub(crate) top: usize,
+    /// The process of which the threads are printed.
+    pub(crate) pid: Option<u32>,
+    /// Whether those of a name are one row.
+    pub(crate) by_name: bool,
+    /// Whether each sample says when it was taken.
+    pub(crate) is_timed: bool,
+}
+
+impl Batch {
+    /// Names have columns of threads and some of processes.
+    fn sort_of_names(&self) -> Option<Sort> {
+        self.sort.thread.or(self.sort.process)
+    }
+}
+
+/// Those that a table has by default.
+pub(crate) fn ids_by_default<T>(columns: &'static [Column<T>]) -> Vec<&'static str> {
+    columns.iter().filter(|column| column.is_default).map(|column| column.id).collect()
+}
+
+/// The width of standard output, if it is a terminal.
+pub(crate) fn terminal_width() -> Option<u16> {
+    let is_terminal = io::stdout().is_terminal();
+    is_terminal.then(terminal::size).and_then(Result::ok).map(|(columns, _)| columns)
+}
+
+/// Prints samples, from the first with rates on, until there are enough or nobody reads them.
+///
+/// # Errors
+/// What the host lacks, no daemon, no such process or one that ended, or standard output that can't be written to.
+pub(crate) fn print(batch: &Batch) -> Result<()> {
+    let mut printer = Printer::new(batch)?;
+    let request = Request { pid: batch.pid, interval: batch.interval };
+    let mut input = Input::start(batch.url.as_deref(), &batch.config, request)?;
+    let mut out = io::stdout();
+    let mut left = batch.samples;
+    while left != Some(0) {
+        let Some(sample) = input.next(&out)? else { return Ok(()) };
+        let text = printer.print(sample)?;
+        left = left.map(|left| left - 1);
+        if left == Some(0) {
+            // Detaches the programs before the last is printed: a pager that is slow to read must not keep them.
+            input.feed = None;
+        }
+        match out.write_all(&text).and_then(|()| out.flush()) {
+            // The reader has seen enough, as with `| head`.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            outcome => outcome.context("writing to standard output failed")?,
+        }
+    }
+    Ok(())
+}
+
+/// Samples with rates, and warnings of what they lack.
+struct Input {
+    /// `None` after the last.
+    feed: Option<Feed>,
+    has_sample: bool,
+    warned: BTreeSet<String>,
+}
+
+impl Input {
+    fn start(url: Option<&str>, config: &Config, request: Request) -> Result<Self> {
+        let feed = Feed::start_evenly(url, config, request)?;
+        Ok(Self { feed: Some(feed), has_sample: false, warned: BTreeSet::new() })
+    }
+
+    /// The next one; `None` once nobody reads what is printed.
+    fn next(&mut self, out: &Stdout) -> Result<Option<Sample>> {
+        while let Some(feed) = &mut self.feed {
+            match feed.next(Instant::now() + READER_CHECK)? {
+                Some(Update::Sample(sample)) if sample.model.interval_seconds.is_some() => {
+                    self.has_sample = true;
+                    self.warn_of_losses(&sample.model);
+                    return Ok(Some(*sample));
+                }
+                Some(Update::Sample(_)) => {}
+                // A daemon may come back.
+                Some(Update::Lost(reason)) if self.has_sample && *feed.source() != Source::Own => {
+                    tracing::warn!("{reason}; trying again");
+                }
+                Some(Update::Lost(reason)) => bail!(reason),
+                None if is_closed(out) => break,
+                None => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// Says what of the samples may be too low, of each reason once. A wait that is missing in a histogram is not worth a line.
+    fn warn_of_losses(&mut self, model: &Model) {
+        let lacks_counts = [
+            "ring_full",
+            "end_missing",
+            "storage_emptied",
+            "unknown_thread",
+            "counter_backwards",
+            "malformed_record",
+            "program_skipped",
+        ];
+        for lost in model.probe.lost.iter().filter(|lost| lost.count > 0 && lacks_counts.contains(&&*lost.reason)) {
+            if self.warned.insert(lost.reason.to_string()) {
+                tracing::warn!(reason = &*lost.reason, count = lost.count, "lost: some counts are too low");
+            }
+        }
+    }
+}
+
+/// Whether the other end of a pipe or terminal is gone.
+fn is_closed(out: &Stdout) -> bool {
+    let mut fds = [PollFd::new(out.as_fd(), PollFlags::empty())];
+    let is_ready = poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0);
+    let gone = PollFlags::POLLERR | PollFlags::POLLHUP;
+    is_ready && fds[0].revents().is_some_and(|events| events.intersects(gone))
+}
