@@ -4,10 +4,10 @@ use thread_probe_ebpf::record::{self, Counters, PART_ENDED, PART_STORAGE};
 
 use super::{
     Ledger,
-    entries::{Process, ProcessKey, StorageOrigin, Thread, of_storage},
+    entries::{Process, ProcessKey, StorageOrigin, Thread},
     groups::GroupId,
     state::ThreadState,
-    totals::{Delta, Ends, ThreadWaits, Totals, combine},
+    totals::{Delta, Ends, ThreadWaits, Totals, combine, of_storage},
 };
 use crate::{
     names::grouping::{Identity, Named},

@@ -1,16 +1,15 @@
 //! What the ledger keeps of each thread and process.
 
 use thread_probe_ebpf::{
-    fold::Folded,
     histogram::BUCKETS,
-    names::CloneFailure,
     record::{self, COMM_BYTES, Counters, Waits},
 };
 
 use super::{
     groups::GroupId,
+    refused::RefusedBy,
     state::ThreadState,
-    totals::{Interval, ThreadWaits, Totals, combine},
+    totals::{Interval, ThreadWaits, Totals, combine, of_storage},
 };
 use crate::names::grouping::Identity;
 
@@ -93,37 +92,6 @@ impl StorageOrigin {
     }
 }
 
-/// The counters that live in the storage.
-pub(super) fn of_storage(counters: Counters) -> Counters {
-    Counters {
-        same_process_switches: counters.same_process_switches,
-        threads_created: counters.threads_created,
-        processes_created: counters.processes_created,
-        ..Counters::default()
-    }
-}
-
-/// Ids of the cgroups that refused a process a clone last; 0 if none did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RefusedBy {
-    /// By `pids.max`.
-    pub pids: u64,
-    /// By its memory limit.
-    pub memory: u64,
-}
-
-impl RefusedBy {
-    /// Takes over what the sums say of a process whose failures have grown.
-    pub(super) fn observe(&mut self, sums: &Folded, added: &Folded) {
-        if added.clone_failures[CloneFailure::CgroupPids as usize] > 0 {
-            self.pids = sums.refused_by_pids;
-        }
-        if added.clone_failures[CloneFailure::CgroupMemory as usize] > 0 {
-            self.memory = sums.refused_by_memory;
-        }
-    }
-}
-
 /// Threads of a process that ended, that are still in the ledger, and of which only sums are known.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Unresolved {
@@ -188,6 +156,12 @@ impl Process {
             Some((of, before)) if of == epoch => self.facts.children_cpu_ns.saturating_sub(before),
             _ => 0,
         }
+    }
+
+    /// Whether a limit can refuse it a thread: kernel threads are created by no limit, and what has ended creates none.
+    pub fn may_create_threads(&self) -> bool {
+        let ended = self.threads[ThreadState::Zombie as usize];
+        !self.identity.is_kernel_thread && self.live_threads() > ended
     }
 
     /// Threads at the last scan, zombies included.

@@ -6,8 +6,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use thread_probe_ebpf::{fold::Folded, record::Counters};
 
 use super::{
-    entries::{RefusedBy, of_storage},
-    totals::{Delta, Interval, Totals, combine},
+    refused::RefusedBy,
+    totals::{Delta, Interval, Totals, combine, of_storage},
 };
 use crate::names::owner::Owner;
 

@@ -181,6 +181,16 @@ fn add_each(counts: &mut [u64], more: &[u64]) {
     }
 }
 
+/// The counters that live in the storage.
+pub(super) fn of_storage(counters: Counters) -> Counters {
+    Counters {
+        same_process_switches: counters.same_process_switches,
+        threads_created: counters.threads_created,
+        processes_created: counters.processes_created,
+        ..Counters::default()
+    }
+}
+
 /// Applies an operation to each pair of counters.
 pub(crate) fn combine(a: Counters, b: Counters, operation: fn(u64, u64) -> u64) -> Counters {
     let (a, b) = (a.to_array(), b.to_array());

@@ -20,7 +20,7 @@ use super::{
     tree::Tree,
 };
 use crate::{
-    ledger::{GroupId, Ledger, Process, ProcessKey, RefusedBy, ThreadState},
+    ledger::{GroupId, Ledger, Process, ProcessKey, RefusedBy},
     names::cgroups::{Membership, Memberships},
     os::memory::shrink,
     sample::ThreadCost,
@@ -194,7 +194,7 @@ impl Limits {
         self.measure_growth(&mut shared.limits);
         let mut contest = Contest::new(shared.limits.len());
         let mut held = Vec::new();
-        for (key, process) in ledger.processes().filter(|(_, process)| may_create_threads(process)) {
+        for (key, process) in ledger.processes().filter(|(_, process)| process.may_create_threads()) {
             let mut indices = shared.of_all();
             indices.extend(shared.of_namespaces(&namespaces, process.facts.pid_ns));
             let cgroup = cgroups.get(&process.facts.css_set);
@@ -231,7 +231,7 @@ impl Limits {
     ) -> FxHashMap<u64, Cgroup> {
         let mut sets: FxHashMap<u64, ProcessKey> = FxHashMap::default();
         // Of a process whose main thread has ended /proc says that it is in the root.
-        let is_readable = |process: &Process| may_create_threads(process) && process.facts.pid_ns != 0;
+        let is_readable = |process: &Process| process.may_create_threads() && process.facts.pid_ns != 0;
         let readable = ledger.processes().filter(|(_, process)| is_readable(process));
         sets.extend(readable.map(|(key, process)| (process.facts.css_set, key)));
         let asked = sets.len();
@@ -322,12 +322,6 @@ impl Limits {
         LimitsReport::sort(&mut shared);
         LimitsReport { shared, unreadable: self.files.unreadable(), duration_seconds: took.as_secs_f64() }
     }
-}
-
-/// Kernel threads are created by no limit, and what has ended creates none.
-pub(super) fn may_create_threads(process: &Process) -> bool {
-    let ended = process.threads[ThreadState::Zombie as usize];
-    !process.identity.is_kernel_thread && process.live_threads() > ended
 }
 
 /// The limits that no other process shares. `thread_bytes` is what its threads were seen to take of its address space.

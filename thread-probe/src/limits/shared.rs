@@ -7,7 +7,6 @@ use thread_probe_ebpf::record;
 
 use super::{
     Limit, LimitUse, Scope,
-    evaluate::may_create_threads,
     host::{HostReading, usable_ids},
 };
 use crate::ledger::Ledger;
@@ -91,7 +90,7 @@ impl Shared {
     /// Adds RLIMIT_NPROC of each user, and returns where it is.
     pub(super) fn add_users(&mut self, ledger: &mut Ledger) -> FxHashMap<(u32, u64), usize> {
         let mut used: FxHashMap<(u32, u64), u64> = FxHashMap::default();
-        for (_, process) in ledger.processes().filter(|(_, process)| may_create_threads(process)) {
+        for (_, process) in ledger.processes().filter(|(_, process)| process.may_create_threads()) {
             if let Some(user) = nproc_key(&process.facts) {
                 let used = used.entry(user).or_default();
                 *used = (*used).max(process.facts.nproc_used);

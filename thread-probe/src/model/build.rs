@@ -5,141 +5,22 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use thread_probe_ebpf::{
-    histogram::BUCKETS,
-    names::{CloneErrno, CloneFailure, Lost},
-    record::{self, Counters},
-};
+use thread_probe_ebpf::{names::Lost, record};
 
 use super::{
-    Activity, Bucket, CloneFailures, CloneFailuresByLimit, ConfigStatus, Group, Host, HostRaw, IntervalWaits, Limits,
-    LostCount, Memory, Model, NS_PER_SECOND, OneProcess, ProbeStatus, Process, Rates, Scheduling, System, Thread,
-    ThreadCounts, by_name::by_name, histogram, longest_seconds, quantile_seconds,
+    activity::{Activity, CloneFailuresByLimit, ProcessEvents, Rates, ThreadCounts},
+    by_name::by_name,
+    histogram::{Bucket, IntervalWaits, NS_PER_SECOND, histogram},
+    snapshot::{Group, Host, HostRaw, Limits, Memory, Model, OneProcess, Process, Scheduling, System, Thread},
+    status::{ConfigStatus, LostCount, OwnCost, ProbeStatus},
 };
 use crate::{
-    ledger::{self, LIFETIME_BOUNDS_NS, Ledger, LedgerLosses, ProcessKey, ThreadState, Totals},
-    limits::{Evaluation, Limit, ProcessLimits, Refusers, of_groups},
-    model::OwnCost,
+    ledger::{self, LIFETIME_BOUNDS_NS, Ledger, LedgerLosses, ProcessKey},
+    limits::{Evaluation, ProcessLimits, Refusers, of_groups},
     names::grouping::GroupBy,
     sample::{AttachedProgram, HostCounters, ThreadCost},
     text::until_nul,
 };
-
-impl ThreadCounts {
-    pub(super) fn add(&mut self, by_state: &[u32; ThreadState::ALL.len()]) {
-        let [running, sleeping, blocked, stopped, zombie] = by_state.map(u64::from);
-        self.total += running + sleeping + blocked + stopped + zombie;
-        self.running += running;
-        self.sleeping += sleeping;
-        self.blocked += blocked;
-        self.stopped += stopped;
-        self.zombie += zombie;
-    }
-}
-
-impl CloneFailures {
-    fn new(failures: &[u64; CloneFailure::ALL.len()]) -> Self {
-        let of = |errno| sum_where(failures, |failure| failure.errno() == errno);
-        let [eagain, enomem, eperm, einval, enospc, other] = CloneErrno::ALL.map(of);
-        Self { eagain, enomem, eperm, einval, enospc, other }
-    }
-}
-
-impl CloneFailuresByLimit {
-    fn new(failures: &[u64; CloneFailure::ALL.len()]) -> Self {
-        let of = |limit| sum_where(failures, |failure| Limit::of(failure) == Some(limit));
-        Self {
-            threads_max: of(Limit::ThreadsMax),
-            pid_max: of(Limit::PidMax),
-            cgroup_pids: of(Limit::CgroupPids),
-            nproc: of(Limit::Nproc),
-            memory: of(Limit::Memory),
-            cgroup_memory: of(Limit::CgroupMemory),
-            unknown: of(Limit::Unknown),
-        }
-    }
-}
-
-fn sum_where(failures: &[u64; CloneFailure::ALL.len()], is_wanted: impl Fn(CloneFailure) -> bool) -> u64 {
-    CloneFailure::ALL.iter().zip(failures).filter(|(failure, _)| is_wanted(**failure)).map(|(_, count)| count).sum()
-}
-
-impl Activity {
-    fn of(totals: &Totals) -> Self {
-        Self {
-            threads_exited: totals.threads_exited,
-            clone_failures: CloneFailures::new(&totals.clone_failures),
-            clone_failures_by_limit: CloneFailuresByLimit::new(&totals.clone_failures),
-            ..Self::of_thread(&totals.counters)
-        }
-    }
-
-    /// Of a thread alone: a clone that fails counts for its process.
-    pub(super) fn of_thread(counters: &Counters) -> Self {
-        Self {
-            voluntary_switches: counters.voluntary_switches,
-            involuntary_switches: counters.involuntary_switches,
-            same_process_switches: counters.same_process_switches,
-            runs: counters.runs,
-            wait_seconds: counters.run_delay_ns as f64 / NS_PER_SECOND,
-            cpu_seconds: counters.cpu_ns as f64 / NS_PER_SECOND,
-            threads_created: counters.threads_created,
-            processes_created: counters.processes_created,
-            ..Self::default()
-        }
-    }
-}
-
-impl Rates {
-    pub(super) fn new(counters: &Counters, waits: &[u64; BUCKETS], events: ProcessEvents, seconds: f64) -> Self {
-        let per_second = |count: u64| count as f64 / seconds;
-        let switches = counters.voluntary_switches + counters.involuntary_switches;
-        Self {
-            switches_per_second: per_second(switches),
-            voluntary_switches_per_second: per_second(counters.voluntary_switches),
-            involuntary_switches_per_second: per_second(counters.involuntary_switches),
-            runs_per_second: per_second(counters.runs),
-            same_process_ratio: counters.same_process_switches as f64 / counters.runs.max(1) as f64,
-            cpu_ratio: per_second(counters.cpu_ns) / NS_PER_SECOND,
-            wait_ratio: per_second(counters.run_delay_ns) / NS_PER_SECOND,
-            wait_p50_seconds: quantile_seconds(waits, 0.5),
-            wait_p99_seconds: quantile_seconds(waits, 0.99),
-            wait_max_seconds: longest_seconds(waits),
-            threads_created_per_second: per_second(counters.threads_created),
-            processes_created_per_second: per_second(counters.processes_created),
-            threads_exited_per_second: per_second(events.threads_exited),
-            short_lived_ratio: events.short_lived as f64 / events.threads_exited.max(1) as f64,
-            clone_failures_per_second: per_second(events.clone_failures),
-        }
-    }
-
-    fn of(added: Option<&Totals>, seconds: Option<f64>) -> Option<Self> {
-        let seconds = seconds?;
-        Some(added.map_or_else(Self::default, |added| {
-            Self::new(&added.counters, added.waits.buckets(), ProcessEvents::of(added), seconds)
-        }))
-    }
-}
-
-/// What is counted of processes and not of a thread.
-#[derive(Clone, Copy, Default)]
-pub(super) struct ProcessEvents {
-    threads_exited: u64,
-    short_lived: u64,
-    clone_failures: u64,
-}
-
-impl ProcessEvents {
-    fn of(totals: &Totals) -> Self {
-        const SHORT_NS: u64 = 1_000_000;
-        let classes = LIFETIME_BOUNDS_NS.partition_point(|bound| *bound <= SHORT_NS);
-        Self {
-            threads_exited: totals.threads_exited,
-            short_lived: totals.lifetimes[..classes].iter().sum(),
-            clone_failures: totals.clone_failures.iter().sum(),
-        }
-    }
-}
 
 impl Memory {
     /// A zombie has its task structure but no stack any more (`put_task_stack` in `finish_task_switch`).

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use thread_probe_ebpf::{histogram::BUCKETS, record::Counters};
 
-use super::{Activity, Bucket, Rates, ThreadCounts, build::ProcessEvents, histogram};
+use super::{
+    activity::{Activity, ProcessEvents, Rates, ThreadCounts},
+    histogram::{Bucket, histogram},
+};
 use crate::{
     ledger::{self, combine},
     text::until_nul,

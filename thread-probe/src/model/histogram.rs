@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use thread_probe_ebpf::histogram::{BUCKETS, bucket_of, lower_bound_ns, upper_bound_ns};
 
-use super::NS_PER_SECOND;
+pub(super) const NS_PER_SECOND: f64 = 1e9;
 
 /// The quantile `q` of a histogram, at the middle of its bucket: at most 12.5 % off. `None` if it is empty.
 pub fn quantile_seconds(buckets: &[u64; BUCKETS], q: f64) -> Option<f64> {

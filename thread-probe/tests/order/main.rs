@@ -81,7 +81,12 @@ fn reachable(uses: &BTreeMap<String, BTreeSet<String>>, from: &str) -> BTreeSet<
 }
 
 fn crates() -> Result<Vec<Crate>, Box<dyn Error>> {
-    let roots = ["thread-probe/src/lib.rs", "thread-probe-ebpf/src/lib.rs", "thread-probe-ebpf/src/main.rs", "xtask/src/main.rs"];
+    let roots = [
+        "thread-probe/src/lib.rs",
+        "thread-probe-ebpf/src/lib.rs",
+        "thread-probe-ebpf/src/main.rs",
+        "xtask/src/main.rs",
+    ];
     roots.iter().map(|root| Crate::read(&repository().join(root))).collect()
 }
 
@@ -110,7 +115,8 @@ fn what_computes_looks_nothing_up() -> Outcome {
     for (module, path) in product.paths() {
         let path = path.join("::");
         let looks_up = |name: &&str| path == **name || path.starts_with(&format!("{name}::"));
-        if module.first().is_some_and(|room| PURE.contains(&room.as_str())) && IMPURE.iter().any(|name| looks_up(&name)) {
+        if module.first().is_some_and(|room| PURE.contains(&room.as_str())) && IMPURE.iter().any(|name| looks_up(&name))
+        {
             wrong.push(format!("{} names {path}", product.file(module)));
         }
     }
@@ -153,7 +159,8 @@ fn a_circle_is_found_through_what_mod_rs_hands_on_and_one_of_tests_is_none() -> 
             ("a/two.rs", two),
         ])
     };
-    let expected = ["a/one.rs uses a/two.rs", "a/two.rs uses a/one.rs"].map(|arrow| format!("{arrow}, which leads back to it"));
+    let expected =
+        ["a/one.rs uses a/two.rs", "a/two.rs uses a/one.rs"].map(|arrow| format!("{arrow}, which leads back to it"));
     assert_eq!(circles(&made("pub struct Two(super::One);")?), expected);
     assert_eq!(circles(&made("macro_rules! m { () => { $crate::a::one::One } } pub struct Two;")?), expected);
     assert_eq!(circles(&made("pub struct Two; #[cfg(test)] mod tests { use super::super::One; }")?), [""; 0]);

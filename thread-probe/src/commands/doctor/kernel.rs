@@ -4,7 +4,7 @@ use std::{collections::HashMap, fs, path::Path};
 
 use procfs::{ConfigSetting, KernelConfig, prelude::Current as _};
 
-use super::Check;
+use super::report::Check;
 use crate::{
     model::System,
     os::release::parse_release,
@@ -154,7 +154,7 @@ fn bpf_stats(name: &str, value: &str) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::doctor::Status;
+    use crate::commands::doctor::report::Status;
 
     fn config(options: &[&str]) -> HashMap<String, ConfigSetting> {
         options.iter().map(|option| ((*option).to_owned(), ConfigSetting::Yes)).collect()

@@ -4,76 +4,13 @@ mod kernel;
 mod place;
 mod print;
 mod programs;
+mod report;
 mod self_test;
 
 use anyhow::{Result, bail};
-use serde::Serialize;
 
+use self::report::{Report, Status};
 use crate::{commands::options::DoctorOptions, config::Config, text::human};
-
-/// How a check went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Status {
-    /// As it should be.
-    Ok,
-    /// It works, with less or at a higher cost.
-    Warning,
-    /// The probe can't work without, or counts wrong.
-    Missing,
-    /// It could not be found out.
-    Unknown,
-}
-
-/// One line of the report.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-struct Check {
-    /// What was looked at.
-    check: String,
-    /// How that went.
-    status: Status,
-    /// What was found.
-    found: String,
-    /// What to do, where it is not ok.
-    remedy: Option<String>,
-}
-
-impl Check {
-    fn new(check: &str, status: Status, found: impl Into<String>, remedy: Option<String>) -> Self {
-        Self { check: check.to_owned(), status, found: found.into(), remedy }
-    }
-
-    fn ok(check: &str, found: impl Into<String>) -> Self {
-        Self::new(check, Status::Ok, found, None)
-    }
-
-    fn warning(check: &str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self::new(check, Status::Warning, found, Some(remedy.into()))
-    }
-
-    fn missing(check: &str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self::new(check, Status::Missing, found, Some(remedy.into()))
-    }
-
-    fn unknown(check: &str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self::new(check, Status::Unknown, found, Some(remedy.into()))
-    }
-}
-
-/// All that was found; as JSON just so.
-#[derive(Debug, Serialize)]
-struct Report {
-    /// The lines.
-    checks: Vec<Check>,
-    /// What the probe costs here, if that could be measured.
-    cost: Option<self_test::Cost>,
-}
-
-impl Report {
-    fn count(&self, status: Status) -> usize {
-        self.checks.iter().filter(|check| check.status == status).count()
-    }
-}
 
 /// Examines this host and prints what was found.
 ///

@@ -8,7 +8,7 @@ use procfs::{
     process::{MountInfos, Process},
 };
 
-use super::Check;
+use super::report::Check;
 use crate::{
     names::cgroups::Hierarchy,
     privileges::{self, DropError},
@@ -195,7 +195,7 @@ mod tests {
     use procfs::FromRead as _;
 
     use super::*;
-    use crate::commands::doctor::Status;
+    use crate::commands::doctor::report::Status;
 
     fn mounts(lines: &str) -> ProcResult<MountInfos> {
         MountInfos::from_read(lines.as_bytes())

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use anyhow::{Context as _, Result};
 use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 
-use super::{Check, Report, Status};
+use super::report::{Check, Report, Status};
 use crate::{
     commands::options::TableOrJson,
     export::json,

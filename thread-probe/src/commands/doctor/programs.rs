@@ -6,7 +6,7 @@ use anyhow::{Error, Result, anyhow};
 
 use thiserror::Error;
 
-use super::Check;
+use super::report::Check;
 use crate::{
     config::Config,
     privileges::{self, DropError},
@@ -93,7 +93,7 @@ pub(super) fn refused(error: &Error) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::doctor::Status;
+    use crate::commands::doctor::report::Status;
 
     #[test]
     fn a_program_at_a_dearer_place_or_at_none_is_a_warning_that_says_why() {

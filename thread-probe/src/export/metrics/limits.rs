@@ -1,9 +1,8 @@
 //! The families of the limits.
 
 use super::{
-    exposition::info,
     table::{self, Metric},
-    text::Exposition,
+    text::{Exposition, Family},
 };
 use crate::{
     limits::{Limit, LimitUse, Scope, Unit},
@@ -117,4 +116,11 @@ fn exhaustion(out: &mut Exposition, groups: &[Group]) {
             family.value(&[&group.group, limit.label()], seconds);
         }
     }
+}
+
+/// What the name of a group or cgroup stands for.
+pub(super) fn info(family: &mut Family<'_>, name: &str, owner: &Owner) {
+    let [unit, container, pod] =
+        [&owner.unit, &owner.container, &owner.pod].map(|part| part.as_deref().unwrap_or_default());
+    family.value(&[name, unit, container, pod], 1_u64);
 }

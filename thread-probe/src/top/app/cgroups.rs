@@ -5,7 +5,7 @@ use thread_probe_ebpf::histogram::BUCKETS;
 
 use crate::model::{Process, Rates, quantile_seconds};
 
-use super::rows::Node;
+use super::node::Node;
 
 /// Where kernel threads are shown: they are in the root cgroup, and no limit holds for them.
 const KERNEL_THREADS: &str = "kernel threads";

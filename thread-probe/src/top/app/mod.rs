@@ -10,6 +10,7 @@ mod key;
 mod keys;
 mod line_edit;
 mod mouse;
+mod node;
 mod rows;
 mod threads;
 mod trend;

@@ -10,7 +10,7 @@ use crate::{
     },
 };
 
-use super::cgroups::CgroupTree;
+use super::{cgroups::CgroupTree, node::Node};
 
 /// What a row is about, from one sample to the next.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -66,13 +66,6 @@ impl Row {
             Subject::Process(_) => self.process(processes).map_or(RowKey::Process(0, 0), RowKey::of),
         }
     }
-}
-
-/// Something that others may be nested in: a process by its index, or a cgroup by its number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Node {
-    Process(usize),
-    Cgroup(usize),
 }
 
 /// The rows of a sample.

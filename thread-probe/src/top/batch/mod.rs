@@ -1,5 +1,6 @@
 //! `thread-probe top --batch`, and `ps`: samples printed one after the other.
 
+mod job;
 mod print;
 
 use std::{
@@ -12,72 +13,18 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-pub(crate) use self::print::PS_PROCESS_COLUMNS;
+pub use self::job::Format;
 use self::print::Printer;
+pub(crate) use self::{job::Batch, print::PS_PROCESS_COLUMNS};
 use super::{
-    choice::{ColumnsChoice, SortChoice},
-    columns::{Column, Sort},
+    columns::Column,
     feed::{Feed, Request, Sample, Source, Update},
-    filter::Filter,
     terminal,
 };
-use clap::ValueEnum;
-
 use crate::{config::Config, model::Model};
 
 /// How often it looks whether anybody still reads.
 const READER_CHECK: Duration = Duration::from_millis(250);
-
-/// How to print.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// Columns for people
-    #[default]
-    Table,
-    /// The JSON of /api/v1/snapshot
-    Json,
-    /// Comma-separated values, with a header
-    Csv,
-}
-
-/// What is to be printed.
-pub(crate) struct Batch {
-    /// The daemon to ask.
-    pub(crate) url: Option<String>,
-    /// Of a probe of its own.
-    pub(crate) config: Config,
-    /// Time between samples.
-    pub(crate) interval: Duration,
-    /// How many samples; without it, all that come.
-    pub(crate) samples: Option<u64>,
-    /// How each is printed.
-    pub(crate) format: Format,
-    /// What comes first.
-    pub(crate) sort: SortChoice,
-    /// Which processes.
-    pub(crate) filter: Filter,
-    /// The columns that were chosen.
-    pub(crate) columns: Option<ColumnsChoice>,
-    /// Those of a table if none were.
-    pub(crate) table: ColumnsChoice,
-    /// Characters of a line of the terminal, if it is printed to one.
-    pub(crate) width: Option<u16>,
-    /// How many rows.
-    pub(crate) top: usize,
-    /// The process of which the threads are printed.
-    pub(crate) pid: Option<u32>,
-    /// Whether those of a name are one row.
-    pub(crate) by_name: bool,
-    /// Whether each sample says when it was taken.
-    pub(crate) is_timed: bool,
-}
-
-impl Batch {
-    /// Names have columns of threads and some of processes.
-    fn sort_of_names(&self) -> Option<Sort> {
-        self.sort.thread.or(self.sort.process)
-    }
-}
 
 /// Those that a table has by default.
 pub(crate) fn ids_by_default<T>(columns: &'static [Column<T>]) -> Vec<&'static str> {

@@ -1,112 +1,32 @@
 //! Where samples come from: a probe of its own ([`own`]), or a daemon over HTTP or over its Unix socket ([`daemon`]).
 
+mod background;
 mod daemon;
 mod own;
-mod thread;
+mod sample;
+mod source;
 
 use std::{
     io::{self, ErrorKind},
     os::fd::BorrowedFd,
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use nix::poll::{PollFd, PollFlags};
 
-use self::{own::Own, thread::Daemon};
+use self::{background::Background, own::Own};
+pub use self::{
+    sample::{Request, Sample, Update},
+    source::{Address, Source},
+};
 use crate::{
-    config::{Config, DEFAULT_SOCKET, value},
-    http_client::{connect, without_userinfo},
-    model::{Model, OneProcess},
+    config::{Config, DEFAULT_SOCKET},
+    http_client::connect,
     os::wait::until_ready,
     probe::LoadError,
 };
-
-/// A sample.
-#[derive(Clone, Debug)]
-pub struct Sample {
-    /// All of the host.
-    pub model: Model,
-    /// More of the process that was asked for, if one was and it exists.
-    pub one: Option<OneProcess>,
-    /// The arguments of that process, with blanks between them. Only of an own probe: they may be secret, and a daemon
-    /// answers others.
-    pub command_line: Option<String>,
-}
-
-/// What a feed hands on.
-pub enum Update {
-    /// A new sample, or the last one with another process.
-    Sample(Box<Sample>),
-    /// There are no samples, and why, in one line. Of a daemon it goes on trying.
-    Lost(String),
-}
-
-/// What is asked for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Request {
-    /// The process of which more is wanted.
-    pub pid: Option<u32>,
-    /// Time between samples; a daemon's own may be longer.
-    pub interval: Duration,
-}
-
-/// Where the samples come from.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Source {
-    /// The probe of this process.
-    Own,
-    /// A daemon.
-    Daemon(Address),
-}
-
-/// Where a daemon listens.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Address {
-    /// Its base URL, which may have user and password: show [`Address::label`] instead.
-    Url(String),
-    /// Its Unix socket.
-    Socket(PathBuf),
-}
-
-impl Source {
-    /// Its name, for people.
-    pub fn label(&self) -> String {
-        match self {
-            Self::Own => "own probe".to_owned(),
-            Self::Daemon(address) => address.label(),
-        }
-    }
-}
-
-impl Address {
-    /// The daemon at `http://`, `https://` or `unix:/PATH`.
-    ///
-    /// # Errors
-    /// What a URL may be.
-    pub fn parse(url: &str) -> Result<Self, String> {
-        let Some(path) = url.strip_prefix("unix:") else {
-            let base =
-                value::base_url(url, "http://127.0.0.1:10420").map_err(|said| format!("{said}; or unix:/PATH"))?;
-            return Ok(Self::Url(base));
-        };
-        let path = value::socket(path).map_err(|said| format!("the path of a socket {said}"))?;
-        if path.as_os_str().is_empty() {
-            Err("unix: must have a path, as in unix:/PATH".to_owned())
-        } else {
-            Ok(Self::Socket(path))
-        }
-    }
-
-    /// Its name, for people.
-    pub fn label(&self) -> String {
-        match self {
-            Self::Url(url) => without_userinfo(url),
-            Self::Socket(path) => path.display().to_string(),
-        }
-    }
-}
 
 /// Samples, as they come: whoever waits for other things, too, waits for [`Self::fd`] until [`Self::due_in`], and then takes
 /// its [`Self::turn`]. Dropped, it detaches the programs.
@@ -120,7 +40,7 @@ enum Kind {
     /// Samples on the thread that takes turns: a host that refuses new threads can be looked at without one.
     Own(Box<Own>),
     /// Another thread waits for the daemon.
-    Daemon(Daemon),
+    Daemon(Background),
     /// There are no more samples.
     Ended,
 }
@@ -162,7 +82,7 @@ impl Feed {
     }
 
     fn of_daemon(address: Address, request: Request) -> Result<Self> {
-        let daemon = Daemon::start(&address, request)?;
+        let daemon = daemon::start(&address, request)?;
         Ok(Self { source: Source::Daemon(address), request, kind: Kind::Daemon(daemon) })
     }
 

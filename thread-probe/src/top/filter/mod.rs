@@ -4,11 +4,9 @@
 
 mod number;
 
-use std::sync::LazyLock;
-
 use regex_lite::{Regex, RegexBuilder};
 
-use self::number::Comparison;
+use self::number::{Comparison, sample_of};
 use super::columns::{Column, Value, find_short, process_columns};
 use crate::model::Process;
 
@@ -111,12 +109,6 @@ impl Test {
             Self::Number(column, comparison) => comparison.holds((column.value)(process).number()),
         }
     }
-}
-
-/// The value of a column of a process without any: it tells what the column is.
-fn sample_of(column: &Column<Process>) -> Value<'static> {
-    static NO_PROCESS: LazyLock<Process> = LazyLock::new(Process::default);
-    (column.value)(&NO_PROCESS)
 }
 
 fn no_column(name: &str) -> String {

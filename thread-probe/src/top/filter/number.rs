@@ -1,6 +1,7 @@
 //! A comparison of a column's number.
 
-use super::sample_of;
+use std::sync::LazyLock;
+
 use crate::{
     model::Process,
     top::columns::{Column, Value},
@@ -62,6 +63,12 @@ impl Comparison {
             Operator::Equal => number == self.limit,
         })
     }
+}
+
+/// The value of a column of a process without any: it tells what the column is.
+pub(super) fn sample_of(column: &Column<Process>) -> Value<'static> {
+    static NO_PROCESS: LazyLock<Process> = LazyLock::new(Process::default);
+    (column.value)(&NO_PROCESS)
 }
 
 fn units(column: &Column<Process>) -> Option<Units> {

@@ -8,10 +8,13 @@ mod load;
 use std::{thread, time::Duration};
 
 use anyhow::{Context as _, Result};
-use serde::Serialize;
 
 use self::load::{ENDED, Kernel, PASSES};
-use super::{Check, place::sees_all_processes, programs::Loaded};
+use super::{
+    place::sees_all_processes,
+    programs::Loaded,
+    report::{Check, Cost},
+};
 use crate::{
     model::{Model, Thread},
     sampler::Sampler,
@@ -24,19 +27,6 @@ const REST: Duration = Duration::from_secs(1);
 const TRIES: u32 = 40;
 const BETWEEN_TRIES: Duration = Duration::from_millis(50);
 const REPORT_IT: &str = "report it with all of this output: the figures can't be trusted on this kernel";
-
-/// What the program on the context switch costs.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub(super) struct Cost {
-    /// Seconds for each switch in a second without the test's load, the kernel's clock reads for this measurement included.
-    seconds_per_switch: f64,
-    /// Switches of the host in that second.
-    switches_per_second: f64,
-    /// The product: CPUs in use.
-    cpu_ratio: f64,
-    /// Seconds for each switch under the load of the test.
-    seconds_per_switch_under_load: f64,
-}
 
 /// What came out.
 #[derive(Default)]
@@ -252,7 +242,7 @@ fn cost_check(cost: Option<Cost>, loaded: &Loaded) -> Check {
 mod tests {
     use super::*;
     use crate::{
-        commands::doctor::Status,
+        commands::doctor::report::Status,
         model::{Activity, Bucket},
     };
 

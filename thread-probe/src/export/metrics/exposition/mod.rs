@@ -20,7 +20,6 @@ use crate::{
         Group, Host, Model, ProbeStatus,
         alert::{NotificationCount, State},
     },
-    names::owner::Owner,
 };
 
 /// Powers of two at which an exported histogram of durations has its `le`, in nanoseconds. Each ends an internal
@@ -147,16 +146,9 @@ fn group_info(out: &mut Exposition, groups: &[Group]) {
     let mut family = out.family(table::GROUP_INFO);
     for group in groups {
         if let Some(owner) = &group.owner {
-            info(&mut family, &group.group, owner);
+            limits::info(&mut family, &group.group, owner);
         }
     }
-}
-
-/// What the name of a group or cgroup stands for.
-pub(super) fn info(family: &mut Family<'_>, name: &str, owner: &Owner) {
-    let [unit, container, pod] =
-        [&owner.unit, &owner.container, &owner.pod].map(|part| part.as_deref().unwrap_or_default());
-    family.value(&[name, unit, container, pod], 1_u64);
 }
 
 /// Those of a group once there was one: twelve series each would be many. Those of the host are there from the start,

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{
     Address, Request, Sample, Update,
-    thread::{Event, Orders, Outbox},
+    background::{Background, Event, Orders, Outbox},
 };
 use crate::{
     http_client::{self, reason, refusal},
@@ -93,8 +93,17 @@ fn misunderstood(body: &[u8], error: &serde_json::Error) -> String {
     }
 }
 
+/// Has a thread ask a daemon.
+///
+/// # Errors
+/// The host refuses a thread or a pipe.
+pub(super) fn start(address: &Address, request: Request) -> anyhow::Result<Background> {
+    let client = Client::new(address);
+    Background::spawn(request, move |orders, outbox| run(&client, orders, outbox))
+}
+
 /// Hands on what the daemon has, until nobody takes it.
-pub(super) fn run(client: &Client, mut orders: Orders, mut outbox: Outbox) {
+fn run(client: &Client, mut orders: Orders, mut outbox: Outbox) {
     let mut told = Told::default();
     let mut request = orders.request();
     loop {

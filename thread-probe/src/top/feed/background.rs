@@ -14,17 +14,14 @@ use std::{
 use anyhow::{Context as _, Result};
 use nix::poll::{PollFd, PollFlags};
 
-use super::{
-    Address, Request, Update,
-    daemon::{self, Client},
-};
+use super::{Request, Update};
 use crate::os::wait::until_ready;
 
 /// Updates that may wait to be taken.
 const PENDING: usize = 4;
 
 /// A daemon that is asked by a thread. The thread may wait for it when this is dropped, and ends by itself.
-pub(super) struct Daemon {
+pub(super) struct Background {
     updates: mpsc::Receiver<Update>,
     /// Has a byte for each update.
     ready: PipeReader,
@@ -33,17 +30,12 @@ pub(super) struct Daemon {
     wake: PipeWriter,
 }
 
-impl Daemon {
-    /// Starts the thread.
+impl Background {
+    /// Starts the thread, which does what `run` does.
     ///
     /// # Errors
     /// The host refuses a thread or a pipe.
-    pub(super) fn start(address: &Address, request: Request) -> Result<Self> {
-        let client = Client::new(address);
-        Self::spawn(request, move |orders, outbox| daemon::run(&client, orders, outbox))
-    }
-
-    fn spawn(request: Request, run: impl FnOnce(Orders, Outbox) + Send + 'static) -> Result<Self> {
+    pub(super) fn spawn(request: Request, run: impl FnOnce(Orders, Outbox) + Send + 'static) -> Result<Self> {
         let request = Arc::new(Mutex::new(request));
         let (wake, writer) = pipe().context("making a pipe failed")?;
         let orders = Orders { request: Arc::clone(&request), wake };
@@ -147,13 +139,13 @@ mod tests {
     const LONG: Duration = Duration::from_secs(20);
 
     /// The next update.
-    fn next(daemon: &mut Daemon) -> Result<Option<Update>, String> {
+    fn next(daemon: &mut Background) -> Result<Option<Update>, String> {
         let mut ready = [PollFd::new(daemon.fd(), PollFlags::POLLIN)];
         let is_ready = until_ready(&mut ready, Instant::now() + LONG);
         if is_ready == Ok(true) { daemon.turn() } else { Err("nothing came".to_owned()) }
     }
 
-    fn lost(daemon: &mut Daemon) -> Option<String> {
+    fn lost(daemon: &mut Background) -> Option<String> {
         match next(daemon) {
             Ok(Some(Update::Lost(text))) => Some(text),
             _ => None,
@@ -163,7 +155,7 @@ mod tests {
     #[test]
     fn it_hears_at_once_of_another_request_and_of_the_end() -> Result<()> {
         let (ended, end) = mpsc::channel();
-        let mut daemon = Daemon::spawn(REQUEST, move |mut orders, mut outbox| {
+        let mut daemon = Background::spawn(REQUEST, move |mut orders, mut outbox| {
             for _ in 0..2 {
                 outbox.hand_on(Update::Lost(format!("{:?}", orders.wait(LONG))));
             }
@@ -184,7 +176,7 @@ mod tests {
     #[test]
     fn samples_that_nobody_takes_do_not_pile_up_and_what_ends_them_is_not_left_out() -> Result<()> {
         let (told, last_is_next) = mpsc::channel();
-        let mut daemon = Daemon::spawn(REQUEST, move |_, mut outbox| {
+        let mut daemon = Background::spawn(REQUEST, move |_, mut outbox| {
             for _ in 0..2 * PENDING {
                 let model = crate::testing::empty_model();
                 assert!(outbox.hand_on(Update::Sample(Box::new(Sample { model, one: None, command_line: None }))));

@@ -1,0 +1,286 @@
+//! The ledger itself: what it keeps, and what it is asked.
+
+use std::{io, sync::Arc};
+
+use rustc_hash::FxHashMap;
+use thread_probe_ebpf::record::{self, PART_END_SEEN};
+
+use super::{
+    entries::{Process, ProcessKey, Thread},
+    folds::Folds,
+    groups::{Group, GroupBounds, GroupId, Groups},
+    totals::{Ends, Interval, Totals},
+};
+use crate::{
+    names::{cgroups::Membership, grouping::Grouper, users::UserNames},
+    os::memory::shrink,
+    sample::{Observation, ThreadObservation},
+};
+
+/// What the ledger itself had to give up, since start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LedgerLosses {
+    /// Threads that left the scan and whose final record never came.
+    pub end_missing: u64,
+    /// Records that said "as before" of a thread the ledger does not know.
+    pub unknown_thread: u64,
+    /// Threads whose storage the kernel emptied: what it had counted since the sample before is gone.
+    pub storage_emptied: u64,
+    /// Records with a counter below the one before it.
+    pub counter_backwards: u64,
+}
+
+/// The ledger.
+pub struct Ledger {
+    pub(super) threads: FxHashMap<u64, Thread>,
+    /// Threads whose `task_struct` was reused before their final record came.
+    pub(super) displaced: Vec<(u64, Thread)>,
+    pub(super) processes: FxHashMap<ProcessKey, Process>,
+    /// Groups of processes that ended in this interval and the one before, for threads whose record comes late.
+    pub(super) ended: [FxHashMap<ProcessKey, GroupId>; 2],
+    pub(super) groups: Groups,
+    pub(super) grouper: Grouper,
+    pub(super) host: Totals,
+    pub(super) host_interval: Interval,
+    pub(super) folds: Folds,
+    pub(super) losses: LedgerLosses,
+    pub(super) has_started: bool,
+    pub(super) epoch: u64,
+    pub(super) now_ns: u64,
+    pub(super) stack_bytes: u64,
+    pub(super) changes: Vec<(u8, u32)>,
+}
+
+impl Ledger {
+    /// An empty ledger.
+    pub fn new(grouper: Grouper, bounds: GroupBounds) -> Self {
+        Self {
+            threads: FxHashMap::default(),
+            displaced: Vec::new(),
+            processes: FxHashMap::default(),
+            ended: [FxHashMap::default(), FxHashMap::default()],
+            groups: Groups::new(bounds),
+            grouper,
+            host: Totals::default(),
+            host_interval: Interval::default(),
+            folds: Folds::default(),
+            losses: LedgerLosses::default(),
+            has_started: false,
+            epoch: 0,
+            now_ns: 0,
+            stack_bytes: 0,
+            changes: Vec::new(),
+        }
+    }
+
+    /// Changes the bounds of the groups. Those beyond a lower one stay until their retention is over.
+    pub fn set_group_bounds(&mut self, bounds: GroupBounds) {
+        self.groups.set_bounds(bounds);
+    }
+
+    /// Starts a scan at `now_ns` since boot. What is observed from here on, until [`Self::finish_sample`], is the
+    /// sample. What was drained since the last one is part of it too.
+    pub fn begin_scan(&mut self, now_ns: u64) {
+        self.now_ns = now_ns;
+        for process in self.processes.values_mut() {
+            process.threads = Default::default();
+            process.stack_depth_max_bytes = 0;
+        }
+    }
+
+    /// Takes in one record.
+    pub fn observe(&mut self, observation: Observation<'_>) {
+        match observation {
+            Observation::Unchanged { task } => self.unchanged(task),
+            Observation::Alive(thread) => self.alive(thread),
+            Observation::Ended(thread) => self.thread_ended(thread),
+        }
+    }
+
+    fn unchanged(&mut self, task: u64) {
+        let Some(thread) = self.threads.get_mut(&task) else {
+            self.losses.unknown_thread += 1;
+            return;
+        };
+        thread.seen_ns = self.now_ns;
+        thread.missing_since_ns = 0;
+        if let Some(process) = self.processes.get_mut(&thread.process) {
+            process.threads[thread.state as usize] += 1;
+            process.stack_depth_max_bytes = process.stack_depth_max_bytes.max(thread.stack_depth_bytes);
+        }
+    }
+
+    fn alive(&mut self, observed: ThreadObservation<'_>) {
+        let record = observed.thread;
+        let task = record.head.task;
+        let previous = match self.threads.remove(&task) {
+            Some(thread) if thread.process.tgid == record.tgid && record.start_boottime_ns <= thread.start_ns => {
+                Some(thread)
+            }
+            Some(other) => {
+                self.displaced.push((task, other));
+                None
+            }
+            None => None,
+        };
+        let (thread, key) = self.account(observed, previous, Ends::default());
+        if self.stack_bytes == 0 {
+            self.stack_bytes = u64::from(record.stack_bytes);
+        }
+        if let Some(process) = self.processes.get_mut(&key) {
+            process.entries += 1;
+            process.threads[thread.state as usize] += 1;
+            process.stack_depth_max_bytes = process.stack_depth_max_bytes.max(thread.stack_depth_bytes);
+            if let Some(group) = process.group {
+                self.groups.saw_depth(group, thread.stack_depth_bytes);
+            }
+        }
+        self.threads.insert(task, thread);
+    }
+
+    fn thread_ended(&mut self, observed: ThreadObservation<'_>) {
+        let record = observed.thread;
+        let previous = self.take_ended(record);
+        let knows_lifetime = record.head.parts & PART_END_SEEN != 0;
+        let lifetime = knows_lifetime.then(|| record.ended_ns.saturating_sub(record.start_boottime_ns));
+        let mut ends = Ends::one(lifetime);
+        if previous.as_ref().is_some_and(|thread| thread.is_given_up) {
+            // It was counted then, without a lifetime.
+            ends.threads = 0;
+        }
+        let (_, key) = self.account(observed, previous, ends);
+        if observed.process.is_some()
+            && let Some(process) = self.processes.get_mut(&key)
+        {
+            process.leader_ended = true;
+        }
+        self.forget_if_over(key);
+    }
+
+    /// Takes out the entry of the thread that a final record is of. The same task may have become another thread id
+    /// and start time by an exec since the last scan, so it is the same if it started before this end; a task that
+    /// started later reuses the memory.
+    fn take_ended(&mut self, record: &record::Thread) -> Option<Thread> {
+        let task = record.head.task;
+        let is_same = |thread: &Thread| {
+            let started = record.start_boottime_ns..record.ended_ns;
+            thread.process.tgid == record.tgid && started.contains(&thread.start_ns)
+        };
+        if self.threads.get(&task).is_some_and(is_same) {
+            return self.threads.remove(&task);
+        }
+        let index = self.displaced.iter().position(|(of, thread)| *of == task && is_same(thread))?;
+        Some(self.displaced.swap_remove(index).1)
+    }
+
+    /// Forgets a process whose leader and last thread have ended, but for its group: see [`Self::ended`].
+    pub(super) fn forget_if_over(&mut self, key: ProcessKey) {
+        let is_late = self.ended.iter().any(|ended| ended.contains_key(&key));
+        let over = |process: &Process| process.entries == 0 && (process.leader_ended || is_late);
+        if self.processes.get(&key).is_some_and(over)
+            && let Some(process) = self.processes.remove(&key)
+            && let Some(group) = process.group
+        {
+            self.ended[0].insert(key, group);
+        }
+    }
+
+    /// Ends the sample: gives up what is overdue and drops groups past their retention.
+    pub fn finish_sample(&mut self) {
+        self.give_up_overdue();
+        if !std::mem::replace(&mut self.has_started, true) {
+            self.groups.start();
+        }
+        for process in self.processes.values() {
+            if let Some(group) = process.group {
+                self.groups.saw_alive(group, self.now_ns);
+            }
+        }
+        self.groups.drop_expired(self.now_ns);
+        self.move_out_of_other();
+        shrink(&mut self.threads);
+        shrink(&mut self.processes);
+        self.ended.swap(0, 1);
+        self.ended[0].clear();
+    }
+
+    /// Starts the next interval: rates are of what comes after.
+    pub fn next_interval(&mut self) {
+        self.grouper.finish_sample();
+        self.epoch += 1;
+    }
+
+    /// The groups.
+    pub fn groups(&self) -> impl Iterator<Item = (GroupId, &Group)> {
+        self.groups.iter()
+    }
+
+    /// One group.
+    pub fn group(&self, id: GroupId) -> Option<&Group> {
+        self.groups.get(id)
+    }
+
+    /// Processes with at least one thread at the last scan.
+    pub fn processes(&self) -> impl Iterator<Item = (ProcessKey, &Process)> {
+        self.processes.iter().filter(|(_, process)| process.live_threads() > 0).map(|(key, process)| (*key, process))
+    }
+
+    /// One of them.
+    pub fn process(&self, key: ProcessKey) -> Option<&Process> {
+        self.processes.get(&key)
+    }
+
+    /// The threads of a process at the last scan.
+    pub fn threads_of(&self, tgid: u32) -> impl Iterator<Item = &Thread> {
+        self.threads.values().filter(move |thread| thread.process.tgid == tgid && thread.seen_ns == self.now_ns)
+    }
+
+    /// Names of users.
+    pub(crate) fn users(&mut self) -> &mut UserNames {
+        self.grouper.users()
+    }
+
+    /// The cgroups of a live process; `None` if it ended before they could be read.
+    ///
+    /// # Errors
+    /// It is there and they may not be read.
+    pub fn membership(&mut self, key: ProcessKey) -> io::Result<Option<Arc<Membership>>> {
+        let Some(process) = self.processes.get(&key) else { return Ok(None) };
+        self.grouper.membership(key.tgid, &process.identity, true)
+    }
+
+    /// All that all threads did.
+    pub fn host(&self) -> &Totals {
+        &self.host
+    }
+
+    /// What was added in the current interval.
+    pub fn host_interval(&self) -> Option<&Totals> {
+        self.host_interval.in_epoch(self.epoch)
+    }
+
+    /// The current interval.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// What had to be given up.
+    pub fn losses(&self) -> LedgerLosses {
+        self.losses
+    }
+
+    /// Processes that went to `~other` because there was no room for their group.
+    pub fn groups_refused(&self) -> u64 {
+        self.groups.refused()
+    }
+
+    /// How many groups there may be.
+    pub fn max_groups(&self) -> usize {
+        self.groups.max()
+    }
+
+    /// THREAD_SIZE in bytes; 0 before the first record with a stack.
+    pub fn stack_bytes(&self) -> u64 {
+        self.stack_bytes
+    }
+}

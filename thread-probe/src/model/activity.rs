@@ -1,0 +1,297 @@
+//! What threads did: totals, rates, counts by state.
+
+use serde::{Deserialize, Serialize};
+use thread_probe_ebpf::{
+    histogram::BUCKETS,
+    names::{CloneErrno, CloneFailure},
+    record::Counters,
+};
+
+use super::histogram::{NS_PER_SECOND, longest_seconds, quantile_seconds};
+use crate::{
+    ledger::{LIFETIME_BOUNDS_NS, ThreadState, Totals},
+    limits::Limit,
+};
+
+/// Threads by state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ThreadCounts {
+    /// All of them.
+    pub total: u64,
+    /// On a CPU or waiting for one.
+    pub running: u64,
+    /// Waiting interruptibly.
+    pub sleeping: u64,
+    /// Waiting uninterruptibly.
+    pub blocked: u64,
+    /// Stopped, traced or frozen.
+    pub stopped: u64,
+    /// Ended and not yet waited for.
+    pub zombie: u64,
+}
+
+impl ThreadCounts {
+    /// Takes in those of another.
+    pub fn include(&mut self, other: &Self) {
+        self.total += other.total;
+        self.running += other.running;
+        self.sleeping += other.sleeping;
+        self.blocked += other.blocked;
+        self.stopped += other.stopped;
+        self.zombie += other.zombie;
+    }
+
+    /// The counts in the order of [`ThreadState::ALL`].
+    pub fn by_state(&self) -> [u64; ThreadState::ALL.len()] {
+        [self.running, self.sleeping, self.blocked, self.stopped, self.zombie]
+    }
+}
+
+/// Cumulative counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Activity {
+    /// Switches away because the thread blocked.
+    pub voluntary_switches: u64,
+    /// Switches away because something else was to run.
+    pub involuntary_switches: u64,
+    /// Switches to a thread from another of its process, since the probe was started.
+    pub same_process_switches: u64,
+    /// Times put on a CPU after waiting for one.
+    pub runs: u64,
+    /// Time waited for a CPU: the kernel's run_delay.
+    pub wait_seconds: f64,
+    /// Time on a CPU.
+    pub cpu_seconds: f64,
+    /// Threads created, main threads of new processes not included, since the probe was started.
+    pub threads_created: u64,
+    /// Processes created, since the probe was started.
+    pub processes_created: u64,
+    /// Threads that ended, main threads included, since the probe was started.
+    pub threads_exited: u64,
+    /// Clones that failed, by errno, since the probe was started.
+    pub clone_failures: CloneFailures,
+    /// Those that a limit may have refused, by limit, since the probe was started.
+    pub clone_failures_by_limit: CloneFailuresByLimit,
+}
+
+/// Clones that failed, by errno.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub struct CloneFailures {
+    /// A limit on tasks.
+    pub eagain: u64,
+    /// No memory, or no init in the pid namespace.
+    pub enomem: u64,
+    /// No privilege for the flags.
+    pub eperm: u64,
+    /// Contradictory flags.
+    pub einval: u64,
+    /// Namespaces nested too deep.
+    pub enospc: u64,
+    /// Anything else.
+    #[serde(rename = "other")]
+    pub other: u64,
+}
+
+impl CloneFailures {
+    /// Takes in those of another.
+    pub fn include(&mut self, other: &Self) {
+        self.eagain += other.eagain;
+        self.enomem += other.enomem;
+        self.eperm += other.eperm;
+        self.einval += other.einval;
+        self.enospc += other.enospc;
+        self.other += other.other;
+    }
+
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.eagain + self.enomem + self.eperm + self.einval + self.enospc + self.other
+    }
+}
+
+/// Clones that failed with EAGAIN or ENOMEM, by the limit that was exhausted at that moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CloneFailuresByLimit {
+    /// `kernel.threads-max`.
+    pub threads_max: u64,
+    /// The ids of a pid namespace.
+    pub pid_max: u64,
+    /// `pids.max` of a cgroup.
+    pub cgroup_pids: u64,
+    /// RLIMIT_NPROC.
+    pub nproc: u64,
+    /// The host's memory.
+    pub memory: u64,
+    /// `memory.max` of a cgroup.
+    pub cgroup_memory: u64,
+    /// None of these.
+    pub unknown: u64,
+}
+
+impl CloneFailuresByLimit {
+    /// Each with its limit.
+    pub fn by_limit(&self) -> [(Limit, u64); 7] {
+        [
+            (Limit::ThreadsMax, self.threads_max),
+            (Limit::PidMax, self.pid_max),
+            (Limit::CgroupPids, self.cgroup_pids),
+            (Limit::Nproc, self.nproc),
+            (Limit::Memory, self.memory),
+            (Limit::CgroupMemory, self.cgroup_memory),
+            (Limit::Unknown, self.unknown),
+        ]
+    }
+}
+
+/// What happened in the interval, per second of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Rates {
+    /// Switches of both kinds.
+    pub switches_per_second: f64,
+    /// Switches away because the thread blocked.
+    pub voluntary_switches_per_second: f64,
+    /// Switches away because something else was to run.
+    pub involuntary_switches_per_second: f64,
+    /// Times its threads were put on a CPU after waiting for one; 0 from a daemon of an earlier version.
+    #[serde(default)]
+    pub runs_per_second: f64,
+    /// Of the times its threads were switched to, the share that came from a thread of the same process.
+    pub same_process_ratio: f64,
+    /// CPUs in use: 1 is one CPU all the time.
+    pub cpu_ratio: f64,
+    /// Threads waiting for a CPU, on average: 1 is one thread all the time.
+    pub wait_ratio: f64,
+    /// Median wait for a CPU; null without one.
+    pub wait_p50_seconds: Option<f64>,
+    /// 99th percentile of the waits for a CPU; null without one.
+    pub wait_p99_seconds: Option<f64>,
+    /// Upper bound of the longest wait for a CPU; null without one.
+    pub wait_max_seconds: Option<f64>,
+    /// Threads created.
+    pub threads_created_per_second: f64,
+    /// Processes created.
+    pub processes_created_per_second: f64,
+    /// Threads that ended.
+    pub threads_exited_per_second: f64,
+    /// Of the threads that ended, the share that had lived for a millisecond at most.
+    pub short_lived_ratio: f64,
+    /// Clones that failed.
+    pub clone_failures_per_second: f64,
+}
+
+impl ThreadCounts {
+    pub(super) fn add(&mut self, by_state: &[u32; ThreadState::ALL.len()]) {
+        let [running, sleeping, blocked, stopped, zombie] = by_state.map(u64::from);
+        self.total += running + sleeping + blocked + stopped + zombie;
+        self.running += running;
+        self.sleeping += sleeping;
+        self.blocked += blocked;
+        self.stopped += stopped;
+        self.zombie += zombie;
+    }
+}
+
+impl CloneFailures {
+    pub(super) fn new(failures: &[u64; CloneFailure::ALL.len()]) -> Self {
+        let of = |errno| sum_where(failures, |failure| failure.errno() == errno);
+        let [eagain, enomem, eperm, einval, enospc, other] = CloneErrno::ALL.map(of);
+        Self { eagain, enomem, eperm, einval, enospc, other }
+    }
+}
+
+impl CloneFailuresByLimit {
+    pub(super) fn new(failures: &[u64; CloneFailure::ALL.len()]) -> Self {
+        let of = |limit| sum_where(failures, |failure| Limit::of(failure) == Some(limit));
+        Self {
+            threads_max: of(Limit::ThreadsMax),
+            pid_max: of(Limit::PidMax),
+            cgroup_pids: of(Limit::CgroupPids),
+            nproc: of(Limit::Nproc),
+            memory: of(Limit::Memory),
+            cgroup_memory: of(Limit::CgroupMemory),
+            unknown: of(Limit::Unknown),
+        }
+    }
+}
+
+fn sum_where(failures: &[u64; CloneFailure::ALL.len()], is_wanted: impl Fn(CloneFailure) -> bool) -> u64 {
+    CloneFailure::ALL.iter().zip(failures).filter(|(failure, _)| is_wanted(**failure)).map(|(_, count)| count).sum()
+}
+
+impl Activity {
+    pub(super) fn of(totals: &Totals) -> Self {
+        Self {
+            threads_exited: totals.threads_exited,
+            clone_failures: CloneFailures::new(&totals.clone_failures),
+            clone_failures_by_limit: CloneFailuresByLimit::new(&totals.clone_failures),
+            ..Self::of_thread(&totals.counters)
+        }
+    }
+
+    /// Of a thread alone: a clone that fails counts for its process.
+    pub(super) fn of_thread(counters: &Counters) -> Self {
+        Self {
+            voluntary_switches: counters.voluntary_switches,
+            involuntary_switches: counters.involuntary_switches,
+            same_process_switches: counters.same_process_switches,
+            runs: counters.runs,
+            wait_seconds: counters.run_delay_ns as f64 / NS_PER_SECOND,
+            cpu_seconds: counters.cpu_ns as f64 / NS_PER_SECOND,
+            threads_created: counters.threads_created,
+            processes_created: counters.processes_created,
+            ..Self::default()
+        }
+    }
+}
+
+impl Rates {
+    pub(super) fn new(counters: &Counters, waits: &[u64; BUCKETS], events: ProcessEvents, seconds: f64) -> Self {
+        let per_second = |count: u64| count as f64 / seconds;
+        let switches = counters.voluntary_switches + counters.involuntary_switches;
+        Self {
+            switches_per_second: per_second(switches),
+            voluntary_switches_per_second: per_second(counters.voluntary_switches),
+            involuntary_switches_per_second: per_second(counters.involuntary_switches),
+            runs_per_second: per_second(counters.runs),
+            same_process_ratio: counters.same_process_switches as f64 / counters.runs.max(1) as f64,
+            cpu_ratio: per_second(counters.cpu_ns) / NS_PER_SECOND,
+            wait_ratio: per_second(counters.run_delay_ns) / NS_PER_SECOND,
+            wait_p50_seconds: quantile_seconds(waits, 0.5),
+            wait_p99_seconds: quantile_seconds(waits, 0.99),
+            wait_max_seconds: longest_seconds(waits),
+            threads_created_per_second: per_second(counters.threads_created),
+            processes_created_per_second: per_second(counters.processes_created),
+            threads_exited_per_second: per_second(events.threads_exited),
+            short_lived_ratio: events.short_lived as f64 / events.threads_exited.max(1) as f64,
+            clone_failures_per_second: per_second(events.clone_failures),
+        }
+    }
+
+    pub(super) fn of(added: Option<&Totals>, seconds: Option<f64>) -> Option<Self> {
+        let seconds = seconds?;
+        Some(added.map_or_else(Self::default, |added| {
+            Self::new(&added.counters, added.waits.buckets(), ProcessEvents::of(added), seconds)
+        }))
+    }
+}
+
+/// What is counted of processes and not of a thread.
+#[derive(Clone, Copy, Default)]
+pub(super) struct ProcessEvents {
+    threads_exited: u64,
+    short_lived: u64,
+    clone_failures: u64,
+}
+
+impl ProcessEvents {
+    pub(super) fn of(totals: &Totals) -> Self {
+        const SHORT_NS: u64 = 1_000_000;
+        let classes = LIFETIME_BOUNDS_NS.partition_point(|bound| *bound <= SHORT_NS);
+        Self {
+            threads_exited: totals.threads_exited,
+            short_lived: totals.lifetimes[..classes].iter().sum(),
+            clone_failures: totals.clone_failures.iter().sum(),
+        }
+    }
+}
