@@ -20,12 +20,9 @@ use crate::{
         alert::{NotificationCount, State},
         one_process,
     },
-    names::{
-        grouping::{GroupBy, Grouper},
-        owner::Owner,
-    },
+    names::owner::Owner,
     sample::{AttachedProgram, FoldOf, HostCounters, Observation, Source, ThreadObservation},
-    testing::{alert, build, limit_use},
+    testing::{alert, build, by_comm, limit_use},
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -85,7 +82,8 @@ fn observe(ledger: &mut Ledger, mut thread: record::Thread, n: u32, ended_ns: Op
     }
     let waits = waits(n);
     let observed = ThreadObservation { thread: &thread, process: leads.then_some(&process), waits: Some(&waits) };
-    ledger.observe(if ended_ns.is_some() { Observation::Ended(observed) } else { Observation::Alive(observed) });
+    let observation = if ended_ns.is_some() { Observation::Ended(observed) } else { Observation::Alive(observed) };
+    ledger.observe(observation, &mut by_comm());
 }
 
 /// Failed clones of a process, and ends that no scan has seen.
@@ -96,16 +94,20 @@ fn folded(ledger: &mut Ledger) {
         sums.clone_failures[failure as usize] = failure as u64 + 1;
     }
     sums.counters.threads_created = 9;
-    ledger.observe_fold(FoldOf::Process(FoldedProcess { tgid: 10, reserved: 0, start_ns: 10_000 }), &sums);
+    ledger.observe_fold(
+        FoldOf::Process(FoldedProcess { tgid: 10, reserved: 0, start_ns: 10_000 }),
+        &sums,
+        &mut by_comm(),
+    );
     let mut leader = FoldedLeader { uid: 4_000_000_000, ..FoldedLeader::default() };
     leader.comm[..6].copy_from_slice(b"~short");
-    ledger.observe_fold(FoldOf::Leader(leader), &Folded { ends: 3, ..sums });
+    ledger.observe_fold(FoldOf::Leader(leader), &Folded { ends: 3, ..sums }, &mut by_comm());
 }
 
 /// The second sample of a host with a server of threads, a kernel thread and a hostile name.
 fn recorded() -> (Model, OneProcess) {
     let bounds = GroupBounds { max: 500, retention: Duration::from_secs(600), keep: Vec::new() };
-    let mut ledger = Ledger::new(Grouper::new(GroupBy::Comm), bounds);
+    let mut ledger = Ledger::new(bounds);
     let programs: Arc<[AttachedProgram]> = Arc::new([
         AttachedProgram { program: "sched_switch".into(), source: Source::TpBtf, reason: String::new() },
         AttachedProgram { program: "clone_exit".into(), source: Source::Tracepoint, reason: "no kprobes".into() },
@@ -119,18 +121,18 @@ fn recorded() -> (Model, OneProcess) {
     for (tgid, tid, comm) in [(2, 2, "kworker/0:1-x"), (10, 10, "server"), (10, 11, "pool-1"), (10, 12, "pool-2")] {
         observe(&mut ledger, record(tgid, tid, comm, 100), 50, None);
     }
-    ledger.finish_sample();
-    build(&mut ledger, &programs, &counters, None);
+    ledger.finish_sample(&mut by_comm());
+    build(&ledger, &programs, &counters, None);
     ledger.next_interval();
     ledger.begin_scan(105 * SECOND_NS);
-    ledger.observe(Observation::Unchanged { task: 2 << 12 });
+    ledger.observe(Observation::Unchanged { task: 2 << 12 }, &mut by_comm());
     for (tgid, tid, comm) in [(10, 10, "server"), (10, 11, "pool-1"), (20, 20, "a\"b\\\n\u{7f}~")] {
         observe(&mut ledger, record(tgid, tid, comm, 200 + u64::from(tid)), 100 + tid, None);
     }
     observe(&mut ledger, record(10, 12, "pool-2", 150), 60, Some(104 * SECOND_NS));
     folded(&mut ledger);
-    ledger.finish_sample();
-    let model = build(&mut ledger, &programs, &counters, Some(Duration::from_secs(5)));
+    ledger.finish_sample(&mut by_comm());
+    let model = build(&ledger, &programs, &counters, Some(Duration::from_secs(5)));
     let more = one_process(&ledger, 10, ledger.epoch(), model.interval_seconds);
     (with_limits(model), more)
 }

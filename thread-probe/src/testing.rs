@@ -13,24 +13,26 @@ use crate::{
         System, ThreadCounts,
         alert::{AlertName, AlertView, Severity, State},
     },
-    names::grouping::{GroupBy, Grouper},
+    names::grouping::{GroupBy, Names},
     sample::{AttachedProgram, HostCounters, ThreadCost},
 };
 
 /// The model of a host without a process, in its first sample.
 pub(crate) fn empty_model() -> Model {
-    let mut ledger = Ledger::new(
-        Grouper::new(GroupBy::Comm),
-        GroupBounds { max: 10, retention: Duration::from_secs(600), keep: Vec::new() },
-    );
+    let mut ledger = Ledger::new(GroupBounds { max: 10, retention: Duration::from_secs(600), keep: Vec::new() });
     ledger.begin_scan(1);
-    ledger.finish_sample();
-    build(&mut ledger, &Arc::from([]), &HostCounters::default(), None)
+    ledger.finish_sample(&mut by_comm());
+    build(&ledger, &Arc::from([]), &HostCounters::default(), None)
+}
+
+/// Groups by comm.
+pub(crate) fn by_comm() -> Names {
+    Names::new(GroupBy::Comm)
 }
 
 /// The model of a sample, the first one if there was no interval before it.
 pub(crate) fn build(
-    ledger: &mut Ledger,
+    ledger: &Ledger,
     programs: &Arc<[AttachedProgram]>,
     counters: &HostCounters,
     interval: Option<Duration>,
@@ -50,7 +52,7 @@ pub(crate) fn build(
         load_averages: [1.25, 0.75, 0.5],
         own_cost: OwnCost::default(),
     };
-    Model::build(ledger, &Evaluation::default(), &facts)
+    Model::build(ledger, &Evaluation::default(), &facts, |uid| uid.to_string().into())
 }
 
 /// A limit of which this much is in use, and which does not clearly grow.

@@ -10,7 +10,7 @@ use super::{
     totals::{Delta, Ends, ThreadWaits, Totals, combine, of_storage},
 };
 use crate::{
-    names::grouping::{Identity, Named},
+    names::grouping::{GroupNames, Identity, Named},
     sample::ThreadObservation,
 };
 
@@ -22,6 +22,7 @@ impl Ledger {
         observed: ThreadObservation<'_>,
         previous: Option<Thread>,
         ends: Ends,
+        names: &mut dyn GroupNames,
     ) -> (Thread, ProcessKey) {
         let record = observed.thread;
         let has_storage = record.head.parts & PART_STORAGE != 0;
@@ -57,7 +58,7 @@ impl Ledger {
         if let Some(process) = entry_in.and_then(|key| self.processes.get_mut(&key)) {
             process.entries = process.entries.saturating_sub(1);
         }
-        self.update_process(key, observed);
+        self.update_process(key, observed, names);
         self.add(key, &Delta { counters: grown, waited_ns, waits: &changes, ends, ..Delta::default() });
         self.changes = changes;
         let thread = Thread {
@@ -114,7 +115,7 @@ impl Ledger {
     }
 
     /// Makes the process known, and takes over what its leader says of it.
-    fn update_process(&mut self, key: ProcessKey, observed: ThreadObservation<'_>) {
+    fn update_process(&mut self, key: ProcessKey, observed: ThreadObservation<'_>, names: &mut dyn GroupNames) {
         let process = self.processes.entry(key).or_default();
         process.touched_ns = self.now_ns;
         let Some(facts) = observed.process else {
@@ -124,17 +125,13 @@ impl Ledger {
         process.take_facts(facts, self.epoch);
         let identity = Identity::of(observed.thread, facts, &process.identity);
         if process.group.is_none() || identity != process.identity {
-            self.name_process(key, identity, observed.thread.head.parts & PART_ENDED == 0);
+            let is_alive = observed.thread.head.parts & PART_ENDED == 0;
+            self.assign(key, identity, &names.name(key.tgid, &identity, is_alive), is_alive);
         }
     }
 
-    /// Finds the group of a process, and counts there what was counted before it had one.
-    pub(super) fn name_process(&mut self, key: ProcessKey, identity: Identity, is_alive: bool) {
-        let named = self.grouper.name(key.tgid, &identity, is_alive);
-        self.assign(key, identity, &named, is_alive);
-    }
-
-    fn assign(&mut self, key: ProcessKey, identity: Identity, named: &Named, is_alive: bool) {
+    /// Puts a process in a group, and counts there what was counted before it had one.
+    pub(super) fn assign(&mut self, key: ProcessKey, identity: Identity, named: &Named, is_alive: bool) {
         let group = self.groups.get_or_create(&named.name, is_alive, self.now_ns);
         if let Some(owner) = &named.owner {
             self.groups.saw_owner(group, owner);
@@ -147,7 +144,7 @@ impl Ledger {
     }
 
     /// Gives processes for which there was no room a group of their own, once there is: what they do from then on counts there.
-    pub(super) fn move_out_of_other(&mut self) {
+    pub(super) fn move_out_of_other(&mut self, names: &mut dyn GroupNames) {
         let Some(other) = self.groups.other() else { return };
         let is_in_other = |process: &Process| process.group == Some(other) && process.live_threads() > 0;
         let in_other = self.processes.iter().filter(|(_, process)| is_in_other(process));
@@ -160,7 +157,7 @@ impl Ledger {
         waiting.sort_unstable();
         for (_, key) in waiting {
             let Some(process) = self.processes.get(&key) else { continue };
-            let (identity, named) = (process.identity, self.grouper.name(key.tgid, &process.identity, true));
+            let (identity, named) = (process.identity, names.name(key.tgid, &process.identity, true));
             if self.groups.has_room_for(&named.name) {
                 self.assign(key, identity, &named, true);
             }

@@ -1,7 +1,5 @@
 //! The ledger itself: what it keeps, and what it is asked.
 
-use std::{io, sync::Arc};
-
 use rustc_hash::FxHashMap;
 use thread_probe_ebpf::record::{self, PART_END_SEEN};
 
@@ -12,7 +10,7 @@ use super::{
     totals::{Ends, Interval, Totals},
 };
 use crate::{
-    names::{cgroups::Membership, grouping::Grouper, users::UserNames},
+    names::grouping::GroupNames,
     os::memory::shrink,
     sample::{Observation, ThreadObservation},
 };
@@ -39,7 +37,6 @@ pub struct Ledger {
     /// Groups of processes that ended in this interval and the one before, for threads whose record comes late.
     pub(super) ended: [FxHashMap<ProcessKey, GroupId>; 2],
     pub(super) groups: Groups,
-    pub(super) grouper: Grouper,
     pub(super) host: Totals,
     pub(super) host_interval: Interval,
     pub(super) folds: Folds,
@@ -53,14 +50,13 @@ pub struct Ledger {
 
 impl Ledger {
     /// An empty ledger.
-    pub fn new(grouper: Grouper, bounds: GroupBounds) -> Self {
+    pub fn new(bounds: GroupBounds) -> Self {
         Self {
             threads: FxHashMap::default(),
             displaced: Vec::new(),
             processes: FxHashMap::default(),
             ended: [FxHashMap::default(), FxHashMap::default()],
             groups: Groups::new(bounds),
-            grouper,
             host: Totals::default(),
             host_interval: Interval::default(),
             folds: Folds::default(),
@@ -89,11 +85,11 @@ impl Ledger {
     }
 
     /// Takes in one record.
-    pub fn observe(&mut self, observation: Observation<'_>) {
+    pub fn observe(&mut self, observation: Observation<'_>, names: &mut dyn GroupNames) {
         match observation {
             Observation::Unchanged { task } => self.unchanged(task),
-            Observation::Alive(thread) => self.alive(thread),
-            Observation::Ended(thread) => self.thread_ended(thread),
+            Observation::Alive(thread) => self.alive(thread, names),
+            Observation::Ended(thread) => self.thread_ended(thread, names),
         }
     }
 
@@ -110,7 +106,7 @@ impl Ledger {
         }
     }
 
-    fn alive(&mut self, observed: ThreadObservation<'_>) {
+    fn alive(&mut self, observed: ThreadObservation<'_>, names: &mut dyn GroupNames) {
         let record = observed.thread;
         let task = record.head.task;
         let previous = match self.threads.remove(&task) {
@@ -123,7 +119,7 @@ impl Ledger {
             }
             None => None,
         };
-        let (thread, key) = self.account(observed, previous, Ends::default());
+        let (thread, key) = self.account(observed, previous, Ends::default(), names);
         if self.stack_bytes == 0 {
             self.stack_bytes = u64::from(record.stack_bytes);
         }
@@ -138,7 +134,7 @@ impl Ledger {
         self.threads.insert(task, thread);
     }
 
-    fn thread_ended(&mut self, observed: ThreadObservation<'_>) {
+    fn thread_ended(&mut self, observed: ThreadObservation<'_>, names: &mut dyn GroupNames) {
         let record = observed.thread;
         let previous = self.take_ended(record);
         let knows_lifetime = record.head.parts & PART_END_SEEN != 0;
@@ -148,7 +144,7 @@ impl Ledger {
             // It was counted then, without a lifetime.
             ends.threads = 0;
         }
-        let (_, key) = self.account(observed, previous, ends);
+        let (_, key) = self.account(observed, previous, ends, names);
         if observed.process.is_some()
             && let Some(process) = self.processes.get_mut(&key)
         {
@@ -186,8 +182,8 @@ impl Ledger {
     }
 
     /// Ends the sample: gives up what is overdue and drops groups past their retention.
-    pub fn finish_sample(&mut self) {
-        self.give_up_overdue();
+    pub fn finish_sample(&mut self, names: &mut dyn GroupNames) {
+        self.give_up_overdue(names);
         if !std::mem::replace(&mut self.has_started, true) {
             self.groups.start();
         }
@@ -197,7 +193,7 @@ impl Ledger {
             }
         }
         self.groups.drop_expired(self.now_ns);
-        self.move_out_of_other();
+        self.move_out_of_other(names);
         shrink(&mut self.threads);
         shrink(&mut self.processes);
         self.ended.swap(0, 1);
@@ -206,7 +202,6 @@ impl Ledger {
 
     /// Starts the next interval: rates are of what comes after.
     pub fn next_interval(&mut self) {
-        self.grouper.finish_sample();
         self.epoch += 1;
     }
 
@@ -233,20 +228,6 @@ impl Ledger {
     /// The threads of a process at the last scan.
     pub fn threads_of(&self, tgid: u32) -> impl Iterator<Item = &Thread> {
         self.threads.values().filter(move |thread| thread.process.tgid == tgid && thread.seen_ns == self.now_ns)
-    }
-
-    /// Names of users.
-    pub(crate) fn users(&mut self) -> &mut UserNames {
-        self.grouper.users()
-    }
-
-    /// The cgroups of a live process; `None` if it ended before they could be read.
-    ///
-    /// # Errors
-    /// It is there and they may not be read.
-    pub fn membership(&mut self, key: ProcessKey) -> io::Result<Option<Arc<Membership>>> {
-        let Some(process) = self.processes.get(&key) else { return Ok(None) };
-        self.grouper.membership(key.tgid, &process.identity, true)
     }
 
     /// All that all threads did.

@@ -3,20 +3,24 @@
 use thread_probe_ebpf::fold::{Folded, FoldedLeader, FoldedProcess, PF_KTHREAD};
 
 use super::{Ledger, ProcessKey, folds::LEADERS_KEPT, groups::LOST, totals::Delta};
-use crate::{names::grouping::Identity, os::memory::shrink, sample::FoldOf};
+use crate::{
+    names::grouping::{GroupNames, Identity},
+    os::memory::shrink,
+    sample::FoldOf,
+};
 
 impl Ledger {
     /// Takes in sums. They are those since the entry was made.
-    pub fn observe_fold(&mut self, of: FoldOf, sums: &Folded) {
+    pub fn observe_fold(&mut self, of: FoldOf, sums: &Folded, names: &mut dyn GroupNames) {
         let Some(added) = self.folds.added(of, sums) else { return };
         match of {
-            FoldOf::Process(process) => self.process_folded(key_of(process), sums, &added),
+            FoldOf::Process(process) => self.process_folded(key_of(process), (sums, &added), names),
             FoldOf::Known(process) => self.known_folded(key_of(process), &added),
-            FoldOf::Leader(leader) => self.leaders_folded(&leader, sums, &added),
+            FoldOf::Leader(leader) => self.leaders_folded(&leader, (sums, &added), names),
         }
     }
 
-    fn process_folded(&mut self, key: ProcessKey, sums: &Folded, added: &Folded) {
+    fn process_folded(&mut self, key: ProcessKey, (sums, added): (&Folded, &Folded), names: &mut dyn GroupNames) {
         let process = self.processes.entry(key).or_default();
         process.touched_ns = self.now_ns;
         process.refused_by.observe(sums, added);
@@ -26,7 +30,8 @@ impl Ledger {
         let leader_ended = sums.leader_ended != 0;
         process.leader_ended |= leader_ended;
         if leader_ended && process.group.is_none() && self.late_group(key).is_none() {
-            self.name_process(key, Identity::from(&sums.leader), false);
+            let identity = Identity::from(&sums.leader);
+            self.assign(key, identity, &names.name(key.tgid, &identity, false), false);
         }
         let group = self.processes.get(&key).and_then(|process| process.group).or_else(|| self.late_group(key));
         if let Some(group) = group {
@@ -50,8 +55,8 @@ impl Ledger {
         self.add_sums(&without_waits, |ledger, delta| ledger.add(key, delta));
     }
 
-    fn leaders_folded(&mut self, leader: &FoldedLeader, sums: &Folded, added: &Folded) {
-        let named = self.grouper.name(0, &Identity::from(leader), false);
+    fn leaders_folded(&mut self, leader: &FoldedLeader, (sums, added): (&Folded, &Folded), names: &mut dyn GroupNames) {
+        let named = names.name(0, &Identity::from(leader), false);
         let group = self.groups.get_or_create(&named.name, false, self.now_ns);
         if let Some(owner) = &named.owner {
             self.groups.saw_owner(group, owner);

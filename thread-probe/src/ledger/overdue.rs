@@ -9,6 +9,7 @@ use super::{
     entries::{Process, Thread},
     totals::{Delta, Ends},
 };
+use crate::names::grouping::GroupNames;
 
 /// How long a thread that left the scan may be without a final record before its end is counted without one. The record
 /// comes after an RCU grace period: milliseconds, or the 21 s at which the kernel reports a stall.
@@ -19,13 +20,13 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 
 impl Ledger {
     /// Threads and processes of which nothing was heard for too long.
-    pub(super) fn give_up_overdue(&mut self) {
+    pub(super) fn give_up_overdue(&mut self, names: &dyn GroupNames) {
         let since = |time: Duration| self.now_ns.saturating_sub(time.as_nanos() as u64);
         let (overdue_ns, forgotten_ns) = (since(END_OVERDUE), since(FORGOTTEN_AFTER));
         self.give_up_threads(overdue_ns);
         self.threads.retain(|_, thread| !thread.is_given_up || thread.missing_since_ns >= forgotten_ns);
         self.displaced.retain(|(_, thread)| !thread.is_given_up || thread.missing_since_ns >= forgotten_ns);
-        self.give_up_processes(overdue_ns);
+        self.give_up_processes(overdue_ns, names);
     }
 
     fn give_up_threads(&mut self, overdue_ns: u64) {
@@ -85,12 +86,12 @@ impl Ledger {
     }
 
     /// Processes of which only threads that ended were ever seen: they go where the thread's own name says.
-    fn give_up_processes(&mut self, overdue_ns: u64) {
+    fn give_up_processes(&mut self, overdue_ns: u64, names: &dyn GroupNames) {
         let orphaned: Vec<_> =
             self.processes.extract_if(|_, process| process.entries == 0 && process.touched_ns < overdue_ns).collect();
         for (key, process) in orphaned {
             if process.group.is_none() {
-                let name = self.grouper.name_without_leader(key.tgid, &process.fallback_comm);
+                let name = names.name_without_leader(key.tgid, &process.fallback_comm);
                 let group = self.groups.get_or_create(&name, false, self.now_ns);
                 self.merge_into_group(group, &process.unassigned);
             }

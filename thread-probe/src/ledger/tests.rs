@@ -4,11 +4,15 @@ use std::time::Duration;
 
 use thread_probe_ebpf::fold::Folded;
 use thread_probe_ebpf::record::{
-    COMM_BYTES, Counters, Head, PART_END_SEEN, PART_ENDED, PART_PROCESS, PART_STORAGE, PART_THREAD, PART_WAITS, Waits,
+    self, COMM_BYTES, Counters, Head, PART_END_SEEN, PART_ENDED, PART_PROCESS, PART_STORAGE, PART_THREAD, PART_WAITS,
+    Waits,
 };
 
 use super::*;
-use crate::names::grouping::GroupBy;
+use crate::{
+    sample::{Observation, ThreadObservation},
+    testing::by_comm,
+};
 
 mod folds;
 
@@ -106,7 +110,7 @@ impl Scene {
     }
 
     fn with_groups(max_groups: usize) -> Self {
-        let ledger = Ledger::new(Grouper::new(GroupBy::Comm), bounds(max_groups, 600));
+        let ledger = Ledger::new(bounds(max_groups, 600));
         Self { ledger, now_ns: SECOND }
     }
 
@@ -117,10 +121,11 @@ impl Scene {
         let (mut thread, process, waits) = task.record(parts);
         thread.ended_ns = ended_ns.unwrap_or_default();
         let observed = ThreadObservation { thread: &thread, process: leads.then_some(&process), waits: Some(&waits) };
-        self.ledger.observe(match ended_ns {
+        let observation = match ended_ns {
             None => Observation::Alive(observed),
             Some(_) => Observation::Ended(observed),
-        });
+        };
+        self.ledger.observe(observation, &mut by_comm());
     }
 
     /// One sample: these are alive, then these end.
@@ -134,7 +139,7 @@ impl Scene {
         for task in ended {
             self.observe(task, Some(self.now_ns));
         }
-        self.ledger.finish_sample();
+        self.ledger.finish_sample(&mut by_comm());
     }
 
     fn group(&self, name: &str) -> Totals {
@@ -390,8 +395,8 @@ fn a_record_as_before_keeps_the_thread_alive_and_one_of_an_unknown_thread_is_cou
     let main = leader(10, "a");
     scene.sample(&[main.switched(5)], &[]);
     scene.ledger.begin_scan(scene.now_ns + SECOND);
-    scene.ledger.observe(Observation::Unchanged { task: main.address });
-    scene.ledger.observe(Observation::Unchanged { task: 0xdead });
+    scene.ledger.observe(Observation::Unchanged { task: main.address }, &mut by_comm());
+    scene.ledger.observe(Observation::Unchanged { task: 0xdead }, &mut by_comm());
     assert_eq!(scene.live_threads(10), 1);
     assert_eq!(scene.switches("a"), 5);
     assert_eq!(scene.ledger.losses().unknown_thread, 1);

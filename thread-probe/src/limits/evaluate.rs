@@ -21,7 +21,10 @@ use super::{
 };
 use crate::{
     ledger::{GroupId, Ledger, Process, ProcessKey, RefusedBy},
-    names::cgroups::{Membership, Memberships},
+    names::{
+        cgroups::{Membership, Memberships},
+        grouping::Names,
+    },
     os::memory::shrink,
     sample::ThreadCost,
     text::until_nul,
@@ -178,7 +181,13 @@ impl Limits {
     }
 
     /// Evaluates the limits of all processes.
-    pub fn evaluate(&mut self, ledger: &mut Ledger, host: &HostReading, cost: &ThreadCost) -> Evaluation {
+    pub fn evaluate(
+        &mut self,
+        ledger: &Ledger,
+        names: &mut Names,
+        host: &HostReading,
+        cost: &ThreadCost,
+    ) -> Evaluation {
         let began = Instant::now();
         let failures = CloneFailure::ALL.iter().zip(ledger.host().clone_failures);
         let refused = failures.filter(|(failure, _)| Limit::of(**failure).is_some()).map(|(_, count)| count).sum();
@@ -189,8 +198,8 @@ impl Limits {
         let kernel_bytes = cost.kernel_bytes();
         let namespaces = PidNamespaces::of(ledger);
         let mut shared = Shared::new(host, &namespaces, kernel_bytes);
-        let cgroups = self.cgroup_limits(ledger, kernel_bytes, &mut shared.limits);
-        let users = shared.add_users(ledger);
+        let cgroups = self.cgroup_limits((ledger, names), kernel_bytes, &mut shared.limits);
+        let users = shared.add_users(ledger, names.users());
         self.measure_growth(&mut shared.limits);
         let mut contest = Contest::new(shared.limits.len());
         let mut held = Vec::new();
@@ -225,19 +234,19 @@ impl Limits {
     /// The path of each set of cgroups, and where its limits are.
     fn cgroup_limits(
         &mut self,
-        ledger: &mut Ledger,
+        (ledger, names): (&Ledger, &mut Names),
         thread_bytes: u64,
         limits: &mut Vec<LimitUse>,
     ) -> FxHashMap<u64, Cgroup> {
-        let mut sets: FxHashMap<u64, ProcessKey> = FxHashMap::default();
+        let mut sets: FxHashMap<u64, (ProcessKey, &Process)> = FxHashMap::default();
         // Of a process whose main thread has ended /proc says that it is in the root.
         let is_readable = |process: &Process| process.may_create_threads() && process.facts.pid_ns != 0;
         let readable = ledger.processes().filter(|(_, process)| is_readable(process));
-        sets.extend(readable.map(|(key, process)| (process.facts.css_set, key)));
+        sets.extend(readable.map(|(key, process)| (process.facts.css_set, (key, process))));
         let asked = sets.len();
         let mut found = FxHashMap::default();
-        for (css_set, key) in sets {
-            match ledger.membership(key) {
+        for (css_set, (key, process)) in sets {
+            match names.membership(key.tgid, &process.identity, true) {
                 Ok(Some(membership)) => {
                     let limits = self.tree.limits_of(&membership, thread_bytes, &mut self.files, limits);
                     found.insert(css_set, Cgroup { membership, limits });

@@ -9,7 +9,7 @@ use super::{
     Limit, LimitUse, Scope,
     host::{HostReading, usable_ids},
 };
-use crate::ledger::Ledger;
+use crate::{ledger::Ledger, names::users::UserNames};
 
 /// RLIM_INFINITY as the kernel charges it: LONG_MAX.
 const UNLIMITED_CHARGE: u64 = i64::MAX as u64;
@@ -88,7 +88,7 @@ impl Shared {
     }
 
     /// Adds RLIMIT_NPROC of each user, and returns where it is.
-    pub(super) fn add_users(&mut self, ledger: &mut Ledger) -> FxHashMap<(u32, u64), usize> {
+    pub(super) fn add_users(&mut self, ledger: &Ledger, names: &mut UserNames) -> FxHashMap<(u32, u64), usize> {
         let mut used: FxHashMap<(u32, u64), u64> = FxHashMap::default();
         for (_, process) in ledger.processes().filter(|(_, process)| process.may_create_threads()) {
             if let Some(user) = nproc_key(&process.facts) {
@@ -98,7 +98,7 @@ impl Shared {
         }
         let mut found = FxHashMap::default();
         for ((uid, max), used) in used {
-            let name = ledger.users().get(uid);
+            let name = names.get(uid);
             let set_by = Arc::from(format!("RLIMIT_NPROC of user {name}"));
             self.limits.push(LimitUse::new(Limit::Nproc, Scope::User, name, set_by).of_threads(used, max));
             found.insert((uid, max), self.limits.len() - 1);

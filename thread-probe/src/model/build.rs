@@ -83,10 +83,15 @@ pub struct SampleFacts<'a> {
 
 impl Model {
     /// Builds the model of the sample that the ledger has just finished.
-    pub fn build(ledger: &mut Ledger, limits: &Evaluation, facts: &SampleFacts<'_>) -> Self {
+    pub fn build(
+        ledger: &Ledger,
+        limits: &Evaluation,
+        facts: &SampleFacts<'_>,
+        user_name: impl FnMut(u32) -> Arc<str>,
+    ) -> Self {
         let seconds = facts.interval.map(|interval| interval.as_secs_f64().max(1e-9));
         let cost = facts.cost;
-        let processes = processes(ledger, limits, seconds, &cost);
+        let processes = processes((ledger, limits), user_name, seconds, &cost);
         let groups = groups(ledger, limits, seconds, &cost);
         let host = host(ledger, seconds, facts, &processes);
         let since_epoch = facts.time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -182,10 +187,14 @@ fn groups(ledger: &Ledger, limits: &Evaluation, seconds: Option<f64>, cost: &Thr
     groups
 }
 
-fn processes(ledger: &mut Ledger, limits: &Evaluation, seconds: Option<f64>, cost: &ThreadCost) -> Vec<Process> {
+fn processes(
+    (ledger, limits): (&Ledger, &Evaluation),
+    mut user_name: impl FnMut(u32) -> Arc<str>,
+    seconds: Option<f64>,
+    cost: &ThreadCost,
+) -> Vec<Process> {
     let uids: rustc_hash::FxHashSet<u32> = ledger.processes().map(|(_, process)| process.identity.uid).collect();
-    let users: rustc_hash::FxHashMap<u32, Arc<str>> =
-        uids.into_iter().map(|uid| (uid, ledger.users().get(uid))).collect();
+    let users: rustc_hash::FxHashMap<u32, Arc<str>> = uids.into_iter().map(|uid| (uid, user_name(uid))).collect();
     let mut processes: Vec<Process> = ledger
         .processes()
         .map(|(key, process)| {

@@ -97,17 +97,6 @@ pub struct System {
     pub kernel_release: Arc<str>,
 }
 
-impl System {
-    /// This one. What the kernel does not tell is empty.
-    pub fn of_this_host() -> Self {
-        let Ok(names) = nix::sys::utsname::uname() else { return Self::default() };
-        Self {
-            name: names.nodename().to_string_lossy().into(),
-            kernel_release: names.release().to_string_lossy().into(),
-        }
-    }
-}
-
 /// What the exposition needs of the host besides.
 #[derive(Clone, Debug)]
 pub struct HostRaw {

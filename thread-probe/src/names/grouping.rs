@@ -76,11 +76,11 @@ impl Identity {
 
 /// The group of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Named {
+pub struct Named {
     /// Its name.
-    pub(crate) name: String,
+    pub name: String,
     /// Whose the process's cgroup is, where that names the group.
-    pub(crate) owner: Option<Arc<Owner>>,
+    pub owner: Option<Arc<Owner>>,
 }
 
 impl From<String> for Named {
@@ -89,22 +89,52 @@ impl From<String> for Named {
     }
 }
 
-/// Names groups, and remembers what it had to look up.
-pub struct Grouper {
+/// Who names groups.
+pub trait GroupNames {
+    /// The group of a process. `is_alive` says whether more may be looked up of it by its pid.
+    fn name(&mut self, pid: u32, identity: &Identity, is_alive: bool) -> Named;
+
+    /// The group of a process of which nothing is known but the name of a thread that ended.
+    fn name_without_leader(&self, pid: u32, comm: &[u8; COMM_BYTES]) -> String;
+}
+
+/// Names groups by a key, and remembers what it had to look up: users and cgroups.
+pub struct Names {
     by: GroupBy,
     users: UserNames,
     memberships: Memberships,
 }
 
-impl Grouper {
-    /// A grouper by the given key.
+impl Names {
+    /// Groups are named by the given key.
     pub fn new(by: GroupBy) -> Self {
         Self { by, users: UserNames::default(), memberships: Memberships::default() }
     }
 
-    /// The group of a process. Kernel threads have a group by their own name, whatever the key, unless it is the user
-    /// or the process id, which they have as any other.
-    pub(crate) fn name(&mut self, pid: u32, identity: &Identity, is_alive: bool) -> Named {
+    /// Names of users.
+    pub fn users(&mut self) -> &mut UserNames {
+        &mut self.users
+    }
+
+    /// The cgroups of a process; `None` if it ended before they could be read. See [`Memberships::of`].
+    ///
+    /// # Errors
+    /// It is there and they may not be read.
+    pub fn membership(&mut self, pid: u32, identity: &Identity, is_alive: bool) -> io::Result<Option<Arc<Membership>>> {
+        self.memberships.of(pid, (identity.css_set, identity.cgroup_id), is_alive)
+    }
+
+    /// Forgets what no process used for two samples.
+    pub fn finish_sample(&mut self) {
+        self.memberships.finish_sample();
+        self.users.finish_sample();
+    }
+}
+
+/// Kernel threads have a group by their own name, whatever the key, unless it is the user or the process id, which they
+/// have as any other.
+impl GroupNames for Names {
+    fn name(&mut self, pid: u32, identity: &Identity, is_alive: bool) -> Named {
         match self.by {
             GroupBy::User => not_ours(self.users.get(identity.uid).to_string()).into(),
             GroupBy::Pid => pid.to_string().into(),
@@ -120,34 +150,12 @@ impl Grouper {
         }
     }
 
-    /// The group of a process of which nothing is known but the name of a thread that ended.
-    pub(crate) fn name_without_leader(&self, pid: u32, comm: &[u8; COMM_BYTES]) -> String {
+    fn name_without_leader(&self, pid: u32, comm: &[u8; COMM_BYTES]) -> String {
         match self.by {
             GroupBy::Comm | GroupBy::Exe => not_ours(until_nul(comm)),
             GroupBy::Pid => pid.to_string(),
             GroupBy::Cgroup | GroupBy::Unit | GroupBy::Container | GroupBy::Pod | GroupBy::User => UNKNOWN.to_owned(),
         }
-    }
-
-    /// Names of users.
-    pub(crate) fn users(&mut self) -> &mut UserNames {
-        &mut self.users
-    }
-
-    /// See [`Memberships::of`].
-    pub(crate) fn membership(
-        &mut self,
-        pid: u32,
-        identity: &Identity,
-        is_alive: bool,
-    ) -> io::Result<Option<Arc<Membership>>> {
-        self.memberships.of(pid, (identity.css_set, identity.cgroup_id), is_alive)
-    }
-
-    /// Forgets what no process used for two samples.
-    pub(crate) fn finish_sample(&mut self) {
-        self.memberships.finish_sample();
-        self.users.finish_sample();
     }
 }
 
@@ -189,11 +197,11 @@ mod tests {
 
     #[test]
     fn a_name_that_somebody_chose_is_none_of_ours() {
-        let mut grouper = Grouper::new(GroupBy::Comm);
+        let mut names = Names::new(GroupBy::Comm);
         let mut name = |comm: &[u8], is_kernel_thread| {
             let mut identity = Identity { is_kernel_thread, ..Identity::default() };
             identity.comm[..comm.len()].copy_from_slice(comm);
-            grouper.name(1, &identity, true).name
+            names.name(1, &identity, true).name
         };
         for (comm, expected) in [
             (&b"~lost"[..], "\\~lost"),

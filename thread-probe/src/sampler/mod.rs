@@ -13,6 +13,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use nix::{
     poll::{PollFd, PollFlags},
+    sys::utsname::uname,
     time::{ClockId, clock_gettime},
 };
 use thread_probe_ebpf::record::HostLimits;
@@ -23,7 +24,7 @@ use crate::{
     ledger::{GroupBounds, Ledger},
     limits::{Evaluation, HostReading, LimitUse, Limits},
     model::{self, ConfigStatus, Model, OneProcess, SampleFacts, System},
-    names::grouping::{GroupBy, Grouper},
+    names::grouping::{GroupBy, Names},
     os::{log, memory, wait::until_ready},
     privileges,
     probe::{LoadOptions, Probe, SlowToDetach},
@@ -35,6 +36,7 @@ use crate::{
 pub struct Sampler {
     probe: Probe,
     ledger: Ledger,
+    names: Names,
     config: SamplerConfig,
     config_status: ConfigStatus,
     cost: ThreadCost,
@@ -79,7 +81,8 @@ impl Sampler {
             clone_probe: options.clone_probe,
             fold_leaders: groups.by != GroupBy::Pid,
         })?;
-        let mut ledger = Ledger::new(Grouper::new(groups.by), group_bounds(groups));
+        let mut ledger = Ledger::new(group_bounds(groups));
+        let mut names = Names::new(groups.by);
         let started = Started::now();
         let host = limits.read_host();
         tell_limits(&mut probe, &host)?;
@@ -87,7 +90,7 @@ impl Sampler {
         let mut threads = 0;
         probe.start(&mut |observation| {
             threads += 1;
-            ledger.observe(observation);
+            ledger.observe(observation, &mut names);
         })?;
         let cost = probe.thread_cost();
         log_programs(probe.programs(), &cost);
@@ -95,6 +98,7 @@ impl Sampler {
         let mut sampler = Self {
             probe,
             ledger,
+            names,
             config: config.clone(),
             config_status: ConfigStatus::loaded(started.time),
             cost,
@@ -105,7 +109,7 @@ impl Sampler {
             interval_seconds: None,
             most_threads: 0,
             had_gone: false,
-            system: System::of_this_host(),
+            system: this_host(),
             own_cost: OwnCostMeter::default(),
         };
         let model = sampler.finish(started, threads, &host)?;
@@ -117,7 +121,7 @@ impl Sampler {
     /// # Errors
     /// There can be no thread.
     pub fn look_up_users_aside(&mut self) -> Result<()> {
-        self.ledger.users().look_up_aside().context("starting the thread that looks up users failed")
+        self.names.users().look_up_aside().context("starting the thread that looks up users failed")
     }
 
     /// Takes a sample: scan first, drain second, so that a final record replaces what the scan saw.
@@ -129,23 +133,27 @@ impl Sampler {
         let host = self.limits.read_host();
         tell_limits(&mut self.probe, &host)?;
         self.ledger.begin_scan(boot_ns()?);
-        let ledger = &mut self.ledger;
-        let threads =
-            self.probe.scan(&mut |observation| ledger.observe(observation)).context("scanning the threads failed")?;
+        let (ledger, names) = (&mut self.ledger, &mut self.names);
+        let threads = self
+            .probe
+            .scan(&mut |observation| ledger.observe(observation, names))
+            .context("scanning the threads failed")?;
         self.finish(started, threads, &host)
     }
 
     fn finish(&mut self, started: Started, threads: u64, host: &HostReading) -> Result<Model> {
         self.drain();
-        let ledger = &mut self.ledger;
-        self.probe.read_folds(&mut |of, sums| ledger.observe_fold(of, sums)).context("reading the sums failed")?;
+        let (ledger, names) = (&mut self.ledger, &mut self.names);
+        self.probe
+            .read_folds(&mut |of, sums| ledger.observe_fold(of, sums, names))
+            .context("reading the sums failed")?;
         self.probe.forget_folds(&self.ledger.take_folds_that_are_over()).context("making room for sums failed")?;
         let mut counters = self.probe.host_counters().context("reading the probe's counters failed")?;
         counters.log_lines_left_out = log::lines_left_out();
         self.ledger.observe_orphans(&counters.orphans);
-        self.ledger.finish_sample();
+        self.ledger.finish_sample(&mut self.names);
         self.cost.stack_bytes = self.ledger.stack_bytes();
-        self.evaluation = self.limits.evaluate(&mut self.ledger, host, &self.cost);
+        self.evaluation = self.limits.evaluate(&self.ledger, &mut self.names, host, &self.cost);
         let interval = self.last.map(|last| started.instant - last);
         let facts = SampleFacts {
             time: started.time,
@@ -162,10 +170,11 @@ impl Sampler {
             load_averages: host.load_averages,
             own_cost: self.own_cost.measure(counters.switch_runs),
         };
-        let model = Model::build(&mut self.ledger, &self.evaluation, &facts);
+        let model = Model::build(&self.ledger, &self.evaluation, &facts, |uid| self.names.users().get(uid));
         self.interval_seconds = model.interval_seconds;
         self.return_memory(threads);
         self.last = Some(started.instant);
+        self.names.finish_sample();
         self.ledger.next_interval();
         Ok(model)
     }
@@ -184,8 +193,8 @@ impl Sampler {
 
     /// Takes in the threads that ended since the last drain.
     pub fn drain(&mut self) {
-        let ledger = &mut self.ledger;
-        self.probe.drain(&mut |observation| ledger.observe(observation));
+        let (ledger, names) = (&mut self.ledger, &mut self.names);
+        self.probe.drain(&mut |observation| ledger.observe(observation, names));
     }
 
     /// Lets time pass, and takes in the threads that end meanwhile when the ring needs it.
@@ -238,6 +247,12 @@ impl Sampler {
     pub fn limits_of(&self, pid: u32) -> Vec<LimitUse> {
         self.evaluation.limits_of(pid)
     }
+}
+
+/// This host, as uname(2) tells it. What the kernel does not tell is empty.
+pub(crate) fn this_host() -> System {
+    let Ok(names) = uname() else { return System::default() };
+    System { name: names.nodename().to_string_lossy().into(), kernel_release: names.release().to_string_lossy().into() }
 }
 
 /// Tells the programs by which limits they explain a clone that fails.

@@ -101,10 +101,12 @@ impl Crate {
         };
         while let Some((next, after)) = rest.split_first() {
             let file = self.files.get(&at)?;
-            if let Some(target) = file.handed_on.get(next) {
-                return self.home(&at, target);
+            let is_module = file.children.contains(next);
+            // A function may have the name of its module: where more follows, the module is meant.
+            if let Some(target) = file.handed_on.get(next).filter(|_| !is_module || after.is_empty()) {
+                return self.home(&at, target).or(Some(at));
             }
-            if !file.children.contains(next) {
+            if !is_module {
                 break;
             }
             at.push(next.clone());

@@ -6,9 +6,9 @@ use procfs::{ConfigSetting, KernelConfig, prelude::Current as _};
 
 use super::report::Check;
 use crate::{
-    model::System,
     os::release::parse_release,
     probe::{self, LOCKDOWN, LoadError, MIN_KERNEL},
+    sampler::this_host,
 };
 
 /// What the programs need.
@@ -33,7 +33,7 @@ const BOOT_ANOTHER: &str = "boot a distribution's kernel";
 
 /// `loads` says whether the programs do: that proves what no file may tell.
 pub(super) fn checks(loads: bool) -> Vec<Check> {
-    let release = System::of_this_host().kernel_release;
+    let release = this_host().kernel_release;
     vec![
         version(&release),
         btf(probe::task_struct_bytes().map(|_| ())),

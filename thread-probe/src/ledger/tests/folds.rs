@@ -37,9 +37,9 @@ impl Scene {
             self.observe(task, None);
         }
         for (of, sums) in folds {
-            self.ledger.observe_fold(*of, sums);
+            self.ledger.observe_fold(*of, sums, &mut by_comm());
         }
-        self.ledger.finish_sample();
+        self.ledger.finish_sample(&mut by_comm());
     }
 
     fn process_totals(&self, pid: u32) -> Totals {

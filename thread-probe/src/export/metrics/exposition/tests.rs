@@ -12,17 +12,14 @@ use crate::{
     export::metrics::{METRICS, Metric},
     ledger::{GroupBounds, Ledger},
     limits::{Headroom, LimitUse, Scope, Unreadable},
-    names::grouping::{GroupBy, Grouper},
+    names::owner::Owner,
     sample::{AttachedProgram, FoldOf, HostCounters, Observation, Source, ThreadObservation},
-    testing::{alert, build, limit_use},
+    testing::{alert, build, by_comm, limit_use},
 };
 
 /// A model of `processes` processes of one thread each, named by their comm, each of which did something.
 fn model_of(comms: &[&[u8]]) -> Model {
-    let mut ledger = Ledger::new(
-        Grouper::new(GroupBy::Comm),
-        GroupBounds { max: 500, retention: Duration::from_secs(600), keep: Vec::new() },
-    );
+    let mut ledger = Ledger::new(GroupBounds { max: 500, retention: Duration::from_secs(600), keep: Vec::new() });
     ledger.begin_scan(1_000_000_000);
     for (tid, comm) in (1u32..).zip(comms) {
         let mut thread = record::Thread {
@@ -44,22 +41,29 @@ fn model_of(comms: &[&[u8]]) -> Model {
         }
         let observed =
             ThreadObservation { thread: &thread, process: Some(&record::Process::default()), waits: Some(&waits) };
-        ledger.observe(Observation::Alive(observed));
+        ledger.observe(Observation::Alive(observed), &mut by_comm());
         let mut failed = Folded::default();
         failed.clone_failures[2] = 1;
-        ledger.observe_fold(FoldOf::Process(FoldedProcess { tgid: tid, reserved: 0, start_ns: 1 }), &failed);
+        ledger.observe_fold(
+            FoldOf::Process(FoldedProcess { tgid: tid, reserved: 0, start_ns: 1 }),
+            &failed,
+            &mut by_comm(),
+        );
         // Another of its threads has ended.
         let mut ended = thread;
         ended.head =
             Head { task: u64::from(tid) << 32, tid: tid + 10_000, parts: PART_THREAD | PART_ENDED | PART_END_SEEN };
         ended.ended_ns = 50_000;
         ended.counters = record::Counters::default();
-        ledger.observe(Observation::Ended(ThreadObservation { thread: &ended, process: None, waits: None }));
+        ledger.observe(
+            Observation::Ended(ThreadObservation { thread: &ended, process: None, waits: None }),
+            &mut by_comm(),
+        );
     }
-    ledger.finish_sample();
+    ledger.finish_sample(&mut by_comm());
     let programs: Arc<[AttachedProgram]> =
         Arc::new([AttachedProgram { program: "sched_switch".into(), source: Source::TpBtf, reason: String::new() }]);
-    build(&mut ledger, &programs, &HostCounters::default(), None)
+    build(&ledger, &programs, &HostCounters::default(), None)
 }
 
 /// The same with limits of all kinds.
