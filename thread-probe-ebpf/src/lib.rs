@@ -1,5 +1,4 @@
-//! What the eBPF programs and the daemon share: the records that travel between them, the histogram,
-//! the table of kernel offsets and the names of programs, maps and drop reasons.
+//! What the eBPF programs and the daemon share ([`abi`]), and what the programs decide without asking the kernel ([`logic`]).
 //!
 //! Everything here is plain data and pure functions, so the host tests run the very code the kernel runs.
 #![no_std]
@@ -7,9 +6,5 @@
 #[cfg(test)]
 extern crate std;
 
-pub mod fold;
-pub mod histogram;
-pub mod names;
-pub mod offsets;
-pub mod record;
-pub mod storage;
+pub mod abi;
+pub mod logic;

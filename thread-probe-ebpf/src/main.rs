@@ -15,16 +15,7 @@
 #![feature(core_intrinsics)]
 #![expect(internal_features, reason = "see above")]
 
-mod clone;
-mod ended;
-mod fill;
-mod folding;
-mod kernel;
-mod limits;
-mod maps;
-mod scan;
-mod sched;
-mod tasks;
+mod programs;
 
 use aya_ebpf::{
     EbpfContext as _,
@@ -32,7 +23,7 @@ use aya_ebpf::{
     programs::{BtfTracePointContext, FEntryContext, FExitContext, TracePointContext},
 };
 
-use crate::kernel::Task;
+use crate::programs::{clone, end, kernel::Task, scan, switch, tasks};
 
 // aya-ebpf has no macro for iterators; `extern "C"` and the section name are what it would generate.
 /// `iter/task`: called for each task of the reader's pid namespace, and once more with a null task.
@@ -71,7 +62,7 @@ fn sched_wakeup_new(context: BtfTracePointContext) -> i32 {
 /// `sched_switch(preempt, prev, next, ...)`, in `__schedule` with the run queue locked.
 #[btf_tracepoint(function = "sched_switch")]
 fn sched_switch(context: BtfTracePointContext) -> i32 {
-    sched::switched(Task(context.arg(1)), Task(context.arg(2)));
+    switch::switched(Task(context.arg(1)), Task(context.arg(2)));
     0
 }
 
@@ -86,7 +77,7 @@ fn sched_process_exit(context: BtfTracePointContext) -> i32 {
 /// `sched_process_free(task)`, an RCU grace period after the task was released.
 #[btf_tracepoint(function = "sched_process_free")]
 fn sched_process_free(context: BtfTracePointContext) -> i32 {
-    ended::freed(Task(context.arg(0)));
+    end::freed(Task(context.arg(0)));
     0
 }
 

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use thread_probe_ebpf::{
+use thread_probe_ebpf::abi::{
     fold::{Folded, FoldedLeader, FoldedProcess},
     names::{CloneFailure, Lost},
     record::{

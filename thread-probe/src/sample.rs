@@ -3,7 +3,7 @@
 use std::{borrow::Cow, ops::Add};
 
 use serde::{Deserialize, Serialize};
-use thread_probe_ebpf::{
+use thread_probe_ebpf::abi::{
     fold::{Folded, FoldedLeader, FoldedProcess},
     histogram::BUCKETS,
     names::Lost,

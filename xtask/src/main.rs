@@ -2,8 +2,6 @@
 #![expect(clippy::print_stdout, reason = "a program for the terminal")]
 
 mod build;
-#[path = "../../thread-probe/tests/cgroup/mod.rs"]
-mod cgroup;
 mod dashboards;
 mod dist;
 mod fleet;

@@ -1,9 +1,11 @@
 //! Processes at work, for a picture worth looking at: this program in other roles, each named after what it does.
 
 use std::{
+    fs,
     hint::black_box,
     io,
     os::fd::AsFd,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex, PoisonError},
     thread,
@@ -16,8 +18,6 @@ use nix::{
     sys::{prctl, signal::Signal},
     unistd::{getppid, pipe, read, write},
 };
-
-use crate::cgroup::Cgroup;
 
 /// The threads that the leak's cgroup allows.
 const LEAK_LIMIT: u64 = 400;
@@ -100,10 +100,26 @@ impl Workloads {
 }
 
 fn confined(process: &Process) -> Result<Cgroup> {
-    let cgroup = Cgroup::new("pids", "thread-leak")?;
-    cgroup.set("pids.max", &LEAK_LIMIT.to_string())?;
-    cgroup.add(process.child.id())?;
+    // Of version 1, or else the unified one.
+    let roots = ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"].map(Path::new);
+    let root = roots.into_iter().find(|root| root.is_dir()).context("no hierarchy has the pids controller")?;
+    let cgroup = Cgroup(root.join("thread-leak"));
+    fs::create_dir(&cgroup.0)?;
+    fs::write(cgroup.0.join("pids.max"), LEAK_LIMIT.to_string())?;
+    fs::write(cgroup.0.join("cgroup.procs"), process.child.id().to_string())?;
     Ok(cgroup)
+}
+
+/// A cgroup, removed with this once it is empty.
+struct Cgroup(PathBuf);
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        let started = Instant::now();
+        while fs::remove_dir(&self.0).is_err() && started.elapsed() < Duration::from_secs(5) {
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
 }
 
 struct Process {

@@ -1,6 +1,6 @@
 //! Adds what a record adds to the one before it, to its process, its group and the host.
 
-use thread_probe_ebpf::record::{self, Counters, PART_ENDED, PART_STORAGE};
+use thread_probe_ebpf::abi::record::{self, Counters, PART_ENDED, PART_STORAGE};
 
 use super::{
     Ledger,

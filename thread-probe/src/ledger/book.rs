@@ -1,7 +1,7 @@
 //! The ledger itself: what it keeps, and what it is asked.
 
 use rustc_hash::FxHashMap;
-use thread_probe_ebpf::record::{self, PART_END_SEEN};
+use thread_probe_ebpf::abi::record::{self, PART_END_SEEN};
 
 use super::{
     entries::{Process, ProcessKey, Thread},

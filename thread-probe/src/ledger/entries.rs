@@ -1,6 +1,6 @@
 //! What the ledger keeps of each thread and process.
 
-use thread_probe_ebpf::{
+use thread_probe_ebpf::abi::{
     histogram::BUCKETS,
     record::{self, COMM_BYTES, Counters, Waits},
 };

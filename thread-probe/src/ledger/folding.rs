@@ -1,6 +1,6 @@
 //! Takes in what the programs added up: threads and processes that ended between two scans, and clones that failed.
 
-use thread_probe_ebpf::fold::{Folded, FoldedLeader, FoldedProcess, PF_KTHREAD};
+use thread_probe_ebpf::abi::fold::{Folded, FoldedLeader, FoldedProcess, PF_KTHREAD};
 
 use super::{Ledger, ProcessKey, folds::LEADERS_KEPT, groups::LOST, totals::Delta};
 use crate::{

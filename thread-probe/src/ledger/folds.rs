@@ -1,7 +1,7 @@
 //! The sums of the programs as they were read last.
 
 use rustc_hash::FxHashMap;
-use thread_probe_ebpf::fold::Folded;
+use thread_probe_ebpf::abi::fold::Folded;
 
 use crate::sample::FoldOf;
 

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use rustc_hash::{FxHashMap, FxHashSet};
-use thread_probe_ebpf::{fold::Folded, record::Counters};
+use thread_probe_ebpf::abi::{fold::Folded, record::Counters};
 
 use super::{
     refused::RefusedBy,

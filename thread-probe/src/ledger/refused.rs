@@ -1,6 +1,6 @@
 //! Which cgroups refused a process a clone.
 
-use thread_probe_ebpf::{fold::Folded, names::CloneFailure};
+use thread_probe_ebpf::abi::{fold::Folded, names::CloneFailure};
 
 /// Ids of the cgroups that refused a process a clone last; 0 if none did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

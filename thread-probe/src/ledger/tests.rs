@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use thread_probe_ebpf::fold::Folded;
-use thread_probe_ebpf::record::{
+use thread_probe_ebpf::abi::fold::Folded;
+use thread_probe_ebpf::abi::record::{
     self, COMM_BYTES, Counters, Head, PART_END_SEEN, PART_ENDED, PART_PROCESS, PART_STORAGE, PART_THREAD, PART_WAITS,
     Waits,
 };

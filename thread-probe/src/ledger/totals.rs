@@ -1,15 +1,15 @@
 //! What is added up: for a process, a group, the host.
 
-use thread_probe_ebpf::{
+use thread_probe_ebpf::abi::{
     fold::{Folded, LIFETIMES, lifetime_class},
     histogram::BUCKETS,
     names::CloneFailure,
     record::{COUNTERS, Counters, Waits},
 };
 
-pub use thread_probe_ebpf::fold::LIFETIME_BOUNDS_NS;
+pub use thread_probe_ebpf::abi::fold::LIFETIME_BOUNDS_NS;
 
-/// Counts of waits by bucket of [`thread_probe_ebpf::histogram`]; allocated with the first wait.
+/// Counts of waits by bucket of [`thread_probe_ebpf::abi::histogram`]; allocated with the first wait.
 #[derive(Clone, Debug, Default)]
 pub struct WaitCounts(Option<Box<[u64; BUCKETS]>>);
 

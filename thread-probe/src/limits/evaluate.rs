@@ -7,7 +7,7 @@ use std::{
 
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
-use thread_probe_ebpf::names::CloneFailure;
+use thread_probe_ebpf::abi::names::CloneFailure;
 
 use super::{
     Headroom, Limit, LimitUse, LimitsReport, Scope,

@@ -7,7 +7,7 @@ use std::{
 
 use nix::unistd::{SysconfVar, sysconf};
 use procfs::{Current as _, LoadAverage, Meminfo};
-use thread_probe_ebpf::record::RESERVED_IDS;
+use thread_probe_ebpf::abi::record::RESERVED_IDS;
 
 use super::{
     Limit, LimitUse, Scope,

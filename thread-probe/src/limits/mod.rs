@@ -15,7 +15,7 @@ pub(crate) mod words;
 use std::{borrow::Cow, sync::Arc};
 
 use serde::{Deserialize, Serialize};
-use thread_probe_ebpf::names::CloneFailure;
+use thread_probe_ebpf::abi::names::CloneFailure;
 
 use self::growth::Growth;
 pub use self::{

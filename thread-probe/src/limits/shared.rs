@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
-use thread_probe_ebpf::record;
+use thread_probe_ebpf::abi::record;
 
 use super::{
     Limit, LimitUse, Scope,

@@ -1,7 +1,7 @@
 //! What threads did: totals, rates, counts by state.
 
 use serde::{Deserialize, Serialize};
-use thread_probe_ebpf::{
+use thread_probe_ebpf::abi::{
     histogram::BUCKETS,
     names::{CloneErrno, CloneFailure},
     record::Counters,

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use thread_probe_ebpf::{names::Lost, record};
+use thread_probe_ebpf::abi::{names::Lost, record};
 
 use super::{
     activity::{Activity, CloneFailuresByLimit, ProcessEvents, Rates, ThreadCounts},

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use thread_probe_ebpf::{histogram::BUCKETS, record::Counters};
+use thread_probe_ebpf::abi::{histogram::BUCKETS, record::Counters};
 
 use super::{
     activity::{Activity, ProcessEvents, Rates, ThreadCounts},

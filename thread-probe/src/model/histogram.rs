@@ -1,7 +1,7 @@
 //! Histograms as people read them.
 
 use serde::{Deserialize, Serialize};
-use thread_probe_ebpf::histogram::{BUCKETS, bucket_of, lower_bound_ns, upper_bound_ns};
+use thread_probe_ebpf::abi::histogram::{BUCKETS, bucket_of, lower_bound_ns, upper_bound_ns};
 
 pub(super) const NS_PER_SECOND: f64 = 1e9;
 

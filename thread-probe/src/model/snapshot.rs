@@ -4,7 +4,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use serde::{Deserialize, Serialize};
-use thread_probe_ebpf::{histogram::BUCKETS, names::CloneFailure};
+use thread_probe_ebpf::abi::{histogram::BUCKETS, names::CloneFailure};
 
 use super::{
     activity::{Activity, CloneFailuresByLimit, Rates, ThreadCounts},

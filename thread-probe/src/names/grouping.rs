@@ -4,7 +4,7 @@ use std::{fmt::Write as _, io, sync::Arc};
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
-use thread_probe_ebpf::record::{self, COMM_BYTES, EXE_BYTES};
+use thread_probe_ebpf::abi::record::{self, COMM_BYTES, EXE_BYTES};
 
 use crate::{
     names::{

@@ -4,7 +4,7 @@ use std::{fs::File, io, os::fd::AsRawFd as _, path::Path};
 
 use btf_rs::{Backend, Btf, Struct, Type};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use thread_probe_ebpf::{
+use thread_probe_ebpf::abi::{
     offsets::{MEMBERS, MISSING, Member, Offsets},
     storage::TaskStorage,
 };

@@ -15,7 +15,7 @@ use aya::{
 use aya_log::EbpfLogger;
 use log::Log;
 use nix::{errno::Errno, sys::utsname::uname};
-use thread_probe_ebpf::{
+use thread_probe_ebpf::abi::{
     fold::{FOLDED_WORDS, Folded, FoldedLeader, FoldedProcess, LEADER_WORDS, PROCESS_WORDS},
     histogram::BUCKETS,
     names::Lost,

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use thread_probe_ebpf::record::{
+use thread_probe_ebpf::abi::record::{
     Head, PART_ENDED, PART_PROCESS, PART_THREAD, PART_WAITS, Process, ShortRecord, Thread, ThreadRecord, Waits,
 };
 
@@ -98,7 +98,7 @@ pub(super) fn parse_ended(mut bytes: &[u8], sink: &mut dyn FnMut(Observation<'_>
 
 #[cfg(test)]
 mod tests {
-    use thread_probe_ebpf::record::PART_STORAGE;
+    use thread_probe_ebpf::abi::record::PART_STORAGE;
 
     use super::*;
 

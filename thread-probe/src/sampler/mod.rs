@@ -16,7 +16,7 @@ use nix::{
     sys::utsname::uname,
     time::{ClockId, clock_gettime},
 };
-use thread_probe_ebpf::record::HostLimits;
+use thread_probe_ebpf::abi::record::HostLimits;
 
 pub use self::config::{GroupsConfig, LimitsConfig, ProbeConfig, SamplerConfig};
 use self::own_cost::OwnCostMeter;

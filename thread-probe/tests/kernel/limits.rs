@@ -13,11 +13,13 @@ use thread_probe::{
 };
 
 use crate::{
-    cgroup::Cgroup,
-    probe::{Probe, ensure_equal, is_before_6_2, lost_for, process},
-    roles::CREATED_BEFORE_NPROC,
-    tests::Test,
-    workload::Workload,
+    kernel::{
+        probe::{Probe, ensure_equal, is_before_6_2, lost_for, process},
+        roles::CREATED_BEFORE_NPROC,
+        tests::Test,
+        workload::Workload,
+    },
+    support::cgroup::Cgroup,
 };
 
 pub const ALL: &[(&str, Test)] = &[

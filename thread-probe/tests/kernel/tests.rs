@@ -18,9 +18,11 @@ use thread_probe::{
 };
 
 use crate::{
-    cgroup::Cgroup,
-    probe::{Probe, ensure_equal, group, hides_init, is_before_6_2, lost, lost_for, process},
-    workload::Workload,
+    kernel::{
+        probe::{Probe, ensure_equal, group, hides_init, is_before_6_2, lost, lost_for, process},
+        workload::Workload,
+    },
+    support::cgroup::Cgroup,
 };
 
 pub type Test = fn() -> Result<()>;

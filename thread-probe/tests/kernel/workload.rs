@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::{probe::Probe, roles::ROLE};
+use crate::kernel::{probe::Probe, roles::ROLE};
 
 /// A workload that was started.
 pub struct Workload {

@@ -1,6 +1,6 @@
 //! What comes as sums, and what comes late.
 
-use thread_probe_ebpf::{
+use thread_probe_ebpf::abi::{
     fold::{Folded, FoldedLeader, FoldedProcess},
     names::CloneFailure,
 };

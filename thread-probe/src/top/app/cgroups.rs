@@ -1,7 +1,7 @@
 //! Processes below their cgroups, each cgroup with the sum of what is in it and below.
 
 use rustc_hash::FxHashMap;
-use thread_probe_ebpf::histogram::BUCKETS;
+use thread_probe_ebpf::abi::histogram::BUCKETS;
 
 use crate::model::{Process, Rates, quantile_seconds};
 

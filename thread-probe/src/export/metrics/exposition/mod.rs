@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use prometheus::{TextEncoder, core::Collector as _, process_collector::ProcessCollector};
-use thread_probe_ebpf::{
+use thread_probe_ebpf::abi::{
     histogram::{BUCKETS, bucket_of},
     names::CloneFailure,
 };

@@ -2,7 +2,7 @@ mod fleet;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use thread_probe_ebpf::{
+use thread_probe_ebpf::abi::{
     fold::{Folded, FoldedProcess},
     record::{self, Head, PART_END_SEEN, PART_ENDED, PART_PROCESS, PART_STORAGE, PART_THREAD, PART_WAITS, Waits},
 };

@@ -1,0 +1,8 @@
+//! What the programs and the daemon agree on: records, sums, the histogram, the table of kernel offsets, names.
+
+pub mod fold;
+pub mod histogram;
+pub mod names;
+pub mod offsets;
+pub mod record;
+pub mod storage;

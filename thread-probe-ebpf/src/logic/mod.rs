@@ -1,0 +1,7 @@
+//! What the programs decide from numbers alone: accounting at a switch, whether a record still stands, how a short one is
+//! packed, which limit refused a clone. Inlined into them, and tested on the host.
+
+pub mod refusal;
+pub mod short_record;
+pub mod unchanged;
+pub mod wait;

@@ -1,0 +1,143 @@
+//! The maps, with who writes, reads and deletes their entries.
+
+use core::ptr;
+
+use aya_ebpf::{
+    bindings::{bpf_map_type::BPF_MAP_TYPE_TASK_STORAGE, task_struct},
+    btf_maps::{Array, HashMap, PerCpuArray, RingBuf},
+    helpers::bpf_task_storage_get,
+    macros::btf_map,
+};
+use thread_probe_ebpf::abi::{
+    fold::{Folded, FoldedLeader, FoldedProcess},
+    histogram::BUCKETS,
+    names::Lost,
+    record::{HostLimits, ThreadRecord},
+    storage::TaskStorage,
+};
+
+use super::kernel::Task;
+
+/// BPF_F_NO_PREALLOC of include/uapi/linux/bpf.h.
+const NO_PREALLOC: usize = 1;
+
+/// Bytes of the ring buffer. It carries threads that a scan has seen, and leaders: what else ends is folded.
+const RING_BYTES: usize = 4 << 20;
+
+/// Processes that threads can be folded for. An element takes 1 kB, and only while it is there.
+const FOLDED_PROCESSES: usize = 65_536;
+/// Kinds of processes: as many as there are names of short-lived programs, users and cgroups.
+const FOLDED_LEADERS: usize = 16_384;
+
+/// One [`TaskStorage`] per task. Written by the task's own creation, switches and clones, and by the scan (`sent`);
+/// read by the scan and when the task is freed; deleted by the kernel with the task.
+#[btf_map]
+pub(crate) static TASKS: TaskStorageMap<TaskStorage> = TaskStorageMap::new();
+
+/// Final records: whole ones and [`thread_probe_ebpf::abi::record::ShortRecord`]s. Written when a task is freed; read, and so deleted, by the daemon.
+#[btf_map]
+pub(crate) static ENDED: RingBuf<ThreadRecord, RING_BYTES> = RingBuf::new();
+
+/// Dropped events by [`Lost`]. Written by every program on its CPU; read by the daemon; never deleted.
+#[btf_map]
+pub(crate) static LOST: PerCpuArray<[u64; Lost::ALL.len()], 1> = PerCpuArray::new();
+
+/// By process: the ends of threads that no scan has seen, and clones that failed. Written when that happens; read by the
+/// daemon, which deletes it when the process is over.
+#[btf_map]
+pub(crate) static FOLDED: HashMap<FoldedProcess, Folded, FOLDED_PROCESSES, NO_PREALLOC> = HashMap::new();
+
+/// By process: the ends of threads that a scan has seen and that the ring had no room for. `waits` are their whole
+/// histograms, of which the daemon knows the part that it has seen. Written, read and deleted as [`FOLDED`].
+#[btf_map]
+pub(crate) static FOLDED_KNOWN: HashMap<FoldedProcess, Folded, FOLDED_PROCESSES, NO_PREALLOC> = HashMap::new();
+
+/// By what names a process's group: the ends of processes of one thread that no scan has seen. Written when that happens;
+/// read by the daemon, which deletes what no longer grows when there are many.
+#[btf_map]
+pub(crate) static FOLDED_LEADER: HashMap<FoldedLeader, Folded, FOLDED_LEADERS, NO_PREALLOC> = HashMap::new();
+
+/// What the sums start as. Never written.
+#[btf_map]
+pub(crate) static NOTHING_FOLDED: Array<Folded, 1> = Array::new();
+
+/// What no other map had room for, so that the host's totals stay exact. Written on its CPU; read by the daemon; never
+/// deleted.
+#[btf_map]
+pub(crate) static ORPHANS: PerCpuArray<Folded, 1> = PerCpuArray::new();
+
+/// Durations of successful clones: counts by bucket, then their sum in nanoseconds. Written on its CPU when a task
+/// has been created; read by the daemon; never deleted.
+#[btf_map]
+pub(crate) static CLONE_DURATION: PerCpuArray<[u64; BUCKETS + 1], 1> = PerCpuArray::new();
+
+/// What the daemon knows of the host's limits. Written by the daemon at each sample; read when a clone fails; never deleted.
+#[btf_map]
+pub(crate) static HOST_LIMITS: Array<HostLimits, 1> = Array::new();
+
+/// Where the scan puts records together, which the BPF stack is too small for. Written and read within one run of it;
+/// never deleted.
+#[btf_map]
+pub(crate) static SCRATCH: PerCpuArray<ThreadRecord, 1> = PerCpuArray::new();
+
+/// What the storage of a task starts as that has none: the scan's, and the context switch's, which may come in the middle
+/// of the scan. Written and read within one run of a program; never deleted.
+#[btf_map]
+pub(crate) static ADOPTED: PerCpuArray<[TaskStorage; 2], 1> = PerCpuArray::new();
+
+/// A map of task-local storage, which aya-ebpf does not have: the BTF that the loader reads is the layout below.
+#[repr(C)]
+pub(crate) struct TaskStorageMap<T> {
+    r#type: *const [i32; BPF_MAP_TYPE_TASK_STORAGE as usize],
+    key: *const i32,
+    value: *const T,
+    max_entries: *const [i32; 0],
+    map_flags: *const [i32; NO_PREALLOC],
+}
+
+const BPF_LOCAL_STORAGE_GET_F_CREATE: u64 = 1;
+
+// SAFETY: the pointers are never dereferenced; the loader reads the type and the kernel serialises access.
+unsafe impl<T> Sync for TaskStorageMap<T> {}
+
+impl<T> TaskStorageMap<T> {
+    const fn new() -> Self {
+        Self {
+            r#type: ptr::null(),
+            key: ptr::null(),
+            value: ptr::null(),
+            max_entries: ptr::null(),
+            map_flags: ptr::null(),
+        }
+    }
+
+    /// The task's storage, if it has one and it is not locked by an interrupted operation on this CPU (before 6.2).
+    #[inline(always)]
+    pub(crate) fn get(&self, task: Task) -> Option<&'static mut T> {
+        self.lookup(task, ptr::null_mut(), 0)
+    }
+
+    /// The task's storage; a new one starts as `initial`.
+    #[inline(always)]
+    pub(crate) fn get_or_create(&self, task: Task, initial: *mut T) -> Option<&'static mut T> {
+        self.lookup(task, initial, BPF_LOCAL_STORAGE_GET_F_CREATE)
+    }
+
+    #[inline(always)]
+    fn lookup(&self, task: Task, initial: *mut T, flags: u64) -> Option<&'static mut T> {
+        let map = ptr::from_ref(self).cast_mut().cast();
+        let task = task.0.cast_mut().cast::<task_struct>();
+        // SAFETY: the verifier checks map, task and value. A program runs to its end on one task's storage, and of
+        // what another CPU may write at the same time (see TASKS) no field is read as more than a number.
+        unsafe { bpf_task_storage_get(map, task, initial.cast(), flags).cast::<T>().as_mut() }
+    }
+}
+
+/// Counts a drop. Never on the path of a switch that goes well.
+#[inline(always)]
+pub(crate) fn lost(reason: Lost) {
+    if let Some(counts) = LOST.get_ptr_mut(0) {
+        // SAFETY: this CPU's slot, and the index is below the array's length.
+        unsafe { (*counts)[reason as usize] += 1 };
+    }
+}

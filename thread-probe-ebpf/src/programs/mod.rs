@@ -1,0 +1,12 @@
+//! What the programs do, of which `main.rs` has the entry points. What needs no kernel is in `logic`.
+
+pub(crate) mod clone;
+pub(crate) mod end;
+mod fill;
+mod folding;
+pub(crate) mod kernel;
+mod maps;
+mod refusal;
+pub(crate) mod scan;
+pub(crate) mod switch;
+pub(crate) mod tasks;

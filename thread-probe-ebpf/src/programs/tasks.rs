@@ -1,0 +1,81 @@
+//! The life of a task: created, woken, exiting.
+
+use core::ptr;
+
+use thread_probe_ebpf::abi::{
+    names::Lost,
+    storage::{ADOPTED, TaskStorage},
+};
+
+use super::{
+    clone, folding,
+    kernel::{Task, boot_ns, can_create_storage_under_lock, current},
+    maps::{self, TASKS, lost},
+};
+
+/// A task was created and can't run yet: gives it its storage, in process context. `task_newtask` comes first and, unlike
+/// `sched_process_fork`, also for what the kernel creates without `kernel_clone`: io_uring workers (`create_io_thread`)
+/// and vhost tasks.
+#[inline(always)]
+pub(crate) fn created(child: Task) {
+    // fork_idle, at CPU hotplug.
+    if child.pid() == 0 {
+        return;
+    }
+    match TASKS.get_or_create(child, ptr::null_mut()) {
+        Some(storage) => storage.process_start_ns = child.process_start_ns(),
+        None => lost(Lost::StorageNotCreated),
+    }
+}
+
+/// The current task has created another, and wakes it: counted here, where interrupts are off, so that it can't be
+/// missed. With the run queue locked nothing may be allocated as a rule: only on kernels with a reserve for it, and only
+/// for a task that has nothing yet.
+#[inline(always)]
+pub(crate) fn woken(child: Task) {
+    if can_create_storage_under_lock() && TASKS.get(child).is_none() {
+        created(child);
+    }
+    let creator = current();
+    folding::created(creator, child.tgid() == creator.tgid());
+    if let Some(storage) = TASKS.get(creator) {
+        clone::succeeded(storage);
+    }
+}
+
+/// Who gives storage to a task that has none; the value is the index into [`maps::ADOPTED`].
+#[derive(Clone, Copy)]
+pub(crate) enum Adopter {
+    Scan = 0,
+    Switch = 1,
+}
+
+/// Storage for a task that was there before the probe, whose storage could not be allocated when it was created, or whose
+/// storage a kernel has emptied (docs/kernels.md).
+#[inline(always)]
+pub(crate) fn adopt(task: Task, adopter: Adopter) -> Option<&'static mut TaskStorage> {
+    // Put in whole: from the moment it is there the context switch counts in it.
+    let slots = maps::ADOPTED.get_ptr_mut(0)?;
+    let run_delay = task.run_delay();
+    // SAFETY: this CPU's slots, of which each is one program's; that is not migrated, and one scan runs at a time.
+    let initial = unsafe {
+        let initial = &raw mut (*slots)[adopter as usize];
+        (*initial).accounted_ns = run_delay;
+        (*initial).run_delay_base_ns = run_delay;
+        (*initial).process_start_ns = task.process_start_ns();
+        (*initial).seen = ADOPTED;
+        initial
+    };
+    TASKS.get_or_create(task, initial)
+}
+
+/// A task has begun to exit. It is freed only after its parent has waited for it and an RCU grace period, so this is
+/// the only place that knows how long it lived.
+#[inline(always)]
+pub(crate) fn exiting(task: Task) {
+    if let Some(storage) = TASKS.get(task)
+        && storage.ended_ns == 0
+    {
+        storage.ended_ns = boot_ns();
+    }
+}

@@ -1,0 +1,16 @@
+//! The commands as their users run them. What loads programs needs root; without, it is skipped and says so.
+
+#[macro_use]
+#[allow(dead_code, unused_macros, reason = "each test program uses a part of it")]
+mod support;
+
+mod root {
+    mod batch;
+    mod clients;
+    mod containers;
+    mod doctor;
+    mod feed;
+    mod serve;
+    mod service;
+    mod web_config;
+}

@@ -1,0 +1,27 @@
+//! What tests of several kinds need.
+
+pub mod cgroup;
+pub mod daemon;
+pub mod dashboard;
+pub mod terminal;
+
+/// Ends a test, and says so, where there is no root.
+macro_rules! needs_root {
+    () => {
+        if !nix::unistd::geteuid().is_root() {
+            $crate::support::skip("loading eBPF programs needs root");
+            return Ok(());
+        }
+    };
+}
+
+use std::{
+    io::{self, Write as _},
+    thread,
+};
+
+/// Says that this test is skipped. Not by println, which the harness swallows when a test passes.
+pub fn skip(reason: &str) {
+    let test = thread::current();
+    let _ = writeln!(io::stderr(), "*** SKIPPED: {}: {reason}", test.name().unwrap_or("a test"));
+}
