@@ -10,7 +10,6 @@ mod kernels;
 mod notices;
 mod screenshot;
 mod setup;
-mod svg;
 mod systemd;
 mod tmux;
 mod vm;

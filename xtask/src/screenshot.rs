@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anstyle_svg::Term;
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use nix::{
@@ -21,7 +22,6 @@ use nix::{
 use crate::{
     build::release_binary,
     setup::{root, setup},
-    svg,
     tmux::{Size, Tmux},
     workload::Workloads,
 };
@@ -59,12 +59,6 @@ impl Options {
     fn time(&self) -> Duration {
         if self.keys.is_empty() { self.wait } else { self.wait + AFTER_KEYS }
     }
-
-    fn title(&self) -> String {
-        let words =
-            std::iter::once("thread-probe".into()).chain(self.arguments.iter().map(|word| word.to_string_lossy()));
-        words.collect::<Vec<_>>().join(" ")
-    }
 }
 
 /// Takes the picture.
@@ -81,13 +75,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     };
     let screen = film(options, program)?;
     let file = options.output.clone().unwrap_or_else(|| root().join("docs/top.svg"));
-    fs::write(&file, svg::draw(&screen, &options.title())).with_context(|| format!("writing {}", file.display()))?;
+    fs::write(&file, Term::new().render_svg(&screen)).with_context(|| format!("writing {}", file.display()))?;
     println!("{}", file.display());
     Ok(())
 }
 
 /// What the program shows of processes at work.
-fn film(options: &Options, program: PathBuf) -> Result<vt100::Screen> {
+fn film(options: &Options, program: PathBuf) -> Result<String> {
     let home = tempfile::tempdir()?;
     let command: Vec<OsString> = std::iter::once(program.into()).chain(options.arguments.iter().cloned()).collect();
     let tmux = Tmux::start(options.size, home.path(), &command)?;
@@ -105,9 +99,8 @@ fn film(options: &Options, program: PathBuf) -> Result<vt100::Screen> {
     }
     tmux.check()?;
     workloads.check()?;
-    let screen = tmux.capture(options.size)?;
-    ensure!(!screen.contents().trim().is_empty(), "the program has shown nothing: try a longer --wait");
-    Ok(screen)
+    ensure!(!tmux.text()?.trim().is_empty(), "the program has shown nothing: try a longer --wait");
+    tmux.coloured()
 }
 
 /// Signals that would end this program before it has ended what it started.

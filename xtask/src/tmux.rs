@@ -86,13 +86,20 @@ impl Tmux {
         Ok(())
     }
 
-    /// What is on the screen, with its colours.
+    /// What is on the screen, as text.
     ///
     /// # Errors
     /// The server is gone.
-    pub(crate) fn capture(&self, size: Size) -> Result<vt100::Screen> {
-        let text = output(self.command().args(["capture-pane", "-e", "-N", "-p"]))?;
-        Ok(screen(&text, size))
+    pub(crate) fn text(&self) -> Result<String> {
+        output(self.command().args(["capture-pane", "-p"]))
+    }
+
+    /// The same with its colours.
+    ///
+    /// # Errors
+    /// The server is gone.
+    pub(crate) fn coloured(&self) -> Result<String> {
+        output(self.command().args(["capture-pane", "-e", "-N", "-p"]))
     }
 
     fn command(&self) -> Command {
@@ -108,15 +115,6 @@ impl Drop for Tmux {
     }
 }
 
-/// The screen whose lines these are.
-fn screen(text: &str, size: Size) -> vt100::Screen {
-    let mut parser = vt100::Parser::new(size.rows, size.columns, 0);
-    // A newline after the last line would scroll the first one away.
-    let text = text.strip_suffix('\n').unwrap_or(text);
-    parser.process(text.replace('\n', "\r\n").as_bytes());
-    parser.screen().clone()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,13 +126,5 @@ mod tests {
         for wrong in ["", "160", "0x45", "160x0", "160x45x1", "-1x4", "501x40"] {
             assert!(wrong.parse::<Size>().is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn a_full_screen_keeps_its_first_line() -> Result<(), String> {
-        let screen = screen("abcd\n\x1b[1mefgh\n", "4x2".parse()?);
-        assert_eq!(screen.contents(), "abcd\nefgh");
-        assert_eq!(screen.cell(1, 3).map(vt100::Cell::bold), Some(true));
-        Ok(())
     }
 }

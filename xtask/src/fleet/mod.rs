@@ -2,46 +2,18 @@
 
 mod exposition;
 mod host;
+mod options;
 mod prometheus;
 mod serve;
 
-use std::{path::PathBuf, time::Duration};
-
 use anyhow::{Result, ensure};
-use clap::Args;
 
-pub(crate) use self::host::be_process;
 use self::{
-    exposition::{Exposition, Keep},
+    exposition::Exposition,
     prometheus::{Prometheus, Scraped},
-    serve::Targets,
+    serve::{Size, Targets},
 };
-
-/// Options of `fleet`
-#[derive(Args)]
-pub(crate) struct Options {
-    /// Hosts to pretend
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    targets: u32,
-    /// Groups on each of them
-    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(10..=500))]
-    groups: u32,
-    /// Time between two scrapes of a target
-    #[arg(long, default_value = "15s", value_parser = humantime::parse_duration)]
-    interval: Duration,
-    /// Time to scrape for
-    #[arg(long = "for", default_value = "5m", value_parser = humantime::parse_duration)]
-    time: Duration,
-    /// What Prometheus keeps: all, or no buckets of histograms per group (deploy/prometheus/fewer-series.yml)
-    #[arg(long, value_enum, default_value_t = Keep::All)]
-    keep: Keep,
-    /// The thread-probe whose answer is multiplied; built if none is given
-    #[arg(long, value_name = "PATH")]
-    program: Option<PathBuf>,
-    /// Without recording and alert rules
-    #[arg(long)]
-    no_rules: bool,
-}
+pub(crate) use self::{host::be_process, options::Options};
 
 /// Measures, and prints a table.
 ///
@@ -58,13 +30,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     print(options, &exposition, size, &scraped);
     ensure!(scraped.failed_scrapes == 0, "{} scrapes failed", scraped.failed_scrapes);
     Ok(())
-}
-
-/// Bytes of one answer.
-#[derive(Clone, Copy)]
-struct Size {
-    plain: usize,
-    compressed: usize,
 }
 
 fn print(options: &Options, exposition: &Exposition, size: Size, scraped: &Scraped) {

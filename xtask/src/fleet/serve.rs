@@ -13,10 +13,17 @@ use axum::{
 use serde_json::{Value, json};
 use tower_http::{CompressionLevel, compression::CompressionLayer};
 
-use super::{Size, exposition::Exposition};
+use super::exposition::Exposition;
 
 /// In this time counters double.
 const DOUBLING_SECONDS: f64 = 60.0;
+
+/// Bytes of one answer.
+#[derive(Clone, Copy)]
+pub(super) struct Size {
+    pub(super) plain: usize,
+    pub(super) compressed: usize,
+}
 
 /// Hosts that answer.
 pub(super) struct Targets {

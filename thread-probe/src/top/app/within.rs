@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::View;
+use super::view::View;
 use crate::{
     limits::{Limit, LimitUse, Scope},
     model::{Process, alert::AlertView},
