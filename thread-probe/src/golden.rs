@@ -106,7 +106,7 @@ fn folded(ledger: &mut Ledger) {
 
 /// The second sample of a host with a server of threads, a kernel thread and a hostile name.
 fn recorded() -> (Model, OneProcess) {
-    let bounds = GroupBounds { max: 500, retention: Duration::from_secs(600), keep: Vec::new() };
+    let bounds = GroupBounds { max: 500, retention: Duration::from_mins(10), keep: Vec::new() };
     let mut ledger = Ledger::new(bounds);
     let programs: Arc<[AttachedProgram]> = Arc::new([
         AttachedProgram { program: "sched_switch".into(), source: Source::TpBtf, reason: String::new() },

@@ -19,7 +19,7 @@ use crate::{
 
 /// The model of a host without a process, in its first sample.
 pub(crate) fn empty_model() -> Model {
-    let mut ledger = Ledger::new(GroupBounds { max: 10, retention: Duration::from_secs(600), keep: Vec::new() });
+    let mut ledger = Ledger::new(GroupBounds { max: 10, retention: Duration::from_mins(10), keep: Vec::new() });
     ledger.begin_scan(1);
     ledger.finish_sample(&mut by_comm());
     build(&ledger, &Arc::from([]), &HostCounters::default(), None)
@@ -38,7 +38,7 @@ pub(crate) fn build(
     interval: Option<Duration>,
 ) -> Model {
     let facts = SampleFacts {
-        time: SystemTime::UNIX_EPOCH + Duration::from_secs(1_764_000_000),
+        time: SystemTime::UNIX_EPOCH + Duration::from_hours(490_000),
         interval,
         duration: Duration::from_millis(3),
         threads: 0,

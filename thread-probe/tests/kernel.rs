@@ -26,7 +26,7 @@ use crate::kernel::{limits, probe, roles, tests};
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     if args.next().as_deref() == Some(roles::ROLE) {
-        return roles::play(args.collect());
+        return roles::play(&args.collect::<Vec<_>>());
     }
     let mut arguments = Arguments::from_args();
     // One probe watches all of them, and the host's own counters are part of what is compared.

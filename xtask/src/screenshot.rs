@@ -66,12 +66,11 @@ impl Options {
 /// # Errors
 /// The build failed, there is no tmux or no way to become root, or a program ended before the picture was taken.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let program = match &options.program {
-        Some(program) => program.clone(),
-        None => {
-            setup()?;
-            release_binary()?
-        }
+    let program = if let Some(program) = &options.program {
+        program.clone()
+    } else {
+        setup()?;
+        release_binary()?
     };
     let screen = film(options, program)?;
     let file = options.output.clone().unwrap_or_else(|| root().join("docs/top.svg"));

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// An emulated kernel runs some thirty times slower: what takes seconds here takes minutes there.
-const TIMEOUT: Duration = Duration::from_secs(15 * 60);
+const TIMEOUT: Duration = Duration::from_mins(15);
 const QEMU: &str = "qemu-system-x86_64";
 
 /// Options of `vm`
@@ -73,9 +73,9 @@ fn test(series: Series, kernel: &Path, qemu: &Qemu, programs: &[(PathBuf, &str)]
     let guest = qemu.boot(&Machine { kernel, initramfs: &archive, memory_mib: 1024, arguments: "" }, &folder)?;
     println!("{}", guest.stdout.trim_end());
     if series.is_too_old {
-        expect_refusal(series, &guest)?
+        expect_refusal(series, &guest)?;
     } else {
-        expect_success(&guest)?
+        expect_success(&guest)?;
     }
     println!("Linux {}: as expected, in {:.0} s\n", series.name, started.elapsed().as_secs_f64());
     Ok(())
@@ -125,7 +125,7 @@ impl Qemu {
     pub(crate) fn find() -> Result<Self> {
         let version = output(Command::new(QEMU).arg("--version"))
             .context("no QEMU: install qemu-system-x86 (on bookworm from bookworm-backports)")?;
-        let major = version.split_whitespace().filter_map(|word| word.split('.').next()?.parse::<u32>().ok()).next();
+        let major = version.split_whitespace().find_map(|word| word.split('.').next()?.parse::<u32>().ok());
         // Before 8 the emulation of cmpxchg16b crashes guests at random.
         Ok(Self { cpu: if major.is_some_and(|major| major < 8) { "max,-cx16" } else { "max" } })
     }

@@ -17,7 +17,7 @@ use nix::{
 use crate::{load::Load, scan::resident_kb_of, sysctl::Sysctl};
 
 const ADDRESS: &str = "127.0.0.1:10499";
-const AT_REST: Duration = Duration::from_secs(60);
+const AT_REST: Duration = Duration::from_mins(1);
 const CHURN: Duration = Duration::from_secs(20);
 const CHURN_PER_SECOND: u64 = 20_000;
 
@@ -68,7 +68,7 @@ impl Drop for Daemon {
 }
 
 /// Seconds of CPU that a process used so far.
-pub fn cpu_seconds_of(pid: u32) -> Result<f64> {
+pub(crate) fn cpu_seconds_of(pid: u32) -> Result<f64> {
     let schedstats = fs::read_dir(format!("/proc/{pid}/task"))?
         .flatten()
         .map(|task| fs::read_to_string(task.path().join("schedstat")));
@@ -94,7 +94,7 @@ fn get_encoded(path: &str, encoding: &str) -> Result<Vec<u8>> {
     Ok(answer)
 }
 
-pub fn measure() -> Result<()> {
+pub(crate) fn measure() -> Result<()> {
     println!("| daemon | |\n|---|---|");
     at_rest()?;
     scrapes()?;

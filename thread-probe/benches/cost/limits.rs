@@ -14,7 +14,7 @@ const CGROUPS: usize = 500;
 const PROCESSES: usize = 2_000;
 
 /// Cgroups in the hierarchies of the pids and the memory controller, each with a limit of both.
-pub struct Cgroups(Vec<PathBuf>);
+pub(crate) struct Cgroups(Vec<PathBuf>);
 
 impl Cgroups {
     fn new() -> Result<Self> {
@@ -66,7 +66,7 @@ impl Drop for Cgroups {
     }
 }
 
-pub fn measure() -> Result<()> {
+pub(crate) fn measure() -> Result<()> {
     let cgroups = Cgroups::new()?;
     let folders = cgroups.folders();
     let (count, each) = (CGROUPS.to_string(), (PROCESSES / CGROUPS).to_string());

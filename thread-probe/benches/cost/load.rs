@@ -16,14 +16,14 @@ use nix::{
 };
 
 /// The first argument that makes this program a load.
-pub const ROLE: &str = "load";
+pub(crate) const ROLE: &str = "load";
 
 /// A load that runs until this is dropped.
-pub struct Load(Child);
+pub(crate) struct Load(Child);
 
 impl Load {
     /// Starts one and waits until it is ready.
-    pub fn start(args: &[&str]) -> Result<Self> {
+    pub(crate) fn start(args: &[&str]) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         let mut child = command.arg(ROLE).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let mut ready = [0];
@@ -34,7 +34,7 @@ impl Load {
 
 impl Load {
     /// The process that has the threads, or the first of them.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.0.id()
     }
 }
@@ -48,7 +48,7 @@ impl Drop for Load {
 }
 
 /// Plays a role.
-pub fn play(args: &[String]) -> Result<()> {
+pub(crate) fn play(args: &[String]) -> Result<()> {
     let number = |index: usize| args.get(index).and_then(|arg| arg.parse().ok()).unwrap_or(0);
     match args.first().map(String::as_str) {
         Some("sleepers") => sleepers(number(1), number(2)),
@@ -124,7 +124,7 @@ fn churn(per_second: u64) -> Result<()> {
 }
 
 /// Nanoseconds a switch takes between two processes on one CPU that pass a byte back and forth.
-pub fn ping_pong(rounds: u64) -> Result<f64> {
+pub(crate) fn ping_pong(rounds: u64) -> Result<f64> {
     let (ping, pong) = (pipe()?, pipe()?);
     let mut byte = [0];
     // SAFETY: the child calls only what is safe after fork, and ends without returning.

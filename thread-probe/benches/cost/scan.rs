@@ -10,7 +10,7 @@ use crate::{load::Load, median, sysctl::Sysctl};
 /// Processes and threads in all.
 const LOADS: [(u64, u64); 3] = [(20, 1_000), (200, 10_000), (20, 100_000)];
 
-pub fn measure() -> Result<()> {
+pub(crate) fn measure() -> Result<()> {
     let _pids = Sysctl::set("kernel/pid_max", "4194304")?;
     println!(
         "| threads | first sample: every record whole | later samples | /proc: status and schedstat | daemon's RSS growth |"
@@ -64,7 +64,7 @@ fn resident_kb() -> Result<u64> {
 }
 
 /// Resident memory of a process.
-pub fn resident_kb_of(pid: &str) -> Result<u64> {
+pub(crate) fn resident_kb_of(pid: &str) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
     Ok(line.trim().trim_end_matches(" kB").parse()?)

@@ -132,7 +132,7 @@ fn nanoseconds_per_switch(before: &HashMap<u32, RunStats>, after: &HashMap<u32, 
     time.as_nanos() as f64 / switches.max(1) as f64
 }
 
-pub fn measure() -> Result<()> {
+pub(crate) fn measure() -> Result<()> {
     let watchers = Watcher::all();
     let mut times = vec![Vec::new(); watchers.len()];
     let mut costs = vec![Vec::new(); watchers.len()];

@@ -5,14 +5,14 @@ use std::{fs, path::PathBuf};
 use anyhow::{Context as _, Result};
 
 /// A setting that was changed.
-pub struct Sysctl {
+pub(crate) struct Sysctl {
     path: PathBuf,
     before: String,
 }
 
 impl Sysctl {
     /// Sets it until this is dropped.
-    pub fn set(name: &str, value: &str) -> Result<Self> {
+    pub(crate) fn set(name: &str, value: &str) -> Result<Self> {
         let path = PathBuf::from("/proc/sys").join(name);
         let before = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
         fs::write(&path, value).with_context(|| format!("writing {}", path.display()))?;

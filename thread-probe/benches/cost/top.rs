@@ -29,7 +29,7 @@ const SIZE: Winsize = Winsize { ws_row: 60, ws_col: 200, ws_xpixel: 0, ws_ypixel
 const WATCHED: Duration = Duration::from_secs(20);
 const FRAMES: usize = 50;
 
-pub fn measure() -> Result<()> {
+pub(crate) fn measure() -> Result<()> {
     let _pids = Sysctl::set("kernel/pid_max", "4194304")?;
     // Each thread takes some mappings.
     let _mappings = Sysctl::set("vm/max_map_count", "1048576")?;
@@ -126,7 +126,7 @@ fn watch(name: &str, command: &[&str]) -> Result<()> {
     let mut child = Killed(child);
     let mut screen = File::from(pty.master);
     std::thread::spawn(move || {
-        let mut some = [0; 1 << 16];
+        let mut some = [0; 1 << 14];
         while screen.read(&mut some).is_ok_and(|length| length > 0) {}
     });
     let pid = child.0.id();

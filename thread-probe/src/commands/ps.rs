@@ -16,7 +16,7 @@ use crate::{
 ///
 /// # Errors
 /// What is wrong with the configuration file, what the host lacks, no such process, or standard output that can't be written to.
-pub fn ps(options: &PsOptions) -> Result<()> {
+pub(super) fn ps(options: &PsOptions) -> Result<()> {
     batch::print(&options.try_into()?)
 }
 

@@ -168,7 +168,7 @@ pub fn write(config: &Config) -> String {
         let (of, name) = split(&path);
         if of != section {
             let _ = writeln!(text, "\n[{of}]");
-            section = of.to_owned();
+            of.clone_into(&mut section);
         }
         // Writing to a String never fails.
         let _ = writeln!(text, "{name} = {value}");

@@ -51,9 +51,9 @@ const RATIO: Thresholds = Thresholds::Number(1.0);
 
 rules! {
     limit_use RATIO, false;
-    exhaustion Thresholds::Time(Duration::from_secs(1)..=Duration::from_secs(365 * 86_400)), true;
+    exhaustion Thresholds::Time(Duration::from_secs(1)..=Duration::from_hours(8760)), true;
     clone_failures Thresholds::Number(1e6), false;
-    runqueue_latency Thresholds::Time(Duration::from_micros(1)..=Duration::from_secs(60)), false;
+    runqueue_latency Thresholds::Time(Duration::from_micros(1)..=Duration::from_mins(1)), false;
     kernel_stack_depth RATIO, false;
     short_lived_threads RATIO, false;
     switch_overhead Thresholds::Number(1e5), false;

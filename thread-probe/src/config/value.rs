@@ -5,7 +5,7 @@ use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 use clap::ValueEnum;
 use ureq::http::Uri;
 
-const DAY: Duration = Duration::from_secs(86_400);
+const DAY: Duration = Duration::from_hours(24);
 
 /// A duration within a range, as in `500ms`, `5s` or `10m`.
 pub(super) fn duration(text: &str, range: RangeInclusive<Duration>) -> Result<Duration, String> {
@@ -35,7 +35,7 @@ pub(crate) fn duration_text(duration: Duration) -> String {
 }
 
 /// The times there may be between samples.
-const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
+const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_hours(1);
 
 /// The time between samples.
 pub(crate) fn interval(text: &str) -> Result<Duration, String> {

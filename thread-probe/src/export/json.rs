@@ -12,7 +12,7 @@ use crate::text::human::is_unprintable;
 ///
 /// # Errors
 /// What writing said.
-pub fn write(out: &mut impl Write, value: &impl Serialize) -> serde_json::Result<()> {
+pub(crate) fn write(out: &mut impl Write, value: &impl Serialize) -> serde_json::Result<()> {
     value.serialize(&mut Serializer::with_formatter(out, Escaping(CompactFormatter)))
 }
 
@@ -20,7 +20,7 @@ pub fn write(out: &mut impl Write, value: &impl Serialize) -> serde_json::Result
 ///
 /// # Errors
 /// The value has a map whose keys are no strings.
-pub fn to_vec(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+pub(crate) fn to_vec(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
     let mut out = Vec::new();
     write(&mut out, value)?;
     Ok(out)

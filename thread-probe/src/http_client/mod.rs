@@ -140,7 +140,7 @@ pub(crate) fn without_passwords(text: &str) -> String {
         // A password may have anything in it but what ends the URL.
         let (url, after) = from.split_at(from.find([' ', '\'', '"', '\n']).unwrap_or(from.len()));
         match url.rsplit_once('@').map(|(userinfo, host)| (userinfo.split_once(':'), host)) {
-            Some((Some((user, _)), host)) => shown.push_str(&format!("{user}:***@{host}")),
+            Some((Some((user, _)), host)) => shown.extend([user, ":***@", host]),
             _ => shown.push_str(url),
         }
         rest = after;

@@ -1,6 +1,9 @@
 //! Takes in what the programs added up: threads and processes that ended between two scans, and clones that failed.
 
-use thread_probe_ebpf::abi::fold::{Folded, FoldedLeader, FoldedProcess, PF_KTHREAD};
+use thread_probe_ebpf::abi::{
+    fold::{Folded, FoldedLeader, FoldedProcess, PF_KTHREAD},
+    record::Waits,
+};
 
 use super::{Ledger, ProcessKey, folds::LEADERS_KEPT, groups::LOST, totals::Delta};
 use crate::{
@@ -51,7 +54,7 @@ impl Ledger {
         for (to, more) in unresolved.waits.buckets.iter_mut().zip(added.waits.buckets) {
             *to = to.wrapping_add(more);
         }
-        let without_waits = Folded { waits: Default::default(), waited_ns: 0, ..*added };
+        let without_waits = Folded { waits: Waits::default(), waited_ns: 0, ..*added };
         self.add_sums(&without_waits, |ledger, delta| ledger.add(key, delta));
     }
 

@@ -16,7 +16,7 @@ use crate::names::grouping::GroupNames;
 const END_OVERDUE: Duration = Duration::from_secs(30);
 
 /// How long it is remembered then, so that a record that comes all the same does not count the thread again.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
+const FORGOTTEN_AFTER: Duration = Duration::from_mins(10);
 
 impl Ledger {
     /// Threads and processes of which nothing was heard for too long.

@@ -76,12 +76,11 @@ impl Files {
 }
 
 fn failed(unreadable: &mut Vec<Unreadable>, name: &'static str, path: &Path, error: &dyn std::fmt::Display) {
-    match unreadable.iter_mut().find(|known| known.file == name) {
-        Some(known) => known.count += 1,
-        None => {
-            tracing::warn!(path = %path.display(), %error, "not readable: limits that need it are missing");
-            unreadable.push(Unreadable { file: name.into(), count: 1 });
-        }
+    if let Some(known) = unreadable.iter_mut().find(|known| known.file == name) {
+        known.count += 1;
+    } else {
+        tracing::warn!(path = %path.display(), %error, "not readable: limits that need it are missing");
+        unreadable.push(Unreadable { file: name.into(), count: 1 });
     }
 }
 

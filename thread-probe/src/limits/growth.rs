@@ -87,7 +87,7 @@ fn growth(points: &[(f64, u64)], last: (f64, u64)) -> Option<Growth> {
 mod tests {
     use super::*;
 
-    const WINDOW: Duration = Duration::from_secs(600);
+    const WINDOW: Duration = Duration::from_mins(10);
 
     /// What the last of a use at every 5 s grows by.
     fn growth(uses: impl IntoIterator<Item = u64>) -> Option<f64> {

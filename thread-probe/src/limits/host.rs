@@ -49,7 +49,7 @@ pub(super) struct LowIds {
 }
 
 impl LowIds {
-    const FRESH: Duration = Duration::from_secs(60);
+    const FRESH: Duration = Duration::from_mins(1);
 
     fn count(&mut self) -> u64 {
         match self.found {

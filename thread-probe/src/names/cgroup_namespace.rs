@@ -38,12 +38,13 @@ impl CgroupNamespace {
         for (controllers, path) in lines.lines().filter_map(fields) {
             let mount = mount_of(mounts, first(controllers));
             let Some((mount, levels)) = mount.and_then(|mount| Some((mount, levels_up(mount)?))) else { continue };
-            match root(mount, levels, path) {
-                Some(root) => roots.push((controllers.to_owned(), root)),
-                None => tracing::warn!(
+            if let Some(root) = root(mount, levels, path) {
+                roots.push((controllers.to_owned(), root));
+            } else {
+                tracing::warn!(
                     tree = %mount.mount_point.display(),
                     "our cgroup namespace is not found in it: cgroups have names relative to it, and of those beside it no limits are read"
-                ),
+                );
             }
         }
         Self { roots }

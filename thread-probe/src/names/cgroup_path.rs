@@ -17,7 +17,7 @@ fn byte_of(c: char) -> Option<u8> {
 }
 
 /// Text that [`bytes`] gives back.
-pub fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
@@ -33,7 +33,7 @@ pub fn text(bytes: &[u8]) -> String {
 }
 
 /// The bytes that [`text`] was made of.
-pub fn bytes(text: &str) -> OsString {
+pub(crate) fn bytes(text: &str) -> OsString {
     let mut bytes = Vec::with_capacity(text.len());
     for c in text.chars() {
         match byte_of(c) {
@@ -45,7 +45,7 @@ pub fn bytes(text: &str) -> OsString {
 }
 
 /// As people are shown it.
-pub fn shown(text: &str) -> Cow<'_, str> {
+pub(crate) fn shown(text: &str) -> Cow<'_, str> {
     if text.chars().all(|c| byte_of(c).is_none()) {
         return Cow::Borrowed(text);
     }

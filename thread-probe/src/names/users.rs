@@ -13,7 +13,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::os::priority;
 
 /// How long a name counts before it is looked up again; until then, and for as long as that takes, it is the old one.
-const FRESH: Duration = Duration::from_secs(600);
+const FRESH: Duration = Duration::from_mins(10);
 /// How long all lookups of a sample together may hold it up. Users whose names take longer are numbers until they are there.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// How many lookups may wait.

@@ -155,7 +155,7 @@ fn enumerator(btf: &Btf, enumeration: &str, name: &str) -> Option<u32> {
         Type::Enum(found) => Some(found.members),
         _ => None,
     })?;
-    members.iter().find(|member| btf.resolve_name(*member).is_ok_and(|of| of == name)).map(|member| member.val())
+    members.iter().find(|member| btf.resolve_name(*member).is_ok_and(|of| of == name)).map(btf_rs::EnumMember::val)
 }
 
 /// The structure a member embeds, behind typedefs and qualifiers.

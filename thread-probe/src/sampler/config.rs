@@ -48,12 +48,12 @@ pub struct LimitsConfig {
 
 impl Default for GroupsConfig {
     fn default() -> Self {
-        Self { by: GroupBy::default(), max: 500, retention: Duration::from_secs(600), keep: Vec::new() }
+        Self { by: GroupBy::default(), max: 500, retention: Duration::from_mins(10), keep: Vec::new() }
     }
 }
 
 impl Default for LimitsConfig {
     fn default() -> Self {
-        Self { window: Duration::from_secs(600) }
+        Self { window: Duration::from_mins(10) }
     }
 }

@@ -6,7 +6,7 @@ use super::app::Key;
 
 /// Reads keys from bytes, as they come.
 #[derive(Default)]
-pub struct KeyReader {
+pub(super) struct KeyReader {
     parser: Parser,
     sink: Sink,
 }
@@ -14,12 +14,12 @@ pub struct KeyReader {
 impl KeyReader {
     /// Whether only what comes next tells which key these bytes end with: an escape is a key, and begins others. Any other
     /// sequence is kept until the rest of it comes.
-    pub fn may_go_on(bytes: &[u8]) -> bool {
+    pub(super) fn may_go_on(bytes: &[u8]) -> bool {
         bytes.last() == Some(&ESCAPE)
     }
 
     /// The keys that these bytes complete. `is_all` says that no more are on their way: then an escape at the end is the key.
-    pub fn keys(&mut self, bytes: &[u8], is_all: bool) -> Vec<Key> {
+    pub(super) fn keys(&mut self, bytes: &[u8], is_all: bool) -> Vec<Key> {
         let (bytes, is_escape) = match bytes {
             [bytes @ .., ESCAPE] if is_all => (bytes, true),
             bytes => (bytes, false),

@@ -28,7 +28,7 @@ use crate::os::wait::until_ready;
 ///
 /// # Errors
 /// The terminal or the feed is gone.
-pub fn run(mut app: App, mut feed: Feed, signals: &Signals, theme: &Theme) -> Result<App> {
+pub(crate) fn run(mut app: App, mut feed: Feed, signals: &Signals, theme: &Theme) -> Result<App> {
     let mut screen = Screen::enter().context("taking over the terminal failed")?;
     loop {
         screen.draw(|frame| render::draw(frame, &app, theme)).context("drawing failed")?;
@@ -58,7 +58,7 @@ struct Ready {
 }
 
 fn wait(screen: &Screen, feed: &Feed, signals: &Signals) -> Result<Ready> {
-    const LONGEST: Duration = Duration::from_secs(3600);
+    const LONGEST: Duration = Duration::from_hours(1);
     let until = Instant::now() + feed.due_in().map_or(LONGEST, |due| due.min(LONGEST));
     let fds = [Some(signals.fd()), Some(screen.input()), feed.fd()].into_iter().flatten();
     let mut fds: Vec<_> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();

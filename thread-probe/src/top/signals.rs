@@ -14,14 +14,14 @@ use nix::{
 };
 
 /// The signals that end the view, stop it, bring it back or tell of a new size. They stay blocked for the whole process.
-pub struct Signals(SignalFd);
+pub(crate) struct Signals(SignalFd);
 
 impl Signals {
     /// Blocks them. Threads that are created later inherit that, so it is called before there are any.
     ///
     /// # Errors
     /// No descriptor is free.
-    pub fn block() -> io::Result<Self> {
+    pub(crate) fn block() -> io::Result<Self> {
         let ends = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP];
         let others = [Signal::SIGTSTP, Signal::SIGCONT, Signal::SIGWINCH];
         let wanted: SigSet = ends.into_iter().chain(others).collect();
@@ -30,7 +30,7 @@ impl Signals {
     }
 
     /// Readable when there is a [`Self::next`].
-    pub fn fd(&self) -> BorrowedFd<'_> {
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
 
@@ -38,7 +38,7 @@ impl Signals {
     ///
     /// # Errors
     /// It could not be read.
-    pub fn next(&self) -> io::Result<Option<Signal>> {
+    pub(crate) fn next(&self) -> io::Result<Option<Signal>> {
         let Some(info) = self.0.read_signal()? else { return Ok(None) };
         Ok(i32::try_from(info.ssi_signo).ok().and_then(|number| Signal::try_from(number).ok()))
     }
@@ -48,7 +48,7 @@ impl Signals {
 ///
 /// # Errors
 /// None that is known.
-pub fn stop(with_job: bool) -> io::Result<()> {
+pub(crate) fn stop(with_job: bool) -> io::Result<()> {
     if with_job {
         // Of this process it only becomes one to be read.
         kill(Pid::from_raw(0), Signal::SIGTSTP)?;

@@ -22,7 +22,7 @@ use crate::{
     support::cgroup::Cgroup,
 };
 
-pub const ALL: &[(&str, Test)] = &[
+pub(crate) const ALL: &[(&str, Test)] = &[
     ("a_full_cgroup_is_named_with_what_it_refused", a_full_cgroup_is_named),
     ("a_cgroup_whose_name_is_no_utf8_has_its_limits", a_cgroup_with_a_hostile_name_has_its_limits),
     ("a_limit_above_a_cgroup_holds_for_it_too", a_limit_above_a_cgroup_holds_too),
@@ -41,7 +41,7 @@ pub const ALL: &[(&str, Test)] = &[
 ];
 
 /// Those that take something from every process of the machine.
-pub const NEED_OWN_MACHINE: &[(&str, Test)] = &[
+pub(crate) const NEED_OWN_MACHINE: &[(&str, Test)] = &[
     ("threads_max_refuses_when_the_host_is_full", threads_max_refuses_when_the_host_is_full),
     ("pid_max_refuses_when_the_ids_are_used_up", pid_max_refuses_when_the_ids_are_used_up),
 ];
@@ -179,7 +179,8 @@ fn a_user_namespace_is_bound_by_its_makers_limit() -> Result<()> {
     let unlimited = nix::libc::rlimit { rlim_cur: nix::libc::RLIM_INFINITY, rlim_max: nix::libc::RLIM_INFINITY };
     let target = i32::try_from(pid)?;
     // SAFETY: the structure lives as long as the call, which only reads it.
-    let set = unsafe { nix::libc::prlimit(target, nix::libc::RLIMIT_NPROC, &unlimited, std::ptr::null_mut()) };
+    let set =
+        unsafe { nix::libc::prlimit(target, nix::libc::RLIMIT_NPROC, &raw const unlimited, std::ptr::null_mut()) };
     if set != 0 {
         println!("raising a limit is not allowed here ({}): nothing to prove", std::io::Error::last_os_error());
         return workload.finish();

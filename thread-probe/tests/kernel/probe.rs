@@ -17,12 +17,12 @@ static SAMPLER: Mutex<Option<Sampler>> = Mutex::new(None);
 /// Whether this kernel is one whose first process is hidden from eBPF: nothing is traced while one of its threads is
 /// current. A wait that ends with a switch away from it goes unseen, so a histogram may lack 1 % of its events; and so
 /// does the end of a thread that is freed in a soft interrupt on top of it.
-pub fn hides_init(model: &Model) -> bool {
+pub(crate) fn hides_init(model: &Model) -> bool {
     model.processes.iter().all(|process| process.pid != 1)
 }
 
 /// Why the probe can't be loaded for lack of privilege, if so. Anything else is for the tests to fail on.
-pub fn refusal() -> Option<String> {
+pub(crate) fn refusal() -> Option<String> {
     if nix::unistd::geteuid().is_root() {
         return None;
     }
@@ -30,10 +30,10 @@ pub fn refusal() -> Option<String> {
 }
 
 /// The probe, started by the first who asks.
-pub struct Probe(MutexGuard<'static, Option<Sampler>>);
+pub(crate) struct Probe(MutexGuard<'static, Option<Sampler>>);
 
 impl Probe {
-    pub fn get() -> Result<Self> {
+    pub(crate) fn get() -> Result<Self> {
         let mut sampler = SAMPLER.lock().unwrap_or_else(PoisonError::into_inner);
         if sampler.is_none() {
             let groups = GroupsConfig { max: 5000, ..GroupsConfig::default() };
@@ -44,33 +44,33 @@ impl Probe {
         Ok(Self(sampler))
     }
 
-    pub fn sample(&mut self) -> Result<Model> {
+    pub(crate) fn sample(&mut self) -> Result<Model> {
         self.0.as_mut().context("started above")?.sample()
     }
 
-    pub fn drain(&mut self) -> Result<()> {
+    pub(crate) fn drain(&mut self) -> Result<()> {
         self.0.as_mut().context("started above")?.drain();
         Ok(())
     }
 
-    pub fn ring_fd(&self) -> Result<std::os::fd::OwnedFd> {
+    pub(crate) fn ring_fd(&self) -> Result<std::os::fd::OwnedFd> {
         Ok(self.0.as_ref().context("started above")?.ring_fd()?)
     }
 
-    pub fn one_process(&self, pid: u32) -> Result<OneProcess> {
+    pub(crate) fn one_process(&self, pid: u32) -> Result<OneProcess> {
         Ok(self.0.as_ref().context("started above")?.one_process(pid))
     }
 
-    pub fn threads_of(&self, pid: u32) -> Result<Vec<Thread>> {
+    pub(crate) fn threads_of(&self, pid: u32) -> Result<Vec<Thread>> {
         Ok(self.one_process(pid)?.threads)
     }
 
-    pub fn limits_of(&self, pid: u32) -> Result<Vec<LimitUse>> {
+    pub(crate) fn limits_of(&self, pid: u32) -> Result<Vec<LimitUse>> {
         Ok(self.0.as_ref().context("started above")?.limits_of(pid))
     }
 
     /// Samples until `done` answers, for at most 30 s: final records come an RCU grace period after the end.
-    pub fn sample_until<T>(&mut self, what: &str, mut done: impl FnMut(&Model) -> Option<T>) -> Result<T> {
+    pub(crate) fn sample_until<T>(&mut self, what: &str, mut done: impl FnMut(&Model) -> Option<T>) -> Result<T> {
         let started = Instant::now();
         loop {
             let model = self.sample()?;
@@ -89,7 +89,7 @@ impl Probe {
 }
 
 /// The process in a model.
-pub fn process(model: &Model, pid: u32) -> Result<&Process> {
+pub(crate) fn process(model: &Model, pid: u32) -> Result<&Process> {
     model
         .processes
         .iter()
@@ -98,12 +98,12 @@ pub fn process(model: &Model, pid: u32) -> Result<&Process> {
 }
 
 /// The group in a model.
-pub fn group<'a>(model: &'a Model, name: &str) -> Option<&'a Group> {
+pub(crate) fn group<'a>(model: &'a Model, name: &str) -> Option<&'a Group> {
     model.groups.iter().find(|group| *group.group == *name)
 }
 
 /// How often something was lost for one reason.
-pub fn lost_for(model: &Model, reason: &str) -> u64 {
+pub(crate) fn lost_for(model: &Model, reason: &str) -> u64 {
     model.probe.lost.iter().filter(|lost| lost.reason == reason).map(|lost| lost.count).sum()
 }
 
@@ -111,13 +111,13 @@ pub fn lost_for(model: &Model, reason: &str) -> u64 {
 const OF_STORAGE: [&str; 3] = ["storage_missing", "storage_not_created", "record_without_histogram"];
 
 /// How often storage was out of reach so far.
-pub fn lost_of_storage() -> Result<u64> {
+pub(crate) fn lost_of_storage() -> Result<u64> {
     let model = Probe::get()?.sample()?;
     Ok(OF_STORAGE.iter().map(|reason| lost_for(&model, reason)).sum())
 }
 
 /// Why what a test compares may not be there on this kernel, if it was so since storage was out of reach that often.
-pub fn excuse(lost_of_storage_before: u64) -> Result<Option<&'static str>> {
+pub(crate) fn excuse(lost_of_storage_before: u64) -> Result<Option<&'static str>> {
     if hides_init(&Probe::get()?.sample()?) {
         return Ok(Some("this kernel hides its first process"));
     }
@@ -127,20 +127,20 @@ pub fn excuse(lost_of_storage_before: u64) -> Result<Option<&'static str>> {
 
 /// How much was lost of what may never be lost. Before Linux 6.2 storage is out of reach while another operation on it
 /// is interrupted, and on a kernel that hides its first process, that of its threads always is; both are counted.
-pub fn lost(model: &Model) -> u64 {
+pub(crate) fn lost(model: &Model) -> u64 {
     let may_be = |reason: &str| OF_STORAGE.contains(&reason) && (hides_init(model) || is_before_6_2());
     // Of clones that succeed there is nothing to see on return.
     let harmless = |reason: &str| reason == "clone_return_not_seen" || may_be(reason);
     model.probe.lost.iter().filter(|lost| !harmless(&lost.reason)).map(|lost| lost.count).sum()
 }
 
-pub fn is_before_6_2() -> bool {
+pub(crate) fn is_before_6_2() -> bool {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let mut numbers = release.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
     (numbers.next(), numbers.next()) < (Some(6), Some(2))
 }
 
-pub fn ensure_equal<T: PartialEq + std::fmt::Debug>(what: &str, ours: T, truth: T) -> Result<()> {
+pub(crate) fn ensure_equal<T: PartialEq + std::fmt::Debug>(what: &str, ours: T, truth: T) -> Result<()> {
     ensure!(ours == truth, "{what}: the probe says {ours:?}, the truth is {truth:?}");
     Ok(())
 }

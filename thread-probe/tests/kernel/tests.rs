@@ -25,9 +25,9 @@ use crate::{
     support::cgroup::Cgroup,
 };
 
-pub type Test = fn() -> Result<()>;
+pub(crate) type Test = fn() -> Result<()>;
 
-pub const ALL: &[(&str, Test)] = &[
+pub(crate) const ALL: &[(&str, Test)] = &[
     ("every_program_is_attached", every_program_is_attached),
     ("threads_created_and_joined_are_counted_exactly", threads_created_and_joined_are_counted_exactly),
     ("the_switches_of_a_process_are_its_own_getrusage", the_switches_of_a_process_are_its_own_getrusage),

@@ -12,7 +12,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::kernel::{probe::Probe, roles::ROLE};
 
 /// A workload that was started.
-pub struct Workload {
+pub(super) struct Workload {
     child: Child,
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
@@ -20,7 +20,7 @@ pub struct Workload {
 
 impl Workload {
     /// Starts one under a name of its own, which is its comm and so its group.
-    pub fn start(name: &str, args: &[&str]) -> Result<Self> {
+    pub(super) fn start(name: &str, args: &[&str]) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg(ROLE).arg(name).args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("starting workload {name}"))?;
@@ -29,12 +29,12 @@ impl Workload {
         Ok(Self { child, input, output })
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(super) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// The numbers of the next line it reports.
-    pub fn facts(&mut self) -> Result<Vec<u64>> {
+    pub(super) fn facts(&mut self) -> Result<Vec<u64>> {
         let mut line = String::new();
         self.output.read_line(&mut line)?;
         ensure!(!line.is_empty(), "the workload ended: {:?}", self.child.wait()?);
@@ -42,7 +42,7 @@ impl Workload {
     }
 
     /// The same, while the probe takes in what ends, as the daemon does: when the ring is a quarter full.
-    pub fn facts_while_draining(&mut self, probe: &mut Probe) -> Result<Vec<u64>> {
+    pub(super) fn facts_while_draining(&mut self, probe: &mut Probe) -> Result<Vec<u64>> {
         let ring = probe.ring_fd()?;
         loop {
             let mut ready = [
@@ -60,7 +60,7 @@ impl Workload {
     }
 
     /// The same, while the probe samples without a pause.
-    pub fn facts_while_sampling(&mut self, probe: &mut Probe) -> Result<Vec<u64>> {
+    pub(super) fn facts_while_sampling(&mut self, probe: &mut Probe) -> Result<Vec<u64>> {
         loop {
             probe.sample()?;
             let mut ready = [PollFd::new(self.output.get_ref().as_fd(), PollFlags::POLLIN)];
@@ -71,13 +71,13 @@ impl Workload {
     }
 
     /// Lets it go on.
-    pub fn go(&mut self) -> Result<()> {
+    pub(super) fn go(&mut self) -> Result<()> {
         self.input.as_mut().context("its input is open")?.write_all(b"\n")?;
         Ok(())
     }
 
     /// Closes its input, which ends it, and waits for it.
-    pub fn finish(&mut self) -> Result<()> {
+    pub(super) fn finish(&mut self) -> Result<()> {
         self.input = None;
         let status = self.child.wait()?;
         ensure!(status.success(), "the workload ended with {status}");

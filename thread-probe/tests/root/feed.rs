@@ -137,7 +137,7 @@ fn on_a_thread(test: impl FnOnce() -> Result<()> + Send) -> Result<()> {
 fn its_own_probe_has_rates_soon_and_answers_at_once() -> Result<()> {
     needs_root!();
     on_a_thread(|| {
-        let hour = Request { pid: None, interval: Duration::from_secs(3600) };
+        let hour = Request { pid: None, interval: Duration::from_hours(1) };
         let mut feed = Feed::start(None, &Config::default(), hour)?;
         ensure!(*feed.source() == Source::Own, "from {}", feed.source().label());
         ensure!(next(&mut feed)?.model.host.rates.is_none(), "rates in the first sample");

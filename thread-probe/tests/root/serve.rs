@@ -462,7 +462,7 @@ fn every_field_of_the_snapshot_is_documented_and_every_documented_one_is_there()
     let load = fs::read_to_string("/proc/loadavg")?;
     let all: usize = load.split(['/', ' ']).nth(4).context("threads")?.parse()?;
     for _ in 0..all / 4 {
-        std::thread::spawn(|| std::thread::sleep(Duration::from_secs(60)));
+        std::thread::spawn(|| std::thread::sleep(Duration::from_mins(1)));
     }
     alert(&daemon)?;
     let mut actual = std::collections::BTreeSet::new();

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 /// A cgroup of the test's own, removed with it.
-pub struct Cgroup {
+pub(crate) struct Cgroup {
     folder: PathBuf,
     pub path: String,
     pub is_v2: bool,
@@ -19,7 +19,7 @@ pub struct Cgroup {
 
 impl Cgroup {
     /// Below the root of the controller's hierarchy, which is the unified one where there is no other.
-    pub fn new(controller: &str, name: &str) -> Result<Self> {
+    pub(crate) fn new(controller: &str, name: &str) -> Result<Self> {
         let v1 = Path::new("/sys/fs/cgroup").join(controller);
         let is_v2 = !v1.is_dir();
         let root = if is_v2 { PathBuf::from("/sys/fs/cgroup") } else { v1 };
@@ -33,7 +33,7 @@ impl Cgroup {
     }
 
     /// Below the root of the unified hierarchy, wherever that is.
-    pub fn unified(name: &str) -> Result<Self> {
+    pub(crate) fn unified(name: &str) -> Result<Self> {
         let roots = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
         let root = roots.into_iter().find(|root| Path::new(root).join("cgroup.controllers").exists());
         let path = format!("/{name}-{}", std::process::id());
@@ -42,7 +42,7 @@ impl Cgroup {
         Ok(Self { folder, path, is_v2: true })
     }
 
-    pub fn child(&self, name: &str) -> Result<Self> {
+    pub(crate) fn child(&self, name: &str) -> Result<Self> {
         if self.is_v2 {
             self.set("cgroup.subtree_control", "+pids")?;
         }
@@ -52,7 +52,7 @@ impl Cgroup {
     }
 
     /// The folder of one whose name is no UTF-8.
-    pub fn hostile_child(&self) -> Result<PathBuf> {
+    pub(crate) fn hostile_child(&self) -> Result<PathBuf> {
         if self.is_v2 {
             self.set("cgroup.subtree_control", "+pids")?;
         }
@@ -61,24 +61,24 @@ impl Cgroup {
         Ok(folder)
     }
 
-    pub fn set(&self, file: &str, value: &str) -> Result<()> {
+    pub(crate) fn set(&self, file: &str, value: &str) -> Result<()> {
         fs::write(self.folder.join(file), value).with_context(|| format!("{value} into {file} of {}", self.path))
     }
 
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    pub fn add(&self, pid: u32) -> Result<()> {
+    pub(crate) fn add(&self, pid: u32) -> Result<()> {
         self.set("cgroup.procs", &pid.to_string())
     }
 
     /// Whether the kernel tells what this cgroup's own limit refused.
-    pub fn counts_its_own_refusals(&self) -> bool {
+    pub(crate) fn counts_its_own_refusals(&self) -> bool {
         self.folder.join("pids.events.local").exists()
     }
 
-    pub fn number(&self, file: &str) -> Result<u64> {
+    pub(crate) fn number(&self, file: &str) -> Result<u64> {
         Ok(fs::read_to_string(self.folder.join(file))?.trim().parse()?)
     }
 }

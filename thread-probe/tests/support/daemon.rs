@@ -16,13 +16,13 @@ use nix::{
 };
 use serde_json::Value;
 
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_thread-probe");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_thread-probe");
 
 /// The name of its socket in its folder.
 const SOCKET: &str = "probe.sock";
 
 /// A daemon on a port of its own.
-pub struct Daemon {
+pub(crate) struct Daemon {
     pub child: Child,
     pub port: u16,
     pub log: tempfile::NamedTempFile,
@@ -31,31 +31,31 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    pub fn start(args: &[&str]) -> Result<Self> {
+    pub(crate) fn start(args: &[&str]) -> Result<Self> {
         Self::start_configured(&[&["--interval", "200ms"], args].concat())
     }
 
     /// With no option but these, the port and a socket.
-    pub fn start_configured(args: &[&str]) -> Result<Self> {
+    pub(crate) fn start_configured(args: &[&str]) -> Result<Self> {
         Self::start_with(args, &[])
     }
 
     /// The same, with more in its environment.
-    pub fn start_with(args: &[&str], environment: &[(&str, &str)]) -> Result<Self> {
+    pub(crate) fn start_with(args: &[&str], environment: &[(&str, &str)]) -> Result<Self> {
         let mut command = Command::new(PROGRAM);
         command.envs(environment.iter().copied());
         Self::start_by(command, args)
     }
 
     /// The same, by another command, to which all arguments are added.
-    pub fn start_by(command: Command, args: &[&str]) -> Result<Self> {
+    pub(crate) fn start_by(command: Command, args: &[&str]) -> Result<Self> {
         let log = tempfile::NamedTempFile::new()?;
         let stderr = log.reopen()?.into();
         Self::start_logging_to(command, args, log, stderr)
     }
 
     /// The same, with standard error elsewhere than in the file.
-    pub fn start_logging_to(
+    pub(crate) fn start_logging_to(
         mut command: Command,
         args: &[&str],
         log: tempfile::NamedTempFile,
@@ -77,18 +77,18 @@ impl Daemon {
         Ok(daemon)
     }
 
-    pub fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.folder.path().join(SOCKET)
     }
 
-    pub fn connect(&self) -> Result<TcpStream> {
+    pub(crate) fn connect(&self) -> Result<TcpStream> {
         let stream = TcpStream::connect(("127.0.0.1", self.port))?;
         stream.set_read_timeout(Some(Duration::from_secs(20)))?;
         Ok(stream)
     }
 
     /// The status line and the body.
-    pub fn get(&self, path: &str) -> Result<(String, String)> {
+    pub(crate) fn get(&self, path: &str) -> Result<(String, String)> {
         let mut stream = self.connect()?;
         write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
         let mut answer = String::new();
@@ -98,7 +98,7 @@ impl Daemon {
     }
 
     /// The snapshot with the threads of a process, from the second sample on: the first has no rates.
-    pub fn second_snapshot(&self, pid: u32) -> Result<Value> {
+    pub(crate) fn second_snapshot(&self, pid: u32) -> Result<Value> {
         loop {
             let (status, body) = self.get(&format!("/api/v1/snapshot?pid={pid}"))?;
             ensure!(status.contains("200"), "{status}");
@@ -110,12 +110,12 @@ impl Daemon {
         }
     }
 
-    pub fn signal(&self, signal: Signal) -> Result<()> {
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
         Ok(kill(Pid::from_raw(i32::try_from(self.child.id())?), signal)?)
     }
 
     /// Waits until `done`, and says what it waited for where that does not come.
-    pub fn wait_until(&self, what: &str, done: impl Fn(&Self) -> Result<bool>) -> Result<()> {
+    pub(crate) fn wait_until(&self, what: &str, done: impl Fn(&Self) -> Result<bool>) -> Result<()> {
         let started = Instant::now();
         while !done(self)? {
             let log = fs::read_to_string(&self.log)?;
@@ -125,7 +125,7 @@ impl Daemon {
         Ok(())
     }
 
-    pub fn wait_for_log(&self, parts: &[&str]) -> Result<()> {
+    pub(crate) fn wait_for_log(&self, parts: &[&str]) -> Result<()> {
         let says = |line: &str| parts.iter().all(|part| line.contains(part));
         self.wait_until(&format!("a line with {parts:?}"), |daemon| {
             Ok(fs::read_to_string(&daemon.log)?.lines().any(says))
@@ -133,17 +133,17 @@ impl Daemon {
     }
 
     /// The value of a series without labels.
-    pub fn metric(&self, name: &str) -> Result<f64> {
+    pub(crate) fn metric(&self, name: &str) -> Result<f64> {
         let (_, text) = self.get("/metrics")?;
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         Ok(value.with_context(|| format!("{name} in /metrics"))?.parse()?)
     }
 
-    pub fn wait_for_metric(&self, name: &str, value: f64) -> Result<()> {
+    pub(crate) fn wait_for_metric(&self, name: &str, value: f64) -> Result<()> {
         self.wait_until(&format!("{name} {value}"), |daemon| Ok(daemon.metric(name)? == value))
     }
 
-    pub fn field(&self, name: &str) -> Result<String> {
+    pub(crate) fn field(&self, name: &str) -> Result<String> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix(&format!("{name}:")));
         Ok(line.with_context(|| format!("{name} in status"))?.trim().to_owned())
@@ -157,6 +157,6 @@ impl Drop for Daemon {
     }
 }
 
-pub fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

@@ -1,9 +1,9 @@
 //! What tests of several kinds need.
 
-pub mod cgroup;
-pub mod daemon;
-pub mod dashboard;
-pub mod terminal;
+pub(crate) mod cgroup;
+pub(crate) mod daemon;
+pub(crate) mod dashboard;
+pub(crate) mod terminal;
 
 /// Ends a test, and says so, where there is no root.
 macro_rules! needs_root {
@@ -21,7 +21,7 @@ use std::{
 };
 
 /// Says that this test is skipped. Not by println, which the harness swallows when a test passes.
-pub fn skip(reason: &str) {
+pub(crate) fn skip(reason: &str) {
     let test = thread::current();
     let _ = writeln!(io::stderr(), "*** SKIPPED: {}: {reason}", test.name().unwrap_or("a test"));
 }

@@ -17,20 +17,20 @@ use super::skip;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A tmux server with one shell, killed with this.
-pub struct Terminal {
+pub(crate) struct Terminal {
     folder: tempfile::TempDir,
 }
 
 impl Terminal {
     /// The same, for one test at a time: what views show of the host is each other otherwise. `None`, and said, where there is
     /// no root or no tmux.
-    pub fn alone(columns: u16, rows: u16, environment: &[&str]) -> Result<Option<Alone>> {
+    pub(crate) fn alone(columns: u16, rows: u16, environment: &[&str]) -> Result<Option<Alone>> {
         let Some(turn) = turn() else { return Ok(None) };
         Ok(Some(Alone { terminal: Self::start(columns, rows, environment)?, _turn: turn }))
     }
 
     /// Starts a shell, in a folder of its own that is its home, too.
-    pub fn start(columns: u16, rows: u16, environment: &[&str]) -> Result<Self> {
+    pub(crate) fn start(columns: u16, rows: u16, environment: &[&str]) -> Result<Self> {
         let terminal = Self { folder: tempfile::tempdir()? };
         let home = terminal.folder().display().to_string();
         let size = [columns, rows].map(|number| number.to_string());
@@ -47,53 +47,53 @@ impl Terminal {
     }
 
     /// Where the shell is.
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
     /// Types a line.
-    pub fn enter(&self, line: &str) -> Result<()> {
+    pub(crate) fn enter(&self, line: &str) -> Result<()> {
         self.tmux(&["send-keys", "-l", "--", line])?;
         self.press("Enter")
     }
 
     /// Presses a key that tmux has a name for.
-    pub fn press(&self, key: &str) -> Result<()> {
+    pub(crate) fn press(&self, key: &str) -> Result<()> {
         self.tmux(&["send-keys", "--", key]).map(drop)
     }
 
     /// Changes its size.
-    pub fn resize(&self, columns: u16, rows: u16) -> Result<()> {
+    pub(crate) fn resize(&self, columns: u16, rows: u16) -> Result<()> {
         self.tmux(&["resize-window", "-x", &columns.to_string(), "-y", &rows.to_string()]).map(drop)
     }
 
     /// What is on the screen, as text.
-    pub fn screen(&self) -> Result<String> {
+    pub(crate) fn screen(&self) -> Result<String> {
         self.tmux(&["capture-pane", "-p"])
     }
 
     /// The same with the sequences that set colours.
-    pub fn screen_with_colours(&self) -> Result<String> {
+    pub(crate) fn screen_with_colours(&self) -> Result<String> {
         self.tmux(&["capture-pane", "-e", "-p"])
     }
 
     /// Whether a program has the alternate screen.
-    pub fn is_alternate(&self) -> Result<bool> {
+    pub(crate) fn is_alternate(&self) -> Result<bool> {
         Ok(self.tmux(&["display-message", "-p", "#{alternate_on}"])?.trim() == "1")
     }
 
     /// Whether a program is told of clicks.
-    pub fn gives_mouse(&self) -> Result<bool> {
+    pub(crate) fn gives_mouse(&self) -> Result<bool> {
         Ok(self.tmux(&["display-message", "-p", "#{mouse_any_flag}"])?.trim() == "1")
     }
 
     /// Whether the cursor is to be seen.
-    pub fn has_cursor(&self) -> Result<bool> {
+    pub(crate) fn has_cursor(&self) -> Result<bool> {
         Ok(self.tmux(&["display-message", "-p", "#{cursor_flag}"])?.trim() == "1")
     }
 
     /// Types these bytes.
-    pub fn send(&self, bytes: &[u8]) -> Result<()> {
+    pub(crate) fn send(&self, bytes: &[u8]) -> Result<()> {
         let codes: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         let mut command = vec!["send-keys", "-H"];
         command.extend(codes.iter().map(String::as_str));
@@ -101,22 +101,22 @@ impl Terminal {
     }
 
     /// Takes the terminal away, as a window that is closed does.
-    pub fn close(&self) -> Result<()> {
+    pub(crate) fn close(&self) -> Result<()> {
         self.tmux(&["kill-server"]).map(drop)
     }
 
     /// Waits until this is on the screen.
-    pub fn wait_for(&self, text: &str) -> Result<String> {
+    pub(crate) fn wait_for(&self, text: &str) -> Result<String> {
         self.wait_until(text, |screen| screen.contains(text))
     }
 
     /// Waits until the shell is ready for the next line.
-    pub fn wait_for_prompt(&self) -> Result<String> {
+    pub(crate) fn wait_for_prompt(&self) -> Result<String> {
         self.wait_until("the prompt", |screen| screen.trim_end().ends_with("ready>"))
     }
 
     /// Waits until the screen is as it should be. Returns it.
-    pub fn wait_until(&self, what: &str, is_there: impl Fn(&str) -> bool) -> Result<String> {
+    pub(crate) fn wait_until(&self, what: &str, is_there: impl Fn(&str) -> bool) -> Result<String> {
         let started = Instant::now();
         loop {
             let screen = self.screen()?;
@@ -138,7 +138,7 @@ impl Terminal {
 }
 
 /// A terminal, while it is this test's turn.
-pub struct Alone {
+pub(crate) struct Alone {
     terminal: Terminal,
     _turn: MutexGuard<'static, ()>,
 }
@@ -152,7 +152,7 @@ impl Deref for Alone {
 }
 
 /// This test's turn to show something; `None`, and said, where that can't be.
-pub fn turn() -> Option<MutexGuard<'static, ()>> {
+pub(crate) fn turn() -> Option<MutexGuard<'static, ()>> {
     static ONE: Mutex<()> = Mutex::new(());
     let has_tmux = || Command::new("tmux").arg("-V").output().is_ok_and(|output| output.status.success());
     if geteuid().is_root() && has_tmux() {

@@ -111,7 +111,7 @@ fn a_key_is_answered_within_3_ms_at_the_median() -> Result<()> {
 fn has_drawn(terminal: &mut fs::File, within: Duration) -> Result<bool> {
     let mut ready = [nix::poll::PollFd::new(terminal.as_fd(), nix::poll::PollFlags::POLLIN)];
     let is_ready = nix::poll::poll(&mut ready, nix::poll::PollTimeout::try_from(within)?)? > 0;
-    Ok(is_ready && io::Read::read(terminal, &mut [0; 1 << 16])? > 0)
+    Ok(is_ready && io::Read::read(terminal, &mut [0; 1 << 14])? > 0)
 }
 
 /// From a key that moves the cursor to the first byte that is drawn.

@@ -20,7 +20,7 @@ use crate::{
 /// Most alerts that are kept, whatever their state.
 pub const MAX_ALERTS: usize = 2000;
 /// How long a resolved alert is kept: an Alertmanager that was down hears of it when it is back.
-pub const KEEP_RESOLVED: Duration = Duration::from_secs(15 * 60);
+pub const KEEP_RESOLVED: Duration = Duration::from_mins(15);
 
 /// One moment on both clocks: durations are measured with the one that is never set, people are told the other.
 #[derive(Clone, Copy, Debug)]

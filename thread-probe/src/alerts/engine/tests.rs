@@ -152,9 +152,9 @@ fn an_alert_that_fires_again_is_no_longer_resolved_but_a_pending_one_still_is() 
 fn a_step_of_the_wall_clock_changes_no_duration() {
     let mut bench = Bench::new(rule(10, 10));
     assert_eq!(bench.states(0, 85), [State::Pending]);
-    bench.now.time += Duration::from_secs(86400);
+    bench.now.time += Duration::from_hours(24);
     assert_eq!(bench.states(5, 85), [State::Pending]);
-    bench.now.time -= Duration::from_secs(2 * 86400);
+    bench.now.time -= Duration::from_hours(48);
     assert_eq!(bench.states(5, 85), [State::Firing]);
 }
 

@@ -39,9 +39,9 @@ pub struct Timing {
 impl Default for Timing {
     fn default() -> Self {
         Self {
-            resend: Duration::from_secs(60),
+            resend: Duration::from_mins(1),
             retry: Duration::from_secs(5),
-            expiry: Duration::from_secs(4 * 60),
+            expiry: Duration::from_mins(4),
             request_timeout: Duration::from_secs(5),
         }
     }
@@ -174,7 +174,7 @@ impl Shared {
 
 fn run(shared: &Shared, timing: Timing) {
     /// Without an Alertmanager only a change ends the wait.
-    const LONG: Duration = Duration::from_secs(3600);
+    const LONG: Duration = Duration::from_hours(1);
     let mut targets: Vec<Target> = Vec::new();
     let (mut timeout, mut seen) = (Duration::ZERO, 0);
     while let Some(mail) = shared.wait(timeout, seen) {

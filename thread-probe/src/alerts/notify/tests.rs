@@ -16,11 +16,11 @@ use crate::{
 const QUICK: Timing = Timing {
     resend: Duration::from_millis(100),
     retry: Duration::from_millis(20),
-    expiry: Duration::from_secs(240),
+    expiry: Duration::from_mins(4),
     request_timeout: Duration::from_millis(500),
 };
 /// Nothing is sent unless something changed.
-const NO_RESEND: Timing = Timing { resend: Duration::from_secs(3600), ..QUICK };
+const NO_RESEND: Timing = Timing { resend: Duration::from_hours(1), ..QUICK };
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What an Alertmanager was asked.
@@ -220,7 +220,7 @@ fn an_alertmanager_that_is_down_is_told_the_newest_state_when_it_is_back_and_the
 
 #[test]
 fn changes_do_not_hurry_what_is_to_be_tried_again_later() -> io::Result<()> {
-    let timing = Timing { retry: Duration::from_secs(3600), ..NO_RESEND };
+    let timing = Timing { retry: Duration::from_hours(1), ..NO_RESEND };
     let other = Alertmanager::anywhere()?;
     let notifier = notifier(timing, &[format!("http://{}", closed_address()?), other.url()])?;
     for _ in 0..3 {

@@ -165,12 +165,11 @@ impl<'a> Findings<'a> {
     /// `group` is that of the process whose limit it is; the others are limits of a subject of their own.
     fn exhaustion(&mut self, limit: &LimitUse, group: Option<&Arc<str>>) {
         let alert = AlertName::ThreadLimitExhaustionSoon;
-        match limit.exhaustion_seconds.filter(|seconds| self.matters(alert, *seconds)) {
-            Some(value) => self.add(of_limit(alert, limit, group), value, describe::exhaustion(limit)),
-            None => {
-                let value = limit.exhaustion_seconds.unwrap_or(NEVER_SECONDS);
-                self.add_calm(|| of_limit(alert, limit, group), value, || describe::exhaustion(limit));
-            }
+        if let Some(value) = limit.exhaustion_seconds.filter(|seconds| self.matters(alert, *seconds)) {
+            self.add(of_limit(alert, limit, group), value, describe::exhaustion(limit));
+        } else {
+            let value = limit.exhaustion_seconds.unwrap_or(NEVER_SECONDS);
+            self.add_calm(|| of_limit(alert, limit, group), value, || describe::exhaustion(limit));
         }
     }
 

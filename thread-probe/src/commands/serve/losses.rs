@@ -8,8 +8,8 @@ use std::{
 
 use crate::model::LostCount;
 
-const FIRST_PAUSE: Duration = Duration::from_secs(60);
-const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+const FIRST_PAUSE: Duration = Duration::from_mins(1);
+const LONGEST_PAUSE: Duration = Duration::from_hours(1);
 
 /// What some kernels lose by themselves, so that nothing is to be done about it at once: docs/metrics.md, "What is lost, and said".
 const OF_KERNELS: [&str; 9] = [
@@ -26,7 +26,7 @@ const OF_KERNELS: [&str; 9] = [
 
 /// What there is to say.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Line {
+pub(super) struct Line {
     /// `reason count` of each that grew since the last line.
     pub text: String,
     /// Whether it is more than what some kernels lose.
@@ -35,7 +35,7 @@ pub struct Line {
 
 /// What was said, and when the next may be.
 #[derive(Debug)]
-pub struct LossLog {
+pub(super) struct LossLog {
     said: BTreeMap<String, u64>,
     silent_until: Option<Instant>,
     pause: Duration,
@@ -43,12 +43,12 @@ pub struct LossLog {
 
 impl LossLog {
     /// Nothing was said. What was lost until now is the first sample's.
-    pub fn new(lost: &[LostCount]) -> Self {
+    pub(super) fn new(lost: &[LostCount]) -> Self {
         Self { said: counts(lost), silent_until: None, pause: FIRST_PAUSE }
     }
 
     /// What there is to say now, if anything.
-    pub fn line(&mut self, lost: &[LostCount], now: Instant) -> Option<Line> {
+    pub(super) fn line(&mut self, lost: &[LostCount], now: Instant) -> Option<Line> {
         if self.silent_until.is_some_and(|until| now < until) {
             return None;
         }

@@ -33,7 +33,7 @@ const ALIVE: &str = "WATCHDOG=1\n";
 
 /// The service manager, if one has started the daemon and wants to be told.
 #[derive(Debug)]
-pub struct ServiceManager {
+pub(super) struct ServiceManager {
     socket: Option<(UnixDatagram, SocketAddr)>,
     /// How late a sample may be.
     patience: Option<Duration>,
@@ -52,7 +52,7 @@ impl ServiceManager {
     ///
     /// # Errors
     /// No descriptor is free, or what is named can't be a socket.
-    pub fn from_environment(
+    pub(super) fn from_environment(
         addresses: &[String],
         latest: watch::Receiver<Published>,
         running: watch::Receiver<Running>,
@@ -65,13 +65,13 @@ impl ServiceManager {
     }
 
     /// The daemon answers, and has its first sample.
-    pub fn ready(&mut self) {
+    pub(super) fn ready(&mut self) {
         let status = self.status(self.latest.borrow().model());
         self.tell_ready(&[NotifyState::Status(&status)]);
     }
 
     /// Waits for the next sample, and tells of it. Meanwhile, what could not be told is tried again.
-    pub async fn tell_next_sample(&mut self) {
+    pub(super) async fn tell_next_sample(&mut self) {
         while !self.untold.is_empty() {
             match timeout(RETRY, self.latest.changed()).await {
                 Ok(changed) => return self.tell_sample(changed.is_ok()).await,
@@ -97,7 +97,7 @@ impl ServiceManager {
     }
 
     /// The configuration is about to be read again.
-    pub fn reloading(&mut self) {
+    pub(super) fn reloading(&mut self) {
         match NotifyState::monotonic_usec_now() {
             Ok(now) => {
                 // It counts for an earlier one, too, and the ready after it for an earlier ready.
@@ -109,12 +109,12 @@ impl ServiceManager {
     }
 
     /// It was; the interval may be another.
-    pub fn reloaded(&mut self) {
+    pub(super) fn reloaded(&mut self) {
         self.tell_ready(&[]);
     }
 
     /// The daemon is about to end.
-    pub fn stopping(&mut self) {
+    pub(super) fn stopping(&mut self) {
         self.untold.clear();
         self.tell(&[NotifyState::Stopping, NotifyState::Status("detaching the programs")]);
     }

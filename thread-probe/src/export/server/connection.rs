@@ -35,7 +35,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections of a listener at a time, at most.
 pub const MAX_CONNECTIONS: usize = 64;
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
+const CONNECTION_TIMEOUT: Duration = Duration::from_mins(1);
 /// Where all places are taken: who moved nothing for so long, or is there for so long, gives way;
 const MAX_REST: Duration = Duration::from_millis(500);
 const MAX_AGE: Duration = Duration::from_secs(10);
@@ -44,7 +44,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const MAX_WAIT: Duration = Duration::from_secs(2);
 /// How long after a connection could not be accepted that is tried again, and how long that is not said again.
 const RETRY: Duration = Duration::from_millis(100);
-const SAY_EVERY: Duration = Duration::from_secs(60);
+const SAY_EVERY: Duration = Duration::from_mins(1);
 
 /// Serves who connects to an address, for ever.
 pub(super) async fn serve_tcp(listener: TcpListener, router: Router, web: Option<Guard>, hall: Hall) {

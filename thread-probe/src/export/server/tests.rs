@@ -85,7 +85,7 @@ fn alerts_are_those_of_the_snapshot() {
     };
     let (snapshot, alerts) = (json("/api/v1/snapshot"), json("/api/v1/alerts"));
     let fields = alerts.as_ref().and_then(|alerts| alerts.as_object());
-    assert_eq!(fields.map(|fields| fields.len()), Some(3));
+    assert_eq!(fields.map(serde_json::Map::len), Some(3));
     for (name, value) in fields.into_iter().flatten() {
         assert!(name == "time_unix_seconds" || snapshot.as_ref().is_some_and(|all| all[name] == *value), "{name}");
     }

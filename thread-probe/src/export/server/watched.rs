@@ -198,7 +198,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match Pin::new(&mut self.stream).poll_flush(context) {
             Poll::Pending => self.wait(context).map(Err),
-            ready => ready,
+            Poll::Ready(outcome) => Poll::Ready(outcome),
         }
     }
 

@@ -11,7 +11,7 @@ const MAX_ROWS: usize = 60_000;
 
 /// The samples of the last ten minutes; the older, the fewer of them where there is no room for all.
 #[derive(Debug, Default)]
-pub struct History {
+pub(super) struct History {
     entries: VecDeque<Entry>,
     rows: usize,
     next: u64,
@@ -40,7 +40,7 @@ fn rows_of(sample: &Sample) -> usize {
 
 impl History {
     /// Takes in the newest sample; one that was taken when the last was, with another process, replaces it.
-    pub fn push(&mut self, mut sample: Sample) {
+    pub(super) fn push(&mut self, mut sample: Sample) {
         // Large, and drawn nowhere.
         sample.model.groups = Vec::new();
         let time = sample.model.time_unix_seconds;
@@ -78,13 +78,13 @@ impl History {
     }
 
     /// The newest sample with its number; `None` before the first.
-    pub fn latest(&self) -> Option<(u64, &Arc<Sample>)> {
+    pub(super) fn latest(&self) -> Option<(u64, &Arc<Sample>)> {
         self.entries.back().map(Entry::numbered)
     }
 
     /// The sample that is `steps` samples later than that of a number, or earlier; the first or last if there are not so
     /// many.
-    pub fn step(&self, from: u64, steps: isize) -> Option<(u64, &Arc<Sample>)> {
+    pub(super) fn step(&self, from: u64, steps: isize) -> Option<(u64, &Arc<Sample>)> {
         let last = self.entries.len().checked_sub(1)?;
         let here = self.entries.partition_point(|entry| entry.number < from).min(last);
         // That sample itself may be gone by now: then the first later one is here.
@@ -95,7 +95,7 @@ impl History {
 
     /// The first sample that is at least so many seconds later than that of a number, or the last that is so much earlier;
     /// the last or first of all if there is none.
-    pub fn step_seconds(&self, from: u64, seconds: f64) -> Option<(u64, &Arc<Sample>)> {
+    pub(super) fn step_seconds(&self, from: u64, seconds: f64) -> Option<(u64, &Arc<Sample>)> {
         let time = self.step(from, 0)?.1.model.time_unix_seconds + seconds;
         let last = self.entries.len().checked_sub(1)?;
         let index = if seconds > 0.0 {

@@ -267,12 +267,12 @@ impl App {
 
     /// Folds all, or unfolds all if anything that is shown is folded.
     fn fold_all(&mut self) {
-        if !self.rows.rows.iter().any(|row| row.is_folded) {
+        if self.rows.rows.iter().any(|row| row.is_folded) {
+            self.folded.clear();
+        } else {
             let keys = self.row_keys();
             let with_children = self.rows.rows.iter().zip(keys).filter(|(row, _)| row.has_children);
             self.folded = with_children.map(|(_, key)| key).collect();
-        } else {
-            self.folded.clear();
         }
         self.refresh();
     }

@@ -55,7 +55,7 @@ const INTERVALS: [Duration; 8] = [
     Duration::from_secs(5),
     Duration::from_secs(10),
     Duration::from_secs(30),
-    Duration::from_secs(60),
+    Duration::from_mins(1),
 ];
 
 /// The view's state.

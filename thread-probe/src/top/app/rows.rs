@@ -80,7 +80,7 @@ pub struct Rows {
 }
 
 /// The rows of those processes that `is_wanted` holds for and that the settings do not hide.
-pub fn rows(
+pub(super) fn rows(
     processes: &[Process],
     settings: &Settings,
     is_wanted: impl Fn(&Process) -> bool,

@@ -152,6 +152,7 @@ const fn owners() -> [Column<Process>; 3] {
     ]
 }
 
+#[expect(clippy::too_many_lines, reason = "a declaration each")]
 const fn more() -> [Column<Process>; 19] {
     [
         ProcessColumn::new(

@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn durations_and_sizes_are_short_in_a_table_and_exact_in_csv() {
-        let wait = Value::Seconds(Some(0.0000425));
+        let wait = Value::Seconds(Some(42.5e-6));
         assert_eq!((&*wait.human(), wait.csv().as_str()), ("42.5us", "0.000042500"));
         let stack = Value::Bytes(40 << 20);
         assert_eq!((&*stack.human(), stack.csv().as_str()), ("40M", "41943040"));

@@ -162,16 +162,13 @@ fn in_pool(row: &ThreadRow) -> Vec<Instead<'static>> {
 fn draw_waits(canvas: &mut Canvas<'_>, area: Rect, app: &App, one: &OneProcess) -> u16 {
     let index = app.threads_cursor().index();
     let row = app.thread_rows().get(index).filter(|_| index > 0);
-    match row.and_then(|row| app.thread_of(row)) {
-        Some(thread) => {
-            let whose =
-                if thread.tid == 0 { "Waits of all ".to_owned() } else { format!("Waits of thread {} ", thread.tid) };
-            let title = Line::from(vec![Span::raw(whose), name(&thread.comm)]);
-            histogram::draw_waits(canvas, area, title, &thread.wait_histogram)
-        }
-        None => {
-            let title = Line::styled("Waits for a CPU, all threads", Style::new());
-            histogram::draw_waits(canvas, area, title, &one.process_wait_histogram)
-        }
+    if let Some(thread) = row.and_then(|row| app.thread_of(row)) {
+        let whose =
+            if thread.tid == 0 { "Waits of all ".to_owned() } else { format!("Waits of thread {} ", thread.tid) };
+        let title = Line::from(vec![Span::raw(whose), name(&thread.comm)]);
+        histogram::draw_waits(canvas, area, title, &thread.wait_histogram)
+    } else {
+        let title = Line::styled("Waits for a CPU, all threads", Style::new());
+        histogram::draw_waits(canvas, area, title, &one.process_wait_histogram)
     }
 }

@@ -18,7 +18,7 @@ use nix::{
 use super::{report, wait_for_line};
 
 /// How many threads `tp-nproc` creates before it may not.
-pub const CREATED_BEFORE_NPROC: u64 = 3;
+pub(crate) const CREATED_BEFORE_NPROC: u64 = 3;
 
 /// Becomes another user at its limit, and reports how many of the attempts to create a thread failed.
 pub(super) fn beyond_nproc(attempts: u64) -> Result<()> {

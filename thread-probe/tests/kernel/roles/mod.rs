@@ -12,13 +12,13 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use nix::sys::resource::{UsageWho, getrusage};
 
-pub use limits::CREATED_BEFORE_NPROC;
+pub(crate) use limits::CREATED_BEFORE_NPROC;
 
 /// The first argument that makes this program a workload.
-pub const ROLE: &str = "workload";
+pub(crate) const ROLE: &str = "workload";
 
 /// Plays a role.
-pub fn play(args: Vec<String>) -> ExitCode {
+pub(crate) fn play(args: &[String]) -> ExitCode {
     let name = args.first().map_or("", String::as_str);
     let number = |index: usize| args.get(index).and_then(|arg| arg.parse().ok()).unwrap_or(0);
     let outcome = rename(name.as_bytes()).and_then(|()| match name {

@@ -16,24 +16,24 @@ use crate::{
 };
 
 /// Who asks.
-pub struct Client<'a> {
+pub(super) struct Client<'a> {
     pub trusts: &'a Authority,
     pub identity: Option<&'a Identity>,
     pub versions: &'a [&'static SupportedProtocolVersion],
 }
 
-pub struct Answer {
+pub(super) struct Answer {
     pub text: String,
     /// Of the server.
     pub certificate: Vec<u8>,
 }
 
 impl<'a> Client<'a> {
-    pub fn new(trusts: &'a Authority) -> Self {
+    pub(super) fn new(trusts: &'a Authority) -> Self {
         Self { trusts, identity: None, versions: ALL_VERSIONS }
     }
 
-    pub fn config(&self) -> Result<ClientConfig> {
+    pub(super) fn config(&self) -> Result<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.trusts.certificate.clone())?;
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -44,7 +44,7 @@ impl<'a> Client<'a> {
         Ok(builder.with_client_auth_cert(vec![identity.certificate.clone()], key)?)
     }
 
-    pub fn get(&self, daemon: &Daemon, path: &str, user: Option<&str>) -> Result<Answer> {
+    pub(super) fn get(&self, daemon: &Daemon, path: &str, user: Option<&str>) -> Result<Answer> {
         let connection = ClientConnection::new(Arc::new(self.config()?), ServerName::try_from("localhost")?)?;
         let mut stream = StreamOwned::new(connection, daemon.connect()?);
         let text = ask(&mut stream, path, user)?;
@@ -53,13 +53,13 @@ impl<'a> Client<'a> {
     }
 
     /// Whether it is answered with 200.
-    pub fn is_let_in(&self, daemon: &Daemon) -> bool {
+    pub(super) fn is_let_in(&self, daemon: &Daemon) -> bool {
         self.get(daemon, "/metrics", None).is_ok_and(|answer| answer.text.starts_with("HTTP/1.1 200"))
     }
 }
 
 /// The whole answer. `user` is with the password, as in `alice:secret`.
-pub fn ask(stream: &mut (impl io::Read + io::Write), path: &str, user: Option<&str>) -> Result<String> {
+pub(super) fn ask(stream: &mut (impl io::Read + io::Write), path: &str, user: Option<&str>) -> Result<String> {
     write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n")?;
     if let Some(user) = user {
         write!(stream, "Authorization: Basic {}\r\n", BASE64_STANDARD.encode(user))?;
@@ -71,6 +71,6 @@ pub fn ask(stream: &mut (impl io::Read + io::Write), path: &str, user: Option<&s
     Ok(answer)
 }
 
-pub fn ask_plainly(daemon: &Daemon, path: &str, user: Option<&str>) -> Result<String> {
+pub(super) fn ask_plainly(daemon: &Daemon, path: &str, user: Option<&str>) -> Result<String> {
     ask(&mut daemon.connect()?, path, user)
 }

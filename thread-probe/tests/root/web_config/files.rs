@@ -9,21 +9,21 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use crate::support::daemon::Daemon;
 
 /// An authority.
-pub struct Authority {
+pub(super) struct Authority {
     pub certificate: CertificateDer<'static>,
     pub pem: String,
     pub issuer: Issuer<'static, KeyPair>,
 }
 
 /// A certificate with its key.
-pub struct Identity {
+pub(super) struct Identity {
     pub certificate: CertificateDer<'static>,
     pub key: KeyPair,
     pub pem: String,
 }
 
 impl Authority {
-    pub fn new() -> Result<Self> {
+    pub(super) fn new() -> Result<Self> {
         let mut params = CertificateParams::new(Vec::new())?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate()?;
@@ -32,7 +32,7 @@ impl Authority {
         Ok(Self { certificate, pem, issuer: Issuer::new(params, key) })
     }
 
-    pub fn issue(&self, names: &[&str]) -> Result<Identity> {
+    pub(super) fn issue(&self, names: &[&str]) -> Result<Identity> {
         let mut params = CertificateParams::new(Vec::new())?;
         for name in names {
             params.subject_alt_names.push(match name.parse() {
@@ -48,18 +48,18 @@ impl Authority {
 }
 
 /// A folder with a web configuration and what it names.
-pub struct Files(pub tempfile::TempDir);
+pub(super) struct Files(pub tempfile::TempDir);
 
 impl Files {
     /// Of a server with a certificate of the authority.
-    pub fn new(authority: &Authority) -> Result<Self> {
+    pub(super) fn new(authority: &Authority) -> Result<Self> {
         let files = Self(tempfile::tempdir()?);
         files.put(&authority.issue(&["localhost"])?)?;
         files.write("ca.pem", &authority.pem, 0o644)?;
         Ok(files)
     }
 
-    pub fn put(&self, server: &Identity) -> Result<()> {
+    pub(super) fn put(&self, server: &Identity) -> Result<()> {
         // As those who renew certificates do it: the file is another one.
         self.write("new.key", server.key.serialize_pem(), 0o640)?;
         self.write("new.pem", &server.pem, 0o644)?;
@@ -67,29 +67,29 @@ impl Files {
         Ok(fs::rename(self.path("new.pem"), self.path("server.pem"))?)
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    pub fn write(&self, name: &str, content: impl AsRef<[u8]>, mode: u32) -> Result<()> {
+    pub(super) fn write(&self, name: &str, content: impl AsRef<[u8]>, mode: u32) -> Result<()> {
         let path = self.path(name);
         fs::write(&path, content)?;
         Ok(fs::set_permissions(&path, fs::Permissions::from_mode(mode))?)
     }
 
     /// Writes the web configuration; returns its path.
-    pub fn web(&self, content: &str) -> Result<String> {
+    pub(super) fn web(&self, content: &str) -> Result<String> {
         self.write("web.yml", content, 0o640)?;
         Ok(self.path("web.yml").display().to_string())
     }
 
-    pub fn daemon(&self, content: &str, args: &[&str]) -> Result<Daemon> {
+    pub(super) fn daemon(&self, content: &str, args: &[&str]) -> Result<Daemon> {
         let path = self.web(content)?;
         Daemon::start(&[&["--web.config.file", path.as_str()], args].concat())
     }
 }
 
-pub const TLS: &str = "tls_server_config:\n  cert_file: server.pem\n  key_file: server.key\n";
+pub(super) const TLS: &str = "tls_server_config:\n  cert_file: server.pem\n  key_file: server.key\n";
 
 /// Of "secret", and as cheap as there are.
-pub const HASH: &str = "$2y$04$eC4Iu6wOWpSttUX.7Io0w.PzqLKLMc0NAVp2KhkJVChuEgoZvFoFO";
+pub(super) const HASH: &str = "$2y$04$eC4Iu6wOWpSttUX.7Io0w.PzqLKLMc0NAVp2KhkJVChuEgoZvFoFO";

@@ -14,7 +14,7 @@ type Counts = BTreeMap<u64, u64>;
 const ENOUGH: u64 = 1000;
 
 /// Watches for a while, and compares the host and each group that waited often.
-pub fn agree(daemon: &Daemon, prometheus: &Prometheus, span: Duration) -> Result<()> {
+pub(super) fn agree(daemon: &Daemon, prometheus: &Prometheus, span: Duration) -> Result<()> {
     let before = snapshot(daemon)?;
     thread::sleep(span);
     let after = snapshot(daemon)?;

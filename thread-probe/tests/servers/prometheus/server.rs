@@ -17,10 +17,10 @@ use crate::support::{
 };
 
 /// Debian's.
-pub const PROMETHEUS: &str = "/usr/bin/prometheus";
+pub(super) const PROMETHEUS: &str = "/usr/bin/prometheus";
 
 /// One that ends with this.
-pub struct Prometheus {
+pub(super) struct Prometheus {
     child: Child,
     pub port: u16,
     folder: tempfile::TempDir,
@@ -28,7 +28,7 @@ pub struct Prometheus {
 
 impl Prometheus {
     /// With `provisioning/prometheus/prometheus.yml`, but a second between scrapes and these targets.
-    pub fn of_daemons(ports: &[u16], nobody: u16) -> Result<Self> {
+    pub(super) fn of_daemons(ports: &[u16], nobody: u16) -> Result<Self> {
         let rules = folder().canonicalize()?.join("rules");
         let targets: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
         let config = read("provisioning/prometheus/prometheus.yml")?
@@ -42,7 +42,7 @@ impl Prometheus {
     }
 
     /// With `deploy/prometheus/fewer-series.yml`, but a second between scrapes and this target.
-    pub fn of_fewer_series(port: u16) -> Result<Self> {
+    pub(super) fn of_fewer_series(port: u16) -> Result<Self> {
         let deploy = folder().canonicalize()?.join("../deploy/prometheus");
         let discovery = "    file_sd_configs:\n      - files: [\"targets/*.yml\"]\n";
         let config = fs::read_to_string(deploy.join("fewer-series.yml")).context("reading fewer-series.yml")?;
@@ -56,7 +56,7 @@ impl Prometheus {
     }
 
     /// With `provisioning/prometheus/federation.yml`, above another.
-    pub fn above(below: &Self) -> Result<Self> {
+    pub(super) fn above(below: &Self) -> Result<Self> {
         let config = read("provisioning/prometheus/federation.yml")?
             .replace("30s", "1s")
             .replace("127.0.0.1:9090", &format!("127.0.0.1:{}", below.port));
@@ -95,13 +95,13 @@ impl Prometheus {
     }
 
     /// The `data` of an answer of its API.
-    pub fn api(&self, path: &str, query: &[(&str, &str)]) -> Result<Value> {
+    pub(super) fn api(&self, path: &str, query: &[(&str, &str)]) -> Result<Value> {
         let answer: Value = serde_json::from_str(&self.get(&format!("/api/v1/{path}"), query)?)?;
         Ok(answer["data"].clone())
     }
 
     /// The values that an expression has now, without what is not a number.
-    pub fn query(&self, expression: &str) -> Result<Vec<f64>> {
+    pub(super) fn query(&self, expression: &str) -> Result<Vec<f64>> {
         let data = self.api("query", &[("query", expression)])?;
         let result = data["result"].as_array().context("a vector")?;
         let values = result.iter().filter_map(|series| series["value"][1].as_str()?.parse().ok());
@@ -109,7 +109,7 @@ impl Prometheus {
     }
 
     /// The one value of an expression.
-    pub fn value(&self, expression: &str) -> Result<f64> {
+    pub(super) fn value(&self, expression: &str) -> Result<f64> {
         match self.query(expression)?[..] {
             [value] => Ok(value),
             ref values => bail!("{expression}: {} series", values.len()),
@@ -117,7 +117,7 @@ impl Prometheus {
     }
 
     /// Waits until `done`, and says what it waited for where that does not come.
-    pub fn wait_for(&self, what: &str, limit: Duration, done: impl Fn() -> Result<bool>) -> Result<()> {
+    pub(super) fn wait_for(&self, what: &str, limit: Duration, done: impl Fn() -> Result<bool>) -> Result<()> {
         let started = Instant::now();
         while !done()? {
             let log = fs::read_to_string(self.folder.path().join("log"))?;
@@ -136,6 +136,6 @@ impl Drop for Prometheus {
 }
 
 /// Whether there is one.
-pub fn is_installed() -> bool {
+pub(super) fn is_installed() -> bool {
     Path::new(PROMETHEUS).exists()
 }

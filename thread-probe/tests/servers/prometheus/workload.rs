@@ -21,7 +21,7 @@ use nix::{
 use crate::support::cgroup::Cgroup;
 
 /// The first argument that makes this program a workload.
-pub const ROLE: &str = "workload";
+pub(crate) const ROLE: &str = "workload";
 
 /// All of them, by their comm.
 const ROLES: [&str; 7] = ["tp-switches", "tp-churn", "tp-births", "tp-busy", "tp-leak", "tp-full", "tp-nproc"];
@@ -30,7 +30,7 @@ const ROLES: [&str; 7] = ["tp-switches", "tp-churn", "tp-births", "tp-busy", "tp
 const LEAKS_PER_SECOND: u64 = 10;
 
 /// The processes, and the cgroups of two: gone with this.
-pub struct Workloads {
+pub(crate) struct Workloads {
     processes: Vec<Process>,
     cgroups: Vec<Cgroup>,
 }
@@ -46,7 +46,7 @@ impl Drop for Process {
 
 impl Workloads {
     /// For a test that watches for so long.
-    pub fn start(seconds: u64) -> Result<Self> {
+    pub(crate) fn start(seconds: u64) -> Result<Self> {
         let mut workloads = Self { processes: Vec::new(), cgroups: Vec::new() };
         for role in ROLES {
             let mut command = Command::new(std::env::current_exe()?);
@@ -71,13 +71,13 @@ impl Workloads {
     }
 
     /// The groups they are, by comm and by cgroup.
-    pub fn groups(&self) -> Vec<String> {
+    pub(crate) fn groups(&self) -> Vec<String> {
         let cgroups = self.cgroups.iter().map(|cgroup| cgroup.path.clone());
         ROLES.iter().map(|role| (*role).to_owned()).chain(cgroups).collect()
     }
 
     /// Whether all are still at work.
-    pub fn check(&mut self) -> Result<()> {
+    pub(crate) fn check(&mut self) -> Result<()> {
         for (role, process) in ROLES.iter().zip(&mut self.processes) {
             let ended = process.0.try_wait()?;
             ensure!(ended.is_none(), "the workload {role} ended: {ended:?}");
@@ -87,7 +87,7 @@ impl Workloads {
 }
 
 /// Plays a role until whoever started it is gone.
-pub fn play(role: &str) -> Result<()> {
+pub(crate) fn play(role: &str) -> Result<()> {
     let parent = getppid();
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     // Had it ended before that call, no signal would come.

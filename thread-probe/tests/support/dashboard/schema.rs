@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 /// What is wrong with a value, each with where; nothing if it is valid.
-pub fn errors(schema: &Value, value: &Value, place: &str) -> Vec<String> {
+pub(crate) fn errors(schema: &Value, value: &Value, place: &str) -> Vec<String> {
     let Some(keywords) = schema.as_object() else {
         return if *schema == Value::Bool(false) { vec![format!("{place} is not allowed")] } else { Vec::new() };
     };

@@ -14,6 +14,7 @@ fn request(interval: Duration) -> Request {
 }
 
 /// What is told of an answer that comes at [`NOW`], and milliseconds until the next question.
+#[expect(clippy::option_option, reason = "whether anything was said, and what")]
 fn told(told: &mut Told, outcome: Result<Model, &str>, request: Request) -> (Option<Option<String>>, u128) {
     let outcome = outcome.map(|model| Sample { model, one: None, command_line: None }).map_err(str::to_owned);
     let (update, wait) = told.next(outcome, request, SystemTime::UNIX_EPOCH + Duration::from_secs_f64(NOW));
@@ -25,6 +26,7 @@ fn told(told: &mut Told, outcome: Result<Model, &str>, request: Request) -> (Opt
 }
 
 const SECOND: Request = Request { pid: None, interval: Duration::from_secs(1) };
+#[expect(clippy::option_option, reason = "as above")]
 const SAMPLE: Option<Option<String>> = Some(None);
 
 #[test]

@@ -232,7 +232,7 @@ pub(super) fn with_threads(mut sample: Sample, threads: u32) -> Sample {
     ];
     let thread = |index: u32| Thread {
         tid: 1200 + index,
-        comm: if index == 0 { "java".to_owned() } else { format!("pool-{}-thread", index) },
+        comm: if index == 0 { "java".to_owned() } else { format!("pool-{index}-thread") },
         state: if index % 5 == 1 { ThreadState::Running } else { ThreadState::Sleeping },
         kernel_stack_depth_bytes: 1_000 + index % 7 * 300,
         rates: Some(rates(f64::from(40_000 / (index + 1)), 0.2 / f64::from(index + 1))),

@@ -19,7 +19,7 @@ use crate::{
 
 /// A model of `processes` processes of one thread each, named by their comm, each of which did something.
 fn model_of(comms: &[&[u8]]) -> Model {
-    let mut ledger = Ledger::new(GroupBounds { max: 500, retention: Duration::from_secs(600), keep: Vec::new() });
+    let mut ledger = Ledger::new(GroupBounds { max: 500, retention: Duration::from_mins(10), keep: Vec::new() });
     ledger.begin_scan(1_000_000_000);
     for (tid, comm) in (1u32..).zip(comms) {
         let mut thread = record::Thread {
