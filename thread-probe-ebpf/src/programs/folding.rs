@@ -52,7 +52,7 @@ pub(crate) fn fold_unknown(ended: Ended<'_>) -> bool {
     // SAFETY: an element of the map.
     unsafe {
         add_end(sums, ended);
-        add_waits(&raw mut (*sums).waits, &ended.storage.waits);
+        add_waits(&raw mut (*sums).waits, &raw const ended.storage.waits);
         name(sums, ended);
     }
     true
@@ -69,7 +69,7 @@ pub(crate) fn fold_leader(ended: Ended<'_>) -> bool {
     // SAFETY: an element of the map.
     unsafe {
         add_end(sums, ended);
-        add_waits(&raw mut (*sums).waits, &ended.storage.waits);
+        add_waits(&raw mut (*sums).waits, &raw const ended.storage.waits);
     }
     true
 }
@@ -81,7 +81,7 @@ pub(crate) fn fold_known(ended: Ended<'_>) -> bool {
     // SAFETY: an element of the map.
     unsafe {
         add_end(sums, ended);
-        add_waits(&raw mut (*sums).waits, &ended.storage.waits);
+        add_waits(&raw mut (*sums).waits, &raw const ended.storage.waits);
     }
     true
 }
@@ -97,7 +97,7 @@ pub(crate) fn orphan(ended: Ended<'_>) {
             add_counters(sums, ended);
         } else {
             add_end(sums, ended);
-            add_waits(&raw mut (*sums).waits, &ended.storage.waits);
+            add_waits(&raw mut (*sums).waits, &raw const ended.storage.waits);
         }
     }
 }
@@ -141,10 +141,11 @@ pub(crate) fn created(creator: Task, is_thread: bool) {
 /// The element of a key, made if there is room.
 #[inline(always)]
 fn entry<K, const N: usize, const F: usize>(map: &HashMap<K, Folded, N, F>, key: &K) -> Option<*mut Folded> {
+    /// BPF_NOEXIST of include/uapi/linux/bpf.h.
+    const NOEXIST: u64 = 1;
     if let Some(sums) = map.get_ptr_mut(key) {
         return Some(sums);
     }
-    const NOEXIST: u64 = 1;
     let nothing = NOTHING_FOLDED.get(0)?;
     // If another CPU was first, its element is the one.
     let _ = map.insert(key, nothing, NOEXIST);
