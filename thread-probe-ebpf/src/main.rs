@@ -14,6 +14,7 @@
 // The target's atomics have no addition, for want of compare-and-swap on the oldest kernels; the instruction is there.
 #![feature(core_intrinsics)]
 #![expect(internal_features, reason = "see above")]
+#![expect(clippy::cast_ptr_alignment, reason = "fields and contexts are at multiples of their size")]
 
 mod programs;
 

@@ -28,11 +28,8 @@ pub(crate) unsafe fn fill_thread(thread: *mut Thread, task: Task, storage: Optio
     thread.exit_state = task.exit_state();
     // SAFETY: the caller's.
     unsafe { fill_stack(thread, task) };
-    #[expect(clippy::cast_ptr_alignment, reason = "at an offset that is a multiple of 8")]
-    // SAFETY: 16 bytes of plain data, aligned.
-    unsafe {
-        thread.comm.as_mut_ptr().cast::<Comm>().write(task.comm())
-    };
+    // SAFETY: 16 bytes of plain data at an offset that is a multiple of 8.
+    unsafe { thread.comm.as_mut_ptr().cast::<Comm>().write(task.comm()) };
     thread.counters.voluntary_switches = task.nvcsw();
     thread.counters.involuntary_switches = task.nivcsw();
     thread.counters.run_delay_ns = task.run_delay();
