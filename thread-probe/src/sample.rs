@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, ops::Add};
 
+use crate::text::named::named;
 use serde::{Deserialize, Serialize};
 use thread_probe_ebpf::abi::{
     fold::{Folded, FoldedLeader, FoldedProcess},
@@ -129,32 +130,19 @@ impl Add for Runs {
     }
 }
 
-/// The kind of hook a program is attached to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Source {
-    /// A tracepoint with typed arguments.
-    TpBtf,
-    /// A task iterator.
-    Iter,
-    /// Entry and return of a kernel function.
-    Fexit,
-    /// Tracepoints of system calls.
-    Tracepoint,
-    /// Not attached.
-    None,
-}
-
-impl Source {
-    /// The value of the label `source`.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::TpBtf => "tp_btf",
-            Self::Iter => "iter",
-            Self::Fexit => "fexit",
-            Self::Tracepoint => "tracepoint",
-            Self::None => "none",
-        }
+named! {
+    /// The kind of hook a program is attached to.
+    pub enum Source {
+        /// A tracepoint with typed arguments.
+        TpBtf = "tp_btf",
+        /// A task iterator.
+        Iter = "iter",
+        /// Entry and return of a kernel function.
+        Fexit = "fexit",
+        /// Tracepoints of system calls.
+        Tracepoint = "tracepoint",
+        /// Not attached.
+        None = "none",
     }
 }
 

@@ -8,6 +8,7 @@ mod support;
 mod nothing {
     mod dashboards;
     mod deploy;
+    mod documents;
     mod keep;
     mod order;
     mod unit;

@@ -1,39 +1,26 @@
 //! What a thread is doing.
 
-use serde::{Deserialize, Serialize};
+use crate::text::named::named;
 
-/// What a thread is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ThreadState {
-    /// On a CPU or waiting for one.
-    Running,
-    /// Waiting for something that a signal interrupts, or an idle kernel thread.
-    #[default]
-    Sleeping,
-    /// Waiting for something that nothing interrupts; counts towards the load average.
-    Blocked,
-    /// Stopped by a signal, traced or frozen.
-    Stopped,
-    /// Ended, and not yet waited for.
-    Zombie,
+named! {
+    /// What a thread is doing.
+    #[derive(Default)]
+    pub enum ThreadState {
+        /// On a CPU or waiting for one.
+        Running = "running",
+        /// Waiting for something that a signal interrupts, or an idle kernel thread.
+        #[default]
+        Sleeping = "sleeping",
+        /// Waiting for something that nothing interrupts; counts towards the load average.
+        Blocked = "blocked",
+        /// Stopped by a signal, traced or frozen.
+        Stopped = "stopped",
+        /// Ended, and not yet waited for.
+        Zombie = "zombie",
+    }
 }
 
 impl ThreadState {
-    /// All states, in the order of their discriminants.
-    pub const ALL: [Self; 5] = [Self::Running, Self::Sleeping, Self::Blocked, Self::Stopped, Self::Zombie];
-
-    /// The value of the label `state`.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Sleeping => "sleeping",
-            Self::Blocked => "blocked",
-            Self::Stopped => "stopped",
-            Self::Zombie => "zombie",
-        }
-    }
-
     /// From `__state` and `exit_state`; the bits are those of include/linux/sched.h.
     pub(super) fn from_bits(state: u32, exit_state: u32) -> Self {
         const UNINTERRUPTIBLE: u32 = 0x2;

@@ -24,61 +24,33 @@ pub use self::{
     growth::MIN_SAMPLES,
     host::HostReading,
 };
-use crate::names::owner::own_unit;
+use crate::{names::owner::own_unit, text::named::named};
 
-/// A limit that keeps threads from being created.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Limit {
-    /// `kernel.threads-max`, against all threads of the host.
-    ThreadsMax,
-    /// `kernel.pid_max`, against the ids of a pid namespace.
-    PidMax,
-    /// `pids.max` of a cgroup, against the threads in it and below.
-    CgroupPids,
-    /// RLIMIT_NPROC, against the threads of a real user.
-    Nproc,
-    /// `vm.max_map_count`, against the mappings of a process.
-    MaxMapCount,
-    /// RLIMIT_AS, against the address space of a process.
-    AddressSpace,
-    /// The host's memory.
-    Memory,
-    /// `memory.max` of a cgroup.
-    CgroupMemory,
-    /// None of these explains a failure.
-    Unknown,
+named! {
+    /// A limit that keeps threads from being created.
+    pub enum Limit {
+        /// `kernel.threads-max`, against all threads of the host.
+        ThreadsMax = "threads_max",
+        /// `kernel.pid_max`, against the ids of a pid namespace.
+        PidMax = "pid_max",
+        /// `pids.max` of a cgroup, against the threads in it and below.
+        CgroupPids = "cgroup_pids",
+        /// RLIMIT_NPROC, against the threads of a real user.
+        Nproc = "nproc",
+        /// `vm.max_map_count`, against the mappings of a process.
+        MaxMapCount = "max_map_count",
+        /// RLIMIT_AS, against the address space of a process.
+        AddressSpace = "address_space",
+        /// The host's memory.
+        Memory = "memory",
+        /// `memory.max` of a cgroup.
+        CgroupMemory = "cgroup_memory",
+        /// None of these explains a failure.
+        Unknown = "unknown",
+    }
 }
 
 impl Limit {
-    /// All of them.
-    pub const ALL: [Self; 9] = [
-        Self::ThreadsMax,
-        Self::PidMax,
-        Self::CgroupPids,
-        Self::Nproc,
-        Self::MaxMapCount,
-        Self::AddressSpace,
-        Self::Memory,
-        Self::CgroupMemory,
-        Self::Unknown,
-    ];
-
-    /// The value of the label `limit`.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::ThreadsMax => "threads_max",
-            Self::PidMax => "pid_max",
-            Self::CgroupPids => "cgroup_pids",
-            Self::Nproc => "nproc",
-            Self::MaxMapCount => "max_map_count",
-            Self::AddressSpace => "address_space",
-            Self::Memory => "memory",
-            Self::CgroupMemory => "cgroup_memory",
-            Self::Unknown => "unknown",
-        }
-    }
-
     /// The limit that refused a clone, if one may have.
     pub const fn of(failure: CloneFailure) -> Option<Self> {
         match failure {
@@ -93,6 +65,11 @@ impl Limit {
         }
     }
 
+    /// Whether the kernel asks for it when a thread is created; the others show as memory that is missing before.
+    pub const fn refuses_clones(self) -> bool {
+        !matches!(self, Self::MaxMapCount | Self::AddressSpace)
+    }
+
     /// What its use and its maximum are counted in.
     pub const fn unit(self) -> Unit {
         match self {
@@ -103,44 +80,31 @@ impl Limit {
     }
 }
 
-/// What the use of a limit is counted in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Unit {
-    /// Threads, or their ids.
-    Threads,
-    /// Memory mappings.
-    Mappings,
-    /// Bytes.
-    Bytes,
+named! {
+    /// What the use of a limit is counted in.
+    pub enum Unit {
+        /// Threads, or their ids.
+        Threads = "threads",
+        /// Memory mappings.
+        Mappings = "mappings",
+        /// Bytes.
+        Bytes = "bytes",
+    }
 }
 
-/// Whom a limit holds for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Scope {
-    /// All processes.
-    Host,
-    /// Those of a pid namespace that is not the first one.
-    PidNamespace,
-    /// Those in a cgroup and below it.
-    Cgroup,
-    /// Those of a real user.
-    User,
-    /// One process.
-    Process,
-}
-
-impl Scope {
-    /// Its name in JSON and labels.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Host => "host",
-            Self::PidNamespace => "pid_namespace",
-            Self::Cgroup => "cgroup",
-            Self::User => "user",
-            Self::Process => "process",
-        }
+named! {
+    /// Whom a limit holds for.
+    pub enum Scope {
+        /// All processes.
+        Host = "host",
+        /// Those of a pid namespace that is not the first one.
+        PidNamespace = "pid_namespace",
+        /// Those in a cgroup and below it.
+        Cgroup = "cgroup",
+        /// Those of a real user.
+        User = "user",
+        /// One process.
+        Process = "process",
     }
 }
 

@@ -1,13 +1,12 @@
 //! What threads did: totals, rates, counts by state.
 
 use serde::{Deserialize, Serialize};
-use thread_probe_ebpf::abi::{
-    histogram::BUCKETS,
-    names::{CloneErrno, CloneFailure},
-    record::Counters,
-};
+use thread_probe_ebpf::abi::{histogram::BUCKETS, names::CloneFailure, record::Counters};
 
-use super::histogram::{NS_PER_SECOND, longest_seconds, quantile_seconds};
+use super::{
+    counts::{CloneFailures, CloneFailuresByLimit},
+    histogram::{NS_PER_SECOND, longest_seconds, quantile_seconds},
+};
 use crate::{
     ledger::{LIFETIME_BOUNDS_NS, ThreadState, Totals},
     limits::Limit,
@@ -74,76 +73,6 @@ pub struct Activity {
     pub clone_failures_by_limit: CloneFailuresByLimit,
 }
 
-/// Clones that failed, by errno.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub struct CloneFailures {
-    /// A limit on tasks.
-    pub eagain: u64,
-    /// No memory, or no init in the pid namespace.
-    pub enomem: u64,
-    /// No privilege for the flags.
-    pub eperm: u64,
-    /// Contradictory flags.
-    pub einval: u64,
-    /// Namespaces nested too deep.
-    pub enospc: u64,
-    /// Anything else.
-    #[serde(rename = "other")]
-    pub other: u64,
-}
-
-impl CloneFailures {
-    /// Takes in those of another.
-    pub fn include(&mut self, other: &Self) {
-        self.eagain += other.eagain;
-        self.enomem += other.enomem;
-        self.eperm += other.eperm;
-        self.einval += other.einval;
-        self.enospc += other.enospc;
-        self.other += other.other;
-    }
-
-    /// All of them.
-    pub fn total(&self) -> u64 {
-        self.eagain + self.enomem + self.eperm + self.einval + self.enospc + self.other
-    }
-}
-
-/// Clones that failed with EAGAIN or ENOMEM, by the limit that was exhausted at that moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CloneFailuresByLimit {
-    /// `kernel.threads-max`.
-    pub threads_max: u64,
-    /// The ids of a pid namespace.
-    pub pid_max: u64,
-    /// `pids.max` of a cgroup.
-    pub cgroup_pids: u64,
-    /// RLIMIT_NPROC.
-    pub nproc: u64,
-    /// The host's memory.
-    pub memory: u64,
-    /// `memory.max` of a cgroup.
-    pub cgroup_memory: u64,
-    /// None of these.
-    pub unknown: u64,
-}
-
-impl CloneFailuresByLimit {
-    /// Each with its limit.
-    pub fn by_limit(&self) -> [(Limit, u64); 7] {
-        [
-            (Limit::ThreadsMax, self.threads_max),
-            (Limit::PidMax, self.pid_max),
-            (Limit::CgroupPids, self.cgroup_pids),
-            (Limit::Nproc, self.nproc),
-            (Limit::Memory, self.memory),
-            (Limit::CgroupMemory, self.cgroup_memory),
-            (Limit::Unknown, self.unknown),
-        ]
-    }
-}
-
 /// What happened in the interval, per second of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Rates {
@@ -192,39 +121,23 @@ impl ThreadCounts {
     }
 }
 
-impl CloneFailures {
-    pub(super) fn new(failures: &[u64; CloneFailure::ALL.len()]) -> Self {
-        let of = |errno| sum_where(failures, |failure| failure.errno() == errno);
-        let [eagain, enomem, eperm, einval, enospc, other] = CloneErrno::ALL.map(of);
-        Self { eagain, enomem, eperm, einval, enospc, other }
-    }
+/// By errno, what the programs count by more.
+fn by_errno(failures: &[u64; CloneFailure::ALL.len()]) -> CloneFailures {
+    CloneFailures::of(CloneFailure::ALL.into_iter().zip(*failures).map(|(failure, count)| (failure.errno(), count)))
 }
 
-impl CloneFailuresByLimit {
-    pub(super) fn new(failures: &[u64; CloneFailure::ALL.len()]) -> Self {
-        let of = |limit| sum_where(failures, |failure| Limit::of(failure) == Some(limit));
-        Self {
-            threads_max: of(Limit::ThreadsMax),
-            pid_max: of(Limit::PidMax),
-            cgroup_pids: of(Limit::CgroupPids),
-            nproc: of(Limit::Nproc),
-            memory: of(Limit::Memory),
-            cgroup_memory: of(Limit::CgroupMemory),
-            unknown: of(Limit::Unknown),
-        }
-    }
-}
-
-fn sum_where(failures: &[u64; CloneFailure::ALL.len()], is_wanted: impl Fn(CloneFailure) -> bool) -> u64 {
-    CloneFailure::ALL.iter().zip(failures).filter(|(failure, _)| is_wanted(**failure)).map(|(_, count)| count).sum()
+/// The same by the limit that was exhausted, of those that a limit may have refused.
+pub(super) fn by_limit(failures: &[u64; CloneFailure::ALL.len()]) -> CloneFailuresByLimit {
+    let refused = CloneFailure::ALL.into_iter().zip(*failures);
+    CloneFailuresByLimit::of(refused.filter_map(|(failure, count)| Some((Limit::of(failure)?, count))))
 }
 
 impl Activity {
     pub(super) fn of(totals: &Totals) -> Self {
         Self {
             threads_exited: totals.threads_exited,
-            clone_failures: CloneFailures::new(&totals.clone_failures),
-            clone_failures_by_limit: CloneFailuresByLimit::new(&totals.clone_failures),
+            clone_failures: by_errno(&totals.clone_failures),
+            clone_failures_by_limit: by_limit(&totals.clone_failures),
             ..Self::of_thread(&totals.counters)
         }
     }

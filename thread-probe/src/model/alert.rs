@@ -4,82 +4,50 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{Limit, Scope};
+use crate::{
+    limits::{Limit, Scope},
+    text::named::named,
+};
 
-/// The alerts, by what they say. One for each rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum AlertName {
-    /// `limit_use`.
-    ThreadLimitNear,
-    /// `exhaustion`.
-    ThreadLimitExhaustionSoon,
-    /// `clone_failures`.
-    CloneFailures,
-    /// `runqueue_latency`.
-    RunQueueLatencyHigh,
-    /// `kernel_stack_depth`.
-    KernelStackDeep,
-    /// `short_lived_threads`.
-    ShortLivedThreads,
-    /// `switch_overhead`.
-    ContextSwitchOverhead,
-}
-
-impl AlertName {
-    /// The value of the label `alertname`.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::ThreadLimitNear => "ThreadLimitNear",
-            Self::ThreadLimitExhaustionSoon => "ThreadLimitExhaustionSoon",
-            Self::CloneFailures => "CloneFailures",
-            Self::RunQueueLatencyHigh => "RunQueueLatencyHigh",
-            Self::KernelStackDeep => "KernelStackDeep",
-            Self::ShortLivedThreads => "ShortLivedThreads",
-            Self::ContextSwitchOverhead => "ContextSwitchOverhead",
-        }
+named! {
+    /// The alerts, by what they say. One for each rule.
+    pub enum AlertName {
+        /// `limit_use`.
+        ThreadLimitNear = "ThreadLimitNear",
+        /// `exhaustion`.
+        ThreadLimitExhaustionSoon = "ThreadLimitExhaustionSoon",
+        /// `clone_failures`.
+        CloneFailures = "CloneFailures",
+        /// `runqueue_latency`.
+        RunQueueLatencyHigh = "RunQueueLatencyHigh",
+        /// `kernel_stack_depth`.
+        KernelStackDeep = "KernelStackDeep",
+        /// `short_lived_threads`.
+        ShortLivedThreads = "ShortLivedThreads",
+        /// `switch_overhead`.
+        ContextSwitchOverhead = "ContextSwitchOverhead",
     }
 }
 
-/// How bad it is. Each is an alert of its own: a critical one does not end the warning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    /// Somebody must act now.
-    Critical,
-    /// Somebody should look at it.
-    Warning,
-}
-
-impl Severity {
-    /// The value of the label `severity`.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Critical => "critical",
-            Self::Warning => "warning",
-        }
+named! {
+    /// How bad it is. Each is an alert of its own: a critical one does not end the warning.
+    pub enum Severity {
+        /// Somebody must act now.
+        Critical = "critical",
+        /// Somebody should look at it.
+        Warning = "warning",
     }
 }
 
-/// Where an alert is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// It was told.
-    Firing,
-    /// The condition holds, but not for long enough.
-    Pending,
-    /// It fired, and the condition is gone.
-    Resolved,
-}
-
-impl State {
-    /// Its name in JSON and logs.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Firing => "firing",
-            Self::Pending => "pending",
-            Self::Resolved => "resolved",
-        }
+named! {
+    /// Where an alert is in its life.
+    pub enum State {
+        /// It was told.
+        Firing = "firing",
+        /// The condition holds, but not for long enough.
+        Pending = "pending",
+        /// It fired, and the condition is gone.
+        Resolved = "resolved",
     }
 }
 

@@ -5,17 +5,18 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use thread_probe_ebpf::abi::{names::Lost, record};
+use thread_probe_ebpf::abi::record;
 
 use super::{
-    activity::{Activity, CloneFailuresByLimit, ProcessEvents, Rates, ThreadCounts},
+    activity::{Activity, ProcessEvents, Rates, ThreadCounts, by_limit},
     by_name::by_name,
     histogram::{Bucket, IntervalWaits, NS_PER_SECOND, histogram},
+    losses,
     snapshot::{Group, Host, HostRaw, Limits, Memory, Model, OneProcess, Process, Scheduling, System, Thread},
-    status::{ConfigStatus, LostCount, OwnCost, ProbeStatus},
+    status::{ConfigStatus, OwnCost, ProbeStatus},
 };
 use crate::{
-    ledger::{self, LIFETIME_BOUNDS_NS, Ledger, LedgerLosses, ProcessKey},
+    ledger::{self, LIFETIME_BOUNDS_NS, Ledger, ProcessKey},
     limits::{Evaluation, ProcessLimits, Refusers, of_groups},
     names::grouping::GroupBy,
     sample::{AttachedProgram, HostCounters, ThreadCost},
@@ -35,22 +36,6 @@ impl Memory {
 }
 
 /// Every reason why something is dropped, by programs and ledger, with its count.
-fn lost_counts(host: &HostCounters, ledger: LedgerLosses) -> Vec<LostCount> {
-    let programs =
-        Lost::ALL.iter().zip(host.lost).map(|(reason, count)| LostCount { reason: reason.label().into(), count });
-    let own = [
-        ("end_missing", ledger.end_missing),
-        ("storage_emptied", ledger.storage_emptied),
-        ("unknown_thread", ledger.unknown_thread),
-        ("counter_backwards", ledger.counter_backwards),
-        ("malformed_record", host.malformed_records),
-        ("program_skipped", host.missed_runs),
-        ("clone_return_not_seen", host.missed_clone_returns),
-        ("log_line", host.log_lines_left_out),
-    ];
-    programs.chain(own.map(|(reason, count)| LostCount { reason: reason.into(), count })).collect()
-}
-
 /// What a sample is besides the ledger.
 pub struct SampleFacts<'a> {
     /// When the scan began.
@@ -114,7 +99,7 @@ impl Model {
                 sample_threads: facts.threads,
                 cpu_ratio: facts.own_cost.cpu_ratio,
                 seconds_per_switch: facts.own_cost.seconds_per_switch,
-                lost: lost_counts(facts.counters, ledger.losses()),
+                lost: losses::counts(facts.counters, &ledger.losses()),
                 groups_dropped: ledger.groups_refused(),
                 config: facts.config,
             },
@@ -175,9 +160,7 @@ fn groups(ledger: &Ledger, limits: &Evaluation, seconds: Option<f64>, cost: &Thr
                 wait_histogram: histogram(group.totals.waits.buckets()),
                 memory: Memory::new(&threads, group.stack_depth_max_bytes, cost),
                 headroom: headroom.remove(&id),
-                interval_clone_failures: interval
-                    .map(|added| CloneFailuresByLimit::new(&added.clone_failures))
-                    .unwrap_or_default(),
+                interval_clone_failures: interval.map(|added| by_limit(&added.clone_failures)).unwrap_or_default(),
                 clone_refused_by: limits.group_refusers.get(&id).cloned().unwrap_or_default(),
                 raw: group.since_start(),
             }

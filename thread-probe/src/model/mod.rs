@@ -4,16 +4,20 @@ mod activity;
 pub mod alert;
 mod build;
 mod by_name;
+mod counts;
 mod histogram;
+pub mod losses;
 mod snapshot;
 mod status;
 
 pub use self::{
-    activity::{Activity, CloneFailures, CloneFailuresByLimit, Rates, ThreadCounts},
+    activity::{Activity, Rates, ThreadCounts},
     alert::{AlertView, NotificationCount},
     build::{SampleFacts, one_process},
     by_name::{ThreadsOfName, without_numbers},
+    counts::{CloneFailures, CloneFailuresByLimit, Counted, Counts},
     histogram::{Bucket, IntervalWaits, quantile_seconds},
+    losses::Loss,
     snapshot::{Group, Host, HostRaw, Limits, Memory, Model, OneProcess, Process, Scheduling, System, Thread},
     status::{ConfigStatus, LostCount, OwnCost, ProbeStatus},
 };

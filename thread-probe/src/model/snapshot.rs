@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use thread_probe_ebpf::abi::{histogram::BUCKETS, names::CloneFailure};
 
 use super::{
-    activity::{Activity, CloneFailuresByLimit, Rates, ThreadCounts},
+    activity::{Activity, Rates, ThreadCounts},
     alert::{AlertView, NotificationCount},
     by_name::ThreadsOfName,
+    counts::CloneFailuresByLimit,
     histogram::{Bucket, IntervalWaits},
     status::ProbeStatus,
 };

@@ -2,6 +2,7 @@
 
 pub(crate) mod dates;
 pub(crate) mod human;
+pub mod named;
 pub(crate) mod terminal;
 
 /// Text that the kernel ended by a 0 and a user chose: what is no UTF-8 becomes U+FFFD.

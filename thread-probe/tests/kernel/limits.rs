@@ -83,7 +83,7 @@ fn a_full_cgroup_is_named() -> Result<()> {
     ensure_equal("ratio", limit.used_ratio, 1.0)?;
     ensure_equal("set by", &*limit.set_by, &format!("pids.max of {}", cgroup.path))?;
     ensure_equal("forks it refused", limit.refused, Some(failed))?;
-    let expected = CloneFailuresByLimit { cgroup_pids: failed, ..Default::default() };
+    let expected = CloneFailuresByLimit::of([(Limit::CgroupPids, failed)]);
     ensure_equal("failures by limit", failures(&model, pid)?, expected)?;
     ensure_equal("refused by", process(&model, pid)?.clone_refused_by.of(Limit::CgroupPids), Some(&*cgroup.path))?;
     let binding = &headroom(&model, pid)?.binding;
@@ -119,7 +119,7 @@ fn a_limit_above_a_cgroup_holds_too() -> Result<()> {
     let model = probe.sample()?;
     let pid = workload.pid();
     ensure_equal("refused by", process(&model, pid)?.clone_refused_by.of(Limit::CgroupPids), Some(&*cgroup.path))?;
-    ensure_equal("failures", failures(&model, pid)?.cgroup_pids, failed)?;
+    ensure_equal("failures", failures(&model, pid)?.get(Limit::CgroupPids), failed)?;
     ensure_equal("binding limit", &*headroom(&model, pid)?.binding.name, &*cgroup.path)?;
     ensure_equal("use of the one below", shared(&model, Limit::CgroupPids, &child.path)?.used, 30)?;
     if child.counts_its_own_refusals() {
@@ -141,7 +141,7 @@ fn a_user_at_nproc_is_refused_by_it() -> Result<()> {
     let model = probe.sample()?;
     let pid = workload.pid();
     ensure_equal("created before", process(&model, pid)?.totals.threads_created, CREATED_BEFORE_NPROC)?;
-    let expected = CloneFailuresByLimit { nproc: failed, ..Default::default() };
+    let expected = CloneFailuresByLimit::of([(Limit::Nproc, failed)]);
     ensure_equal("failures by limit", failures(&model, pid)?, expected)?;
     let limit = shared(&model, Limit::Nproc, "64321")?;
     ensure_equal("scope", limit.scope, Scope::User)?;
@@ -160,7 +160,7 @@ fn a_row_of_refused_clones_is_counted_beside_a_scan() -> Result<()> {
     let model = probe.sample()?;
     let pid = workload.pid();
     ensure_equal("created before", process(&model, pid)?.totals.threads_created, CREATED_BEFORE_NPROC)?;
-    let expected = CloneFailuresByLimit { nproc: failed, ..Default::default() };
+    let expected = CloneFailuresByLimit::of([(Limit::Nproc, failed)]);
     ensure_equal("failures by limit", failures(&model, pid)?, expected)?;
     ensure_equal("counters that went backwards", lost_for(&model, "counter_backwards"), backwards)?;
     workload.finish()
@@ -189,7 +189,7 @@ fn a_user_namespace_is_bound_by_its_makers_limit() -> Result<()> {
     let failed = workload.facts()?[0];
     ensure!(failed > 0, "nothing refused it");
     let model = probe.sample()?;
-    let expected = CloneFailuresByLimit { nproc: failed, ..Default::default() };
+    let expected = CloneFailuresByLimit::of([(Limit::Nproc, failed)]);
     ensure_equal("failures by limit", failures(&model, pid)?, expected)?;
     let limit = shared(&model, Limit::Nproc, "64322")?;
     ensure_equal("used and max", (limit.used, limit.max), (10, 10))?;
@@ -205,7 +205,7 @@ fn a_cgroup_that_allows_none_refuses_the_first() -> Result<()> {
         cgroup.set("pids.max", "0")
     })?;
     let model = probe.sample()?;
-    ensure_equal("failures by limit", failures(&model, workload.pid())?.cgroup_pids, failed)?;
+    ensure_equal("failures by limit", failures(&model, workload.pid())?.get(Limit::CgroupPids), failed)?;
     ensure_equal("ratio", shared(&model, Limit::CgroupPids, &cgroup.path)?.used_ratio, 1.0)?;
     workload.finish()
 }
@@ -233,7 +233,7 @@ fn a_failure_without_a_limit_is_unknown() -> Result<()> {
         return workload.finish();
     }
     let model = probe.sample()?;
-    let expected = CloneFailuresByLimit { unknown: failed, ..Default::default() };
+    let expected = CloneFailuresByLimit::of([(Limit::Unknown, failed)]);
     ensure_equal("failures by limit", failures(&model, workload.pid())?, expected)?;
     workload.finish()
 }
@@ -351,7 +351,7 @@ fn a_pid_namespace_has_a_limit_of_its_own() -> Result<()> {
     let threads = process(&model, child)?.threads.total;
     ensure_equal("ids in use", limit.used, threads)?;
     if was_set == 1 {
-        let expected = CloneFailuresByLimit { pid_max: failed, ..Default::default() };
+        let expected = CloneFailuresByLimit::of([(Limit::PidMax, failed)]);
         ensure_equal("failures by limit", failures(&model, child)?, expected)?;
         ensure_equal("headroom", headroom(&model, child)?.binding.headroom_threads, 0)?;
         ensure_equal("binding limit", &*headroom(&model, child)?.binding.name, &*inode.to_string())?;
@@ -383,7 +383,7 @@ fn a_full_memory_cgroup_is_named() -> Result<()> {
     let failed = workload.facts()?[0];
     ensure!(failed > 0, "nothing refused it");
     let model = probe.sample()?;
-    let expected = CloneFailuresByLimit { cgroup_memory: failed, ..Default::default() };
+    let expected = CloneFailuresByLimit::of([(Limit::CgroupMemory, failed)]);
     ensure_equal("failures by limit", failures(&model, pid)?, expected)?;
     ensure_equal("refused by", process(&model, pid)?.clone_refused_by.of(Limit::CgroupMemory), Some(&*cgroup.path))?;
     let found = shared(&model, Limit::CgroupMemory, &cgroup.path)?;
@@ -418,7 +418,7 @@ fn threads_max_refuses_when_the_host_is_full() -> Result<()> {
     let (mut workload, failed) = fill(|_| Ok(()))?;
     let model = probe.sample()?;
     drop(sysctl);
-    let expected = CloneFailuresByLimit { threads_max: failed, ..Default::default() };
+    let expected = CloneFailuresByLimit::of([(Limit::ThreadsMax, failed)]);
     ensure_equal("failures by limit", failures(&model, workload.pid())?, expected)?;
     let limit = shared(&model, Limit::ThreadsMax, "host")?;
     // Some kernel thread may have ended since.
@@ -435,7 +435,7 @@ fn pid_max_refuses_when_the_ids_are_used_up() -> Result<()> {
     let (mut workload, failed) = fill(|_| Ok(()))?;
     let model = probe.sample()?;
     drop(sysctl);
-    let expected = CloneFailuresByLimit { pid_max: failed, ..Default::default() };
+    let expected = CloneFailuresByLimit::of([(Limit::PidMax, failed)]);
     ensure_equal("failures by limit", failures(&model, workload.pid())?, expected)?;
     let limit = shared(&model, Limit::PidMax, "host")?;
     ensure!(limit.headroom_threads <= 2, "ids that are left when none is: {limit:?}");

@@ -16,6 +16,7 @@ use thread_probe::{
     export::metrics,
     model::{Group, Model},
 };
+use thread_probe_ebpf::abi::names::CloneErrno;
 
 use crate::{
     kernel::{
@@ -353,7 +354,7 @@ fn a_clone_beyond_nproc_is_an_eagain() -> Result<()> {
     ensure!(failed > 0, "the workload was not limited");
     let model = probe.sample()?;
     let failures = process(&model, workload.pid())?.totals.clone_failures;
-    ensure_equal("EAGAIN", failures.eagain, failed)?;
+    ensure_equal("EAGAIN", failures.get(CloneErrno::Eagain), failed)?;
     ensure_equal("failures of any errno", failures.total(), failed)?;
     ensure_equal("limit in its record", process(&model, workload.pid())?.limits.rlimit_nproc, 1)?;
     workload.finish()

@@ -485,22 +485,3 @@ fn every_field_of_the_snapshot_is_documented_and_every_documented_one_is_there()
     ensure!(missing.is_empty() && extra.is_empty(), "not in docs/api.md: {missing:?}; only there: {extra:?}");
     Ok(())
 }
-
-/// With `UPDATE_README=1` it writes the table instead.
-#[test]
-fn the_readmes_table_of_metrics_is_the_codes() -> Result<()> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
-    let (begin, end) = ("<!-- metrics -->\n", "<!-- /metrics -->");
-    let readme = fs::read_to_string(path)?;
-    let (before, rest) = readme.split_once(begin).context("the table's begin")?;
-    let (table, after) = rest.split_once(end).context("the table's end")?;
-    let current = thread_probe::export::metrics::markdown();
-    if std::env::var_os("UPDATE_README").is_some() {
-        return Ok(fs::write(path, format!("{before}{begin}{current}{end}{after}"))?);
-    }
-    ensure!(
-        table == current,
-        "docs/metrics.md's table of metrics is not the code's: run this test with UPDATE_README=1"
-    );
-    Ok(())
-}

@@ -176,7 +176,7 @@ impl<'a> Findings<'a> {
     fn clone_failures(&mut self, group: &Group, model: &Model) {
         let Some(seconds) = model.interval_seconds else { return };
         let alert = AlertName::CloneFailures;
-        for (limit, failed) in group.interval_clone_failures.by_limit() {
+        for (limit, failed) in group.interval_clone_failures.iter() {
             let value = failed as f64 / seconds;
             if self.matters(alert, value) {
                 let by_cgroup = group.clone_refused_by.of(limit);

@@ -129,7 +129,7 @@ fn of_a_users_limits_the_fuller_is_told() {
 #[test]
 fn failed_clones_name_the_limit_that_refused_them() {
     let mut group = idle_group("postgres");
-    group.interval_clone_failures = CloneFailuresByLimit { cgroup_pids: 1200, ..Default::default() };
+    group.interval_clone_failures = CloneFailuresByLimit::of([(Limit::CgroupPids, 1200)]);
     let mut model = of_group(group.clone());
     let (alert, _, finding) = only(&model);
     assert_eq!((alert, finding.value), (AlertName::CloneFailures, 240.0));
@@ -139,7 +139,7 @@ fn failed_clones_name_the_limit_that_refused_them() {
     let (_, _, finding) = only(&model);
     assert_eq!(&*finding.summary, "1,200 clones of postgres refused in 5 s by TasksMax of postgresql.service");
     assert_eq!(&*finding.advice, "raise TasksMax of postgresql.service, or find out what creates threads");
-    group.interval_clone_failures = CloneFailuresByLimit { nproc: 1, unknown: 2, ..Default::default() };
+    group.interval_clone_failures = CloneFailuresByLimit::of([(Limit::Nproc, 1), (Limit::Unknown, 2)]);
     let mut summaries: Vec<_> = found(&of_group(group)).into_iter().map(|(_, _, finding)| finding.summary).collect();
     summaries.sort();
     let expected = [

@@ -6,23 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::model::LostCount;
+use crate::model::{Loss, LostCount};
 
 const FIRST_PAUSE: Duration = Duration::from_mins(1);
 const LONGEST_PAUSE: Duration = Duration::from_hours(1);
-
-/// What some kernels lose by themselves, so that nothing is to be done about it at once: docs/metrics.md, "What is lost, and said".
-const OF_KERNELS: [&str; 9] = [
-    "storage_missing",
-    "storage_not_created",
-    "storage_emptied",
-    "record_without_histogram",
-    "end_not_seen",
-    "end_missing",
-    "program_skipped",
-    "clone_return_not_seen",
-    "ring_full",
-];
 
 /// What there is to say.
 #[derive(Debug, PartialEq, Eq)]
@@ -58,7 +45,7 @@ impl LossLog {
             if grown > 0 {
                 // Writing to a String never fails.
                 let _ = write!(line.text, "{}{reason} {grown}", if line.text.is_empty() { "" } else { ", " });
-                line.is_warning |= !OF_KERNELS.contains(&&**reason);
+                line.is_warning |= Loss::named(reason).is_none_or(|loss| !loss.is_of_kernels);
             }
         }
         if line.text.is_empty() {

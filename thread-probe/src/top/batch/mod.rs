@@ -21,7 +21,10 @@ use super::{
     feed::{Feed, Request, Sample, Source, Update},
     terminal,
 };
-use crate::{config::Config, model::Model};
+use crate::{
+    config::Config,
+    model::{Loss, Model},
+};
 
 /// How often it looks whether anybody still reads.
 const READER_CHECK: Duration = Duration::from_millis(250);
@@ -102,16 +105,8 @@ impl Input {
 
     /// Says what of the samples may be too low, of each reason once. A wait that is missing in a histogram is not worth a line.
     fn warn_of_losses(&mut self, model: &Model) {
-        let lacks_counts = [
-            "ring_full",
-            "end_missing",
-            "storage_emptied",
-            "unknown_thread",
-            "counter_backwards",
-            "malformed_record",
-            "program_skipped",
-        ];
-        for lost in model.probe.lost.iter().filter(|lost| lost.count > 0 && lacks_counts.contains(&&*lost.reason)) {
+        let lacks_counts = |reason: &str| Loss::named(reason).is_some_and(|loss| loss.lacks_counts);
+        for lost in model.probe.lost.iter().filter(|lost| lost.count > 0 && lacks_counts(&lost.reason)) {
             if self.warned.insert(lost.reason.to_string()) {
                 tracing::warn!(reason = &*lost.reason, count = lost.count, "lost: some counts are too low");
             }

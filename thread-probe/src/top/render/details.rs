@@ -68,19 +68,14 @@ fn draw_failures(canvas: &mut Canvas<'_>, area: Rect, process: &Process) -> u16 
         canvas.line(area, 0, &Line::styled("No clone failed", theme.dim()));
         return 1;
     }
-    let by_errno = [
-        ("EAGAIN", failures.eagain),
-        ("ENOMEM", failures.enomem),
-        ("EPERM", failures.eperm),
-        ("EINVAL", failures.einval),
-        ("ENOSPC", failures.enospc),
-        ("other", failures.other),
-    ];
     let title = format!("{}Failed clones: ", theme.mark(Level::Critical));
-    let title = vec![Span::styled(title, theme.level(Level::Critical)), Span::raw(counts(by_errno))];
+    let title = vec![
+        Span::styled(title, theme.level(Level::Critical)),
+        Span::raw(counts(failures.iter().map(|(errno, count)| (errno.label(), count)))),
+    ];
     canvas.line(area, 0, &Line::from(title));
     let mut rows = 1;
-    for (limit, count) in process.totals.clone_failures_by_limit.by_limit() {
+    for (limit, count) in process.totals.clone_failures_by_limit.iter() {
         if count > 0 {
             let by = if limit == Limit::Unknown { "no known limit" } else { limit.label() };
             let line = format!("{} by {by}", human::count(count));
@@ -94,7 +89,7 @@ fn draw_failures(canvas: &mut Canvas<'_>, area: Rect, process: &Process) -> u16 
     rows
 }
 
-fn counts<const N: usize>(counts: [(&str, u64); N]) -> String {
+fn counts<'a>(counts: impl IntoIterator<Item = (&'a str, u64)>) -> String {
     let some = counts.into_iter().filter(|(_, count)| *count > 0);
     some.map(|(name, count)| format!("{name} {}", human::count(count))).collect::<Vec<_>>().join(", ")
 }

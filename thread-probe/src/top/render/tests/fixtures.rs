@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use thread_probe_ebpf::abi::names::CloneErrno;
+
 use crate::{
     ledger::ThreadState,
     limits::{Foremost, Headroom, Limit, LimitUse, Scope},
@@ -179,12 +181,8 @@ fn java_totals() -> Activity {
         voluntary_switches: 91_234_567,
         involuntary_switches: 1_234_567,
         threads_created: 51_234,
-        clone_failures: CloneFailures { eagain: 412, enomem: 3, ..CloneFailures::default() },
-        clone_failures_by_limit: CloneFailuresByLimit {
-            cgroup_pids: 410,
-            unknown: 5,
-            ..CloneFailuresByLimit::default()
-        },
+        clone_failures: CloneFailures::of([(CloneErrno::Eagain, 412), (CloneErrno::Enomem, 3)]),
+        clone_failures_by_limit: CloneFailuresByLimit::of([(Limit::CgroupPids, 410), (Limit::Unknown, 5)]),
         ..Activity::default()
     }
 }
