@@ -47,8 +47,8 @@ fn main() -> Result<()> {
     aya_build::build_ebpf([package], Toolchain::Custom(TOOLCHAIN)).context("the eBPF programs did not build")
 }
 
-/// The commit that a release is built from; a package's build may set it. Of other builds it is not told: a commit would build
-/// everything again.
+/// The commit that a release is built from; a package's build may set it. Of other builds it is not told: a commit
+/// would build everything again.
 fn revision(workspace: &Path) -> String {
     println!("cargo::rerun-if-env-changed=THREAD_PROBE_REVISION");
     if let Ok(given) = env::var("THREAD_PROBE_REVISION") {

@@ -1,4 +1,5 @@
-//! What the eBPF programs and the daemon share ([`abi`]), and what the programs decide without asking the kernel ([`logic`]).
+//! What the eBPF programs and the daemon share ([`abi`]), and what the programs decide without asking the kernel
+//! ([`logic`]).
 //!
 //! Everything here is plain data and pure functions, so the host tests run the very code the kernel runs.
 #![no_std]

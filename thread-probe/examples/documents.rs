@@ -1,5 +1,5 @@
-//! Writes the man pages and the shells' completions, made from the command line, into FOLDER/man and FOLDER/completions.
-//! An example, so that what makes them is no part of the program; `cargo xtask dist` runs it.
+//! Writes the man pages and the shells' completions, made from the command line, into FOLDER/man and
+//! FOLDER/completions. An example, so that what makes them is no part of the program; `cargo xtask dist` runs it.
 
 use std::{fs, path::Path};
 

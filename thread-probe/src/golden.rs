@@ -1,5 +1,5 @@
-//! A recorded sample and what the two machine-readable views make of it, to the letter: who scrapes /metrics or reads the JSON
-//! must not notice that the code was rebuilt.
+//! A recorded sample and what the two machine-readable views make of it, to the letter: who scrapes /metrics or reads
+//! the JSON must not notice that the code was rebuilt.
 
 use std::{sync::Arc, time::Duration};
 

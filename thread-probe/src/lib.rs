@@ -1,8 +1,8 @@
 //! thread-probe: what every thread on a Linux host costs.
 //!
-//! Data flows one way: the [`probe`] hands out raw records ([`sample`]), the [`ledger`] adds them up by process and group
-//! ([`names`]), the [`model`] turns one sample of it into what people read, with the [`limits`] in reach; [`alerts`]
-//! judge it, and the views draw it: [`export`], [`top`], [`commands`]. What can be chosen is in [`config`].
+//! Data flows one way: the [`probe`] hands out raw records ([`sample`]), the [`ledger`] adds them up by process and
+//! group ([`names`]), the [`model`] turns one sample of it into what people read, with the [`limits`] in reach;
+//! [`alerts`] judge it, and the views draw it: [`export`], [`top`], [`commands`]. What can be chosen is in [`config`].
 //! ARCHITECTURE.md is the map, with the order of these modules: each uses only those before it.
 
 pub mod alerts;

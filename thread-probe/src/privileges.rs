@@ -54,7 +54,8 @@ pub fn find_user(name: &str) -> Result<User, DropError> {
     by_name.or_else(by_uid).ok_or_else(|| DropError::NoSuchUser(name.to_owned()))
 }
 
-/// Gives up every capability for good and, if one is given, becomes the user. Returns what was kept and why, for the log.
+/// Gives up every capability for good and, if one is given, becomes the user. Returns what was kept and why, for the
+/// log.
 ///
 /// Called while the process has one thread: capabilities and `no_new_privs` are each thread's own.
 ///
@@ -114,8 +115,8 @@ fn become_user(user: &User) -> Result<(), DropError> {
     setresuid(user.uid, user.uid, user.uid).map_err(failed)
 }
 
-/// Does what attaches to tracepoints, which reads their numbers in tracefs, where that is mounted. Where it is not, it is
-/// for a thread of its own, in a mount namespace that ends with it: nobody else sees it come or go.
+/// Does what attaches to tracepoints, which reads their numbers in tracefs, where that is mounted. Where it is not, it
+/// is for a thread of its own, in a mount namespace that ends with it: nobody else sees it come or go.
 ///
 /// # Errors
 /// The thread could not be started.

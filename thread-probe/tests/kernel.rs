@@ -54,8 +54,8 @@ const ATTEMPTS: u32 = 5;
 
 /// Runs a test: once, and all it proves has to hold to the digit. On a kernel that hides its first process nothing is
 /// traced while a thread of that process is current, be it in a soft interrupt that frees others; before Linux 6.2 a
-/// thread's storage is out of reach while another operation on storage is interrupted on that CPU, and the programs count
-/// that. A test that met one of these is repeated, said so, and has to hold within [`ATTEMPTS`].
+/// thread's storage is out of reach while another operation on storage is interrupted on that CPU, and the programs
+/// count that. A test that met one of these is repeated, said so, and has to hold within [`ATTEMPTS`].
 fn run(name: &str, test: tests::Test) -> anyhow::Result<()> {
     let mut lost_before = probe::lost_of_storage()?;
     let mut outcome = test();

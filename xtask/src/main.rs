@@ -64,7 +64,8 @@ enum Command {
     VmSystemd(systemd::Options),
     /// Take the README's picture of `thread-probe top`, as root, with processes at work (needs tmux)
     Screenshot(screenshot::Options),
-    /// Write the Grafana dashboards into dashboards/grafana, and the rules for the Prometheus operator into deploy/kubernetes
+    /// Write the Grafana dashboards into dashboards/grafana, and the rules for the Prometheus operator into
+    /// deploy/kubernetes
     Dashboards,
     /// Be one of the processes at work in the picture
     #[command(hide = true)]

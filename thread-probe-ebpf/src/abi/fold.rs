@@ -1,5 +1,5 @@
-//! What is added up in the kernel: the ends of threads that no scan has seen, and clones that failed. Of these nobody asks
-//! for the single thread, so that sums tell all there is to tell, and sums can't overrun a buffer.
+//! What is added up in the kernel: the ends of threads that no scan has seen, and clones that failed. Of these nobody
+//! asks for the single thread, so that sums tell all there is to tell, and sums can't overrun a buffer.
 
 use super::{
     names::CloneFailure,
@@ -66,8 +66,8 @@ pub struct Folded {
     pub clone_failures: [u64; CloneFailure::ALL.len()],
     /// Id of the cgroup whose `pids.max` refused a clone last; 0 if none did.
     pub refused_by_pids: u64,
-    /// Id of the cgroup whose memory limit refused a clone last; 0 if none did. In another hierarchy, the same id is another
-    /// cgroup.
+    /// Id of the cgroup whose memory limit refused a clone last; 0 if none did. In another hierarchy, the same id is
+    /// another cgroup.
     pub refused_by_memory: u64,
     /// Threads that ended.
     pub ends: u64,
@@ -125,7 +125,8 @@ macro_rules! words {
         impl $type {
             /// From the words of a map.
             pub fn from_words(words: [u64; $words]) -> Self {
-                // SAFETY: repr(C), integers only and no padding, so every bit pattern is valid; the size is checked here.
+                // SAFETY: repr(C), integers only and no padding, so every bit pattern is valid; the size is checked
+                // here.
                 unsafe { core::mem::transmute(words) }
             }
 

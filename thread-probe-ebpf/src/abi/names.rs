@@ -31,13 +31,13 @@ indexed! {
     pub enum Lost {
         /// A thread was switched in that has no storage: its wait is in `run_delay` but not in the histogram.
         StorageMissing = "storage_missing",
-        /// Storage could not be allocated when a thread was created: `sched_process_fork`, `sched_wakeup_new` and the next
-        /// scan try again.
+        /// Storage could not be allocated when a thread was created: `sched_process_fork`, `sched_wakeup_new` and the
+        /// next scan try again.
         StorageNotCreated = "storage_not_created",
         /// `run_delay` went backwards between two switches of one thread; the wait is not in the histogram.
         ImpossibleWait = "impossible_wait",
-        /// The ring buffer was full when a thread ended that a scan had seen: its totals went to its process, exactly; what it
-        /// did last is not told apart from what other threads did.
+        /// The ring buffer was full when a thread ended that a scan had seen: its totals went to its process, exactly;
+        /// what it did last is not told apart from what other threads did.
         RingFull = "ring_full",
         /// A thread ended whose storage was out of reach: its record has no histogram and no lifetime.
         RecordWithoutHistogram = "record_without_histogram",
@@ -89,8 +89,8 @@ impl CloneErrno {
 }
 
 indexed! {
-    /// Why a clone failed: its errno and, where that is a limit's, the limit that was exhausted when it did. The value is
-    /// the index into [`super::fold::Folded::clone_failures`].
+    /// Why a clone failed: its errno and, where that is a limit's, the limit that was exhausted when it did. The value
+    /// is the index into [`super::fold::Folded::clone_failures`].
     pub enum CloneFailure {
         /// EAGAIN: RLIMIT_NPROC.
         Nproc,

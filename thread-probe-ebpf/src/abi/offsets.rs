@@ -6,8 +6,8 @@
 /// The offset of a member that this kernel does not have, of those it may lack.
 pub const MISSING: u64 = u64::MAX;
 
-/// One member that the programs need: the structure and the paths to the member, of which the first that exists
-/// counts. A path goes through embedded structures and anonymous ones, never through a pointer. `name[enum.value]` is an
+/// One member that the programs need: the structure and the paths to the member, of which the first that exists counts.
+/// A path goes through embedded structures and anonymous ones, never through a pointer. `name[enum.value]` is an
 /// element, of 8 bytes, of an array that is indexed by an enumeration.
 #[derive(Clone, Copy, Debug)]
 pub struct Member {

@@ -58,8 +58,8 @@ pub struct Counters {
     pub cpu_ns: u64,
     /// Switches to this thread from another thread of its process.
     pub same_process_switches: u64,
-    /// Threads created in its own process. 0 in the record of a thread: they count for the process, as a kernel may empty
-    /// a thread's storage.
+    /// Threads created in its own process. 0 in the record of a thread: they count for the process, as a kernel may
+    /// empty a thread's storage.
     pub threads_created: u64,
     /// Processes created. As `threads_created`.
     pub processes_created: u64,
@@ -157,7 +157,8 @@ pub struct Process {
     pub policy: u32,
     /// CPUs that the leader may run on: `nr_cpus_allowed`.
     pub allowed_cpus: u32,
-    /// CPU time of its children that ended and were waited for, and of theirs: `signal->cutime + cstime`, in nanoseconds.
+    /// CPU time of its children that ended and were waited for, and of theirs: `signal->cutime + cstime`, in
+    /// nanoseconds.
     pub children_cpu_ns: u64,
     /// Soft RLIMIT_NPROC, in threads of the real uid.
     pub rlimit_nproc: u64,

@@ -21,8 +21,8 @@ pub struct TaskStorage {
     pub ended_ns: u64,
     /// When the clone that this task is in began, in nanoseconds since boot; 0 outside.
     pub clone_started_ns: u64,
-    /// How many words of `waits` are not 0. Counted in memory as the task is freed: the verifier would follow every value
-    /// that a register could have.
+    /// How many words of `waits` are not 0. Counted in memory as the task is freed: the verifier would follow every
+    /// value that a register could have.
     pub occupied_words: u64,
     /// What the last scan wrote of this task.
     pub sent: Counters,

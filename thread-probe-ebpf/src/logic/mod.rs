@@ -1,5 +1,5 @@
-//! What the programs decide from numbers alone: accounting at a switch, whether a record still stands, how a short one is
-//! packed, which limit refused a clone. Inlined into them, and tested on the host.
+//! What the programs decide from numbers alone: accounting at a switch, whether a record still stands, how a short one
+//! is packed, which limit refused a clone. Inlined into them, and tested on the host.
 
 pub mod refusal;
 pub mod short_record;

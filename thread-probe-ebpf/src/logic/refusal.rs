@@ -90,8 +90,8 @@ pub fn failure_of<T: Creator>(task: T, errno: CloneErrno, host: &HostLimits) -> 
     }
 }
 
-/// First what is full to the last thread; if nothing is, what is but for as many threads as may have ended on other CPUs
-/// since the refusal.
+/// First what is full to the last thread; if nothing is, what is but for as many threads as may have ended on other
+/// CPUs since the refusal.
 #[inline(always)]
 fn refused_a_task<T: Creator>(task: T, host: &HostLimits) -> (CloneFailure, u64) {
     for ended in [0, host.cpus] {
@@ -137,8 +137,8 @@ fn is_nproc_full<C: Charge>(mut charge: C, is_full: impl Fn((u64, u64)) -> bool)
     false
 }
 
-/// What is no cgroup's refusal is the host's: allocation and overcommit are what is left in `copy_process`, once the pid
-/// namespace has an init.
+/// What is no cgroup's refusal is the host's: allocation and overcommit are what is left in `copy_process`, once the
+/// pid namespace has an init.
 #[inline(always)]
 fn refused_memory<T: Creator>(task: T) -> (CloneFailure, u64) {
     if task.namespace().is_dying() {

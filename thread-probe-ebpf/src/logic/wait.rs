@@ -2,8 +2,8 @@
 
 use crate::abi::{histogram::bucket_of, storage::TaskStorage};
 
-/// All that a task has waited by the time it runs, in nanoseconds, as `sched_info_arrive` of kernel/sched/stats.h is about
-/// to count it.
+/// All that a task has waited by the time it runs, in nanoseconds, as `sched_info_arrive` of kernel/sched/stats.h is
+/// about to count it.
 #[inline(always)]
 pub const fn waited_ns(run_delay_ns: u64, run_queue_clock_ns: u64, last_queued_ns: u64) -> u64 {
     run_delay_ns.wrapping_add(run_queue_clock_ns).wrapping_sub(last_queued_ns)
@@ -12,8 +12,8 @@ pub const fn waited_ns(run_delay_ns: u64, run_queue_clock_ns: u64, last_queued_n
 /// Puts what was not accounted yet of all that a task has waited into its histogram. False if that went backwards: then
 /// it is in no bucket.
 ///
-/// A wait in parts (the task was moved to another run queue while it waited) stays whole so, an event that was missed is
-/// folded into the next, and the histogram's sum is `run_delay` by construction.
+/// A wait in parts (the task was moved to another run queue while it waited) stays whole so, an event that was missed
+/// is folded into the next, and the histogram's sum is `run_delay` by construction.
 #[inline(always)]
 pub fn account(storage: &mut TaskStorage, waited_ns: u64) -> bool {
     let wait_ns = waited_ns.wrapping_sub(storage.accounted_ns);

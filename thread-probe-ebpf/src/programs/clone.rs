@@ -41,8 +41,8 @@ pub(crate) fn succeeded(creator: &mut TaskStorage) {
     }
 }
 
-/// The system call returned, to the creator or to the new task. One that seccomp refused was never entered: its tracepoint
-/// comes after.
+/// The system call returned, to the creator or to the new task. One that seccomp refused was never entered: its
+/// tracepoint comes after.
 #[inline(always)]
 pub(crate) fn returned_from_syscall<C: EbpfContext>(context: &C, value: i64) {
     let was_entered = TASKS.get(current()).is_none_or(|storage| storage.clone_started_ns != 0);
@@ -51,9 +51,9 @@ pub(crate) fn returned_from_syscall<C: EbpfContext>(context: &C, value: i64) {
     }
 }
 
-/// The call returned. What failed counts for the process, not in the thread's storage: until summer 2026 a clone that fails
-/// early leaves a task whose `bpf_storage` is still its creator's, and when that task is freed the kernel empties it
-/// ("bpf,fork: wipe ->bpf_storage before bailouts that access it").
+/// The call returned. What failed counts for the process, not in the thread's storage: until summer 2026 a clone that
+/// fails early leaves a task whose `bpf_storage` is still its creator's, and when that task is freed the kernel empties
+/// it ("bpf,fork: wipe ->bpf_storage before bailouts that access it").
 #[inline(always)]
 pub(crate) fn returned<C: EbpfContext>(context: &C, value: i64) {
     let Some(errno) = CloneErrno::from_return(value) else {

@@ -20,8 +20,8 @@ use super::{
     maps::{ENDED, TASKS, lost},
 };
 
-/// A task is about to be freed: its counters are final. What no scan has seen is added to its process; of what a scan has
-/// seen, and of leaders, the record is sent, filled as the scan fills it.
+/// A task is about to be freed: its counters are final. What no scan has seen is added to its process; of what a scan
+/// has seen, and of leaders, the record is sent, filled as the scan fills it.
 #[inline(always)]
 pub(crate) fn freed(task: Task) {
     let Some(storage) = TASKS.get(task) else {

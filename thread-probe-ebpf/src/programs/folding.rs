@@ -58,8 +58,8 @@ pub(crate) fn fold_unknown(ended: Ended<'_>) -> bool {
     true
 }
 
-/// Adds a process that no scan has seen to those that are named alike. False if there is no room, or if it has sums of its
-/// own, as it has once it created a thread or a process: these are named by its leader's record.
+/// Adds a process that no scan has seen to those that are named alike. False if there is no room, or if it has sums of
+/// its own, as it has once it created a thread or a process: these are named by its leader's record.
 #[inline(always)]
 pub(crate) fn fold_leader(ended: Ended<'_>) -> bool {
     if FOLDED.get_ptr(ended.process()).is_some() {

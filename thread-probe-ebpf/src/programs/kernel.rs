@@ -15,8 +15,8 @@ use thread_probe_ebpf::abi::{
 #[unsafe(no_mangle)]
 static OFFSETS: MaybeUninit<Offsets> = MaybeUninit::new(Offsets::from_array([0; size_of::<Offsets>() / 8]));
 
-/// Set by the daemon before load: whether processes that no scan has seen may be added up by what names their group. Not
-/// where each is a group of its own.
+/// Set by the daemon before load: whether processes that no scan has seen may be added up by what names their group.
+/// Not where each is a group of its own.
 #[unsafe(no_mangle)]
 static FOLD_LEADERS: MaybeUninit<u8> = MaybeUninit::new(0);
 
@@ -114,8 +114,8 @@ impl Task {
         last_queued -> u64;
     }
 
-    /// `TASK_*` state, with TASK_FROZEN where a cgroup of version 2 froze it: there it sleeps as any other (`do_freezer_trap` of
-    /// kernel/signal.c).
+    /// `TASK_*` state, with TASK_FROZEN where a cgroup of version 2 froze it: there it sleeps as any other
+    /// (`do_freezer_trap` of kernel/signal.c).
     #[inline(always)]
     pub(crate) fn state_or_frozen(self) -> u32 {
         const INTERRUPTIBLE: u32 = 0x1;
@@ -272,8 +272,9 @@ impl Signal {
     }
 }
 
-/// A `struct ucounts *`: what a user is charged in a user namespace, and what it may be at most. The namespace itself is
-/// charged in the one above, against what its maker had as RLIMIT_NPROC: see `is_rlimit_overlimit` of kernel/ucount.c.
+/// A `struct ucounts *`: what a user is charged in a user namespace, and what it may be at most. The namespace itself
+/// is charged in the one above, against what its maker had as RLIMIT_NPROC: see `is_rlimit_overlimit` of
+/// kernel/ucount.c.
 #[derive(Clone, Copy)]
 pub(crate) struct NprocCharge {
     ucounts: *const u8,

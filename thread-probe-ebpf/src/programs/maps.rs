@@ -34,7 +34,8 @@ const FOLDED_LEADERS: usize = 16_384;
 #[btf_map]
 pub(crate) static TASKS: TaskStorageMap<TaskStorage> = TaskStorageMap::new();
 
-/// Final records: whole ones and [`thread_probe_ebpf::abi::record::ShortRecord`]s. Written when a task is freed; read, and so deleted, by the daemon.
+/// Final records: whole ones and [`thread_probe_ebpf::abi::record::ShortRecord`]s. Written when a task is freed; read,
+/// and so deleted, by the daemon.
 #[btf_map]
 pub(crate) static ENDED: RingBuf<ThreadRecord, RING_BYTES> = RingBuf::new();
 
@@ -42,8 +43,8 @@ pub(crate) static ENDED: RingBuf<ThreadRecord, RING_BYTES> = RingBuf::new();
 #[btf_map]
 pub(crate) static LOST: PerCpuArray<[u64; Lost::ALL.len()], 1> = PerCpuArray::new();
 
-/// By process: the ends of threads that no scan has seen, and clones that failed. Written when that happens; read by the
-/// daemon, which deletes it when the process is over.
+/// By process: the ends of threads that no scan has seen, and clones that failed. Written when that happens; read by
+/// the daemon, which deletes it when the process is over.
 #[btf_map]
 pub(crate) static FOLDED: HashMap<FoldedProcess, Folded, FOLDED_PROCESSES, NO_PREALLOC> = HashMap::new();
 
@@ -52,8 +53,8 @@ pub(crate) static FOLDED: HashMap<FoldedProcess, Folded, FOLDED_PROCESSES, NO_PR
 #[btf_map]
 pub(crate) static FOLDED_KNOWN: HashMap<FoldedProcess, Folded, FOLDED_PROCESSES, NO_PREALLOC> = HashMap::new();
 
-/// By what names a process's group: the ends of processes of one thread that no scan has seen. Written when that happens;
-/// read by the daemon, which deletes what no longer grows when there are many.
+/// By what names a process's group: the ends of processes of one thread that no scan has seen. Written when that
+/// happens; read by the daemon, which deletes what no longer grows when there are many.
 #[btf_map]
 pub(crate) static FOLDED_LEADER: HashMap<FoldedLeader, Folded, FOLDED_LEADERS, NO_PREALLOC> = HashMap::new();
 
@@ -71,7 +72,8 @@ pub(crate) static ORPHANS: PerCpuArray<Folded, 1> = PerCpuArray::new();
 #[btf_map]
 pub(crate) static CLONE_DURATION: PerCpuArray<[u64; BUCKETS + 1], 1> = PerCpuArray::new();
 
-/// What the daemon knows of the host's limits. Written by the daemon at each sample; read when a clone fails; never deleted.
+/// What the daemon knows of the host's limits. Written by the daemon at each sample; read when a clone fails; never
+/// deleted.
 #[btf_map]
 pub(crate) static HOST_LIMITS: Array<HostLimits, 1> = Array::new();
 
@@ -80,8 +82,8 @@ pub(crate) static HOST_LIMITS: Array<HostLimits, 1> = Array::new();
 #[btf_map]
 pub(crate) static SCRATCH: PerCpuArray<ThreadRecord, 1> = PerCpuArray::new();
 
-/// What the storage of a task starts as that has none: the scan's, and the context switch's, which may come in the middle
-/// of the scan. Written and read within one run of a program; never deleted.
+/// What the storage of a task starts as that has none: the scan's, and the context switch's, which may come in the
+/// middle of the scan. Written and read within one run of a program; never deleted.
 #[btf_map]
 pub(crate) static ADOPTED: PerCpuArray<[TaskStorage; 2], 1> = PerCpuArray::new();
 

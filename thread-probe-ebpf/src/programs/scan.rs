@@ -54,9 +54,9 @@ pub(crate) fn scan(context: *const IterContext) {
         write_record(seq, record, task, parts);
         return;
     };
-    // It has been reaped, and its end may come at any time: what no scan has seen by then is folded. One that is not reaped
-    // yet is freed an RCU grace period after that, and this program runs within an RCU read section: so each is either
-    // written here or folded, never both.
+    // It has been reaped, and its end may come at any time: what no scan has seen by then is folded. One that is not
+    // reaped yet is freed an RCU grace period after that, and this program runs within an RCU read section: so each is
+    // either written here or folded, never both.
     if storage.seen == UNSEEN && task.exit_state() & EXIT_DEAD != 0 {
         return;
     }

@@ -13,9 +13,9 @@ use super::{
     maps::{self, TASKS, lost},
 };
 
-/// A task was created and can't run yet: gives it its storage, in process context. `task_newtask` comes first and, unlike
-/// `sched_process_fork`, also for what the kernel creates without `kernel_clone`: io_uring workers (`create_io_thread`)
-/// and vhost tasks.
+/// A task was created and can't run yet: gives it its storage, in process context. `task_newtask` comes first and,
+/// unlike `sched_process_fork`, also for what the kernel creates without `kernel_clone`: io_uring workers
+/// (`create_io_thread`) and vhost tasks.
 #[inline(always)]
 pub(crate) fn created(child: Task) {
     // fork_idle, at CPU hotplug.
@@ -29,8 +29,8 @@ pub(crate) fn created(child: Task) {
 }
 
 /// The current task has created another, and wakes it: counted here, where interrupts are off, so that it can't be
-/// missed. With the run queue locked nothing may be allocated as a rule: only on kernels with a reserve for it, and only
-/// for a task that has nothing yet.
+/// missed. With the run queue locked nothing may be allocated as a rule: only on kernels with a reserve for it, and
+/// only for a task that has nothing yet.
 #[inline(always)]
 pub(crate) fn woken(child: Task) {
     if can_create_storage_under_lock() && TASKS.get(child).is_none() {
@@ -50,8 +50,8 @@ pub(crate) enum Adopter {
     Switch = 1,
 }
 
-/// Storage for a task that was there before the probe, whose storage could not be allocated when it was created, or whose
-/// storage a kernel has emptied (docs/kernels.md).
+/// Storage for a task that was there before the probe, whose storage could not be allocated when it was created, or
+/// whose storage a kernel has emptied (docs/kernels.md).
 #[inline(always)]
 pub(crate) fn adopt(task: Task, adopter: Adopter) -> Option<&'static mut TaskStorage> {
     // Put in whole: from the moment it is there the context switch counts in it.

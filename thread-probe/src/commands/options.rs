@@ -136,7 +136,8 @@ pub struct ServeOptions {
     /// Path of the metrics [default: /metrics]
     #[arg(long = "web.telemetry-path", value_name = "PATH", value_parser = value::telemetry_path)]
     pub telemetry_path: Option<String>,
-    /// Unix socket to listen on besides, for `thread-probe top`; "" is none [default: /run/thread-probe/thread-probe.sock]
+    /// Unix socket to listen on besides, for `thread-probe top`; "" is none [default:
+    /// /run/thread-probe/thread-probe.sock]
     #[arg(long = "web.socket", value_name = "PATH", value_parser = value::socket)]
     pub socket: Option<PathBuf>,
     /// TLS, passwords and headers of the addresses listened on, as in Prometheus's exporter toolkit; "" is none
@@ -160,8 +161,8 @@ pub struct ServeOptions {
 /// Options of `top`.
 #[derive(Clone, Debug, Args)]
 pub struct TopOptions {
-    /// The daemon to ask, as in http://127.0.0.1:10420 or unix:/PATH; without it, or with "", a probe of its own or, where
-    /// that may not be loaded, the daemon's socket
+    /// The daemon to ask, as in http://127.0.0.1:10420 or unix:/PATH; without it, or with "", a probe of its own or,
+    /// where that may not be loaded, the daemon's socket
     #[arg(long, value_name = "URL", value_parser = choice::url, env = "THREAD_PROBE_URL", hide_env_values = true)]
     pub url: Option<String>,
     /// Time between samples; a number alone is seconds [default: 1s, in the interactive view as it was last]
@@ -179,8 +180,8 @@ pub struct TopOptions {
     /// Print only the first N of each sample
     #[arg(long, value_name = "N", value_parser = value::rows)]
     pub top: Option<usize>,
-    /// What comes first: the id or heading of a column, or switches, latency, threads, cpu, stack; :asc or :desc turns it
-    /// [default: switches, in the interactive view as it was last]
+    /// What comes first: the id or heading of a column, or switches, latency, threads, cpu, stack; :asc or :desc turns
+    /// it [default: switches, in the interactive view as it was last]
     #[arg(long, value_name = "COLUMN[:asc|:desc]", value_parser = SortChoice::parse)]
     pub sort: Option<SortChoice>,
     /// Only processes that match, as in 'user:www threads>100 !re:^kworker'; docs/top.md has the language
@@ -213,14 +214,15 @@ impl TopOptions {
 /// Options of `ps`.
 #[derive(Clone, Debug, Args)]
 pub struct PsOptions {
-    /// The daemon to ask, as in http://127.0.0.1:10420 or unix:/PATH; without it, or with "", a probe of its own or, where
-    /// that may not be loaded, the daemon's socket
+    /// The daemon to ask, as in http://127.0.0.1:10420 or unix:/PATH; without it, or with "", a probe of its own or,
+    /// where that may not be loaded, the daemon's socket
     #[arg(long, value_name = "URL", value_parser = choice::url, env = "THREAD_PROBE_URL", hide_env_values = true)]
     pub url: Option<String>,
     /// Time between the two samples; that in the file is the daemon's
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = value::interval)]
     pub interval: Duration,
-    /// What comes first: the id or heading of a column, or switches, latency, threads, cpu, stack; :asc or :desc turns it
+    /// What comes first: the id or heading of a column, or switches, latency, threads, cpu, stack; :asc or :desc turns
+    /// it
     #[arg(long, value_name = "COLUMN[:asc|:desc]", default_value = "switches", value_parser = SortChoice::parse)]
     pub sort: SortChoice,
     /// Print only the first N

@@ -15,7 +15,8 @@ use crate::{
 /// Takes two samples and prints.
 ///
 /// # Errors
-/// What is wrong with the configuration file, what the host lacks, no such process, or standard output that can't be written to.
+/// What is wrong with the configuration file, what the host lacks, no such process, or standard output that can't be
+/// written to.
 pub(super) fn ps(options: &PsOptions) -> Result<()> {
     batch::print(&options.try_into()?)
 }

@@ -25,13 +25,15 @@ use crate::{
 
 /// Time between samples where none is given.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// The time over which growth is measured, at most: who looks wants to be told of a leak before ten minutes have passed.
+/// The time over which growth is measured, at most: who looks wants to be told of a leak before ten minutes have
+/// passed.
 const WINDOW: Duration = Duration::from_mins(1);
 
 /// Shows samples until its user has seen enough; or prints them, with `--batch` and where nobody looks.
 ///
 /// # Errors
-/// An option that only prints, what is wrong with the configuration file, what the host lacks, no such process, or standard output that can't be written to.
+/// An option that only prints, what is wrong with the configuration file, what the host lacks, no such process, or
+/// standard output that can't be written to.
 pub(super) fn top(options: &TopOptions) -> Result<()> {
     if options.batch || !io::stdout().is_terminal() {
         if options.tree.is_some() {

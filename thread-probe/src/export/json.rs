@@ -1,5 +1,5 @@
-//! JSON that a terminal may show: names that somebody chose are in it, and what would command a terminal or turn its text
-//! around is escaped, as JSON may escape any character.
+//! JSON that a terminal may show: names that somebody chose are in it, and what would command a terminal or turn its
+//! text around is escaped, as JSON may escape any character.
 
 use std::io::{self, Write};
 

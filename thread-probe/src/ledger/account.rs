@@ -143,7 +143,8 @@ impl Ledger {
         self.merge_into_group(group, &unassigned);
     }
 
-    /// Gives processes for which there was no room a group of their own, once there is: what they do from then on counts there.
+    /// Gives processes for which there was no room a group of their own, once there is: what they do from then on
+    /// counts there.
     pub(super) fn move_out_of_other(&mut self, names: &mut dyn GroupNames) {
         let Some(other) = self.groups.other() else { return };
         let is_in_other = |process: &Process| process.group == Some(other) && process.live_threads() > 0;
@@ -164,7 +165,8 @@ impl Ledger {
         }
     }
 
-    /// Adds to a process, its group and the host. What has no group yet waits for one: so groups always add up to the host.
+    /// Adds to a process, its group and the host. What has no group yet waits for one: so groups always add up to the
+    /// host.
     pub(super) fn add(&mut self, key: ProcessKey, delta: &Delta<'_>) {
         let late = self.late_group(key);
         let Some(process) = self.processes.get_mut(&key) else { return };

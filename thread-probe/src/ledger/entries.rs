@@ -64,7 +64,8 @@ impl Thread {
     }
 }
 
-/// What a thread's storage began with. Some kernels empty it (docs/kernels.md), and the scan gives the thread a new one.
+/// What a thread's storage began with. Some kernels empty it (docs/kernels.md), and the scan gives the thread a new
+/// one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct StorageOrigin {
     /// The `run_delay` at which it was made; `None` before one was seen.

@@ -85,8 +85,8 @@ impl Ledger {
         self.changes = changes;
     }
 
-    /// Those of which nothing more is to come, once: the ledger has forgotten them. Of a process that is over, a thread's
-    /// end may be late by a grace period, so its sums have to rest for a sample.
+    /// Those of which nothing more is to come, once: the ledger has forgotten them. Of a process that is over, a
+    /// thread's end may be late by a grace period, so its sums have to rest for a sample.
     pub fn take_folds_that_are_over(&mut self) -> Vec<FoldOf> {
         let processes = &self.processes;
         let has_many_leaders = self.folds.by.len() > LEADERS_KEPT;

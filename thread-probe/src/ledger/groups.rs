@@ -16,8 +16,8 @@ pub const OTHER: &str = "~other";
 /// Where what can be attributed to no process goes: see `ORPHANS` of the programs.
 pub const LOST: &str = "~lost";
 
-/// How long a group has had no live process before it gives way to one that has, where there is no room: its last figures
-/// were scraped by then.
+/// How long a group has had no live process before it gives way to one that has, where there is no room: its last
+/// figures were scraped by then.
 const GIVES_WAY_AFTER_NS: u64 = 120_000_000_000;
 
 /// How many groups there may be, and for how long.
@@ -56,8 +56,8 @@ pub struct Group {
 }
 
 impl Group {
-    /// Its totals without what its threads had counted when the probe was started: a counter of them goes back to 0 with a
-    /// restart, not to what happens to be alive, which would count as growth.
+    /// Its totals without what its threads had counted when the probe was started: a counter of them goes back to 0
+    /// with a restart, not to what happens to be alive, which would count as growth.
     pub fn since_start(&self) -> Totals {
         let counters = combine(self.totals.counters, self.before_start, u64::wrapping_sub);
         Totals { counters, ..self.totals.clone() }

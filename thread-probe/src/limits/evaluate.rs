@@ -356,8 +356,8 @@ fn own_limits(pid: u32, process: &Process, host: &HostReading, thread_bytes: Opt
     limits
 }
 
-/// What a thread takes of an address space before any was seen to come: the stack that it gets unless it asks for another, and
-/// no more than those that are there can have.
+/// What a thread takes of an address space before any was seen to come: the stack that it gets unless it asks for
+/// another, and no more than those that are there can have.
 fn expected_stack_bytes(process: &Process, address_space_bytes: u64) -> u64 {
     let limit = process.facts.rlimit_stack_bytes;
     let stack_bytes = if limit == UNLIMITED { UNLIMITED_STACK_BYTES } else { limit };

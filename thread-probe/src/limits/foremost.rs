@@ -19,7 +19,8 @@ pub struct Foremost {
     pub comm: Arc<str>,
     /// Its threads.
     pub threads: u64,
-    /// What these grow by; null where they do not clearly grow: then it is the process with the most, if that is a tenth of all.
+    /// What these grow by; null where they do not clearly grow: then it is the process with the most, if that is a
+    /// tenth of all.
     pub threads_grown_per_second: Option<f64>,
 }
 

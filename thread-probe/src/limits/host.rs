@@ -41,8 +41,8 @@ pub struct HostReading {
     pub took: Duration,
 }
 
-/// Ids below 300 in use. They are those of the kernel's threads and the first services, and hardly change: 299 paths are looked
-/// up once a minute.
+/// Ids below 300 in use. They are those of the kernel's threads and the first services, and hardly change: 299 paths
+/// are looked up once a minute.
 #[derive(Debug, Default)]
 pub(super) struct LowIds {
     found: Option<(Instant, u64)>,
@@ -98,7 +98,8 @@ impl HostReading {
         if mean < 1.0 { 0 } else { 1 << mean.log2().round() as u32 }
     }
 
-    /// The limits of the host. `ids` are those in use, where the kernel said so; `thread_bytes` is what one thread costs.
+    /// The limits of the host. `ids` are those in use, where the kernel said so; `thread_bytes` is what one thread
+    /// costs.
     pub(super) fn limits(&self, ids: Option<u64>, thread_bytes: u64) -> Vec<LimitUse> {
         let host = |limit, set_by| LimitUse::new(limit, Scope::Host, "host".into(), set_by);
         let ids_used = ids.unwrap_or(self.threads);

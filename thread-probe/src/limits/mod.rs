@@ -1,6 +1,7 @@
 //! Which limit on threads binds, for whom, and when it is reached.
 //!
-//! The records of the probe carry what a process has; /proc/sys, /proc/meminfo and cgroupfs, which anyone may read, what it may.
+//! The records of the probe carry what a process has; /proc/sys, /proc/meminfo and cgroupfs, which anyone may read,
+//! what it may.
 
 mod evaluate;
 mod files;
@@ -132,13 +133,13 @@ pub struct LimitUse {
     pub headroom_threads: u64,
     /// What its use grows by, in its unit per second; null where it does not clearly grow.
     pub growth_per_second: Option<f64>,
-    /// Seconds until it is reached if that goes on; null where it does not clearly grow, or what was seen of it does not
-    /// carry a forecast yet: see [`LimitUse::forecasts`].
+    /// Seconds until it is reached if that goes on; null where it does not clearly grow, or what was seen of it does
+    /// not carry a forecast yet: see [`LimitUse::forecasts`].
     pub exhaustion_seconds: Option<f64>,
     /// Most there ever was in use, where the kernel keeps it (`pids.peak`).
     pub peak: Option<u64>,
-    /// Clones it refused (`max` in `pids.events.local`); before Linux 6.11 and in version 1, clones refused to its threads
-    /// by it or one above (`pids.events`).
+    /// Clones it refused (`max` in `pids.events.local`); before Linux 6.11 and in version 1, clones refused to its
+    /// threads by it or one above (`pids.events`).
     pub refused: Option<u64>,
     /// Whose threads grow fastest, or who has the most of them; null of limits that are not on threads.
     pub foremost: Option<Foremost>,
@@ -249,9 +250,9 @@ impl LimitUse {
         self.growth_per_second.map(|growth| self.max.saturating_sub(self.used) as f64 / growth)
     }
 
-    /// Whether growth carries a forecast: it is steady and was seen for a tenth of the time that is left. What starts up
-    /// takes memory as fast as a leak, and stops: of bytes half must be used besides. Of all else, once half is used, a
-    /// day in an hour is enough.
+    /// Whether growth carries a forecast: it is steady and was seen for a tenth of the time that is left. What starts
+    /// up takes memory as fast as a leak, and stops: of bytes half must be used besides. Of all else, once half is
+    /// used, a day in an hour is enough.
     fn forecasts(&self, growth: Growth, seconds_left: f64) -> bool {
         let is_half_used = self.used_ratio >= 0.5;
         let furthest = match self.unit {

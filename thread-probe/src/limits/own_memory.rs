@@ -1,8 +1,8 @@
-//! What a further thread of a process takes of its own: in memory the resident part of its stack and what it allocates, in
-//! address space its stack, guard and arena.
+//! What a further thread of a process takes of its own: in memory the resident part of its stack and what it allocates,
+//! in address space its stack, guard and arena.
 //!
-//! Nobody who may not trace the process can see its stacks. What can be seen is how its memory grows with its threads, and
-//! that is what a further one will take. The kernel's own count lags: by 64 pages a thread before Linux 6.2
+//! Nobody who may not trace the process can see its stacks. What can be seen is how its memory grows with its threads,
+//! and that is what a further one will take. The kernel's own count lags: by 64 pages a thread before Linux 6.2
 //! (SPLIT_RSS_COUNTING), by some pages a CPU since.
 
 use std::path::Path;
@@ -40,7 +40,8 @@ pub(super) struct Usage {
 }
 
 impl OwnMemory {
-    /// Takes in the number of threads; reads the memory if it changed. Returns what each took, `None` before that is known.
+    /// Takes in the number of threads; reads the memory if it changed. Returns what each took, `None` before that is
+    /// known.
     pub(super) fn observe(&mut self, pid: u32, threads: u64, files: &mut Files) -> Option<Usage> {
         if self.threads != 0
             && self.threads != threads
@@ -64,7 +65,8 @@ fn per_thread(points: &[Point]) -> Option<Usage> {
     })
 }
 
-/// The median growth of all pairs of points that have not the same number of threads; what shrank as threads came counts as none.
+/// The median growth of all pairs of points that have not the same number of threads; what shrank as threads came
+/// counts as none.
 fn bytes_per_thread(points: &[Point], of: fn(&Usage) -> u64) -> u64 {
     let pairs =
         points.iter().enumerate().flat_map(|(index, one)| points[index + 1..].iter().map(move |two| (one, two)));

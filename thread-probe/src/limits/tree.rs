@@ -105,8 +105,8 @@ impl Tree {
         found
     }
 
-    /// The path of the cgroup with that inode in the hierarchy of a controller; version 1 has one for each. Where no process
-    /// is in it any more it is looked for.
+    /// The path of the cgroup with that inode in the hierarchy of a controller; version 1 has one for each. Where no
+    /// process is in it any more it is looked for.
     pub(super) fn path_of(&mut self, limit: Limit, id: u64) -> Option<Arc<str>> {
         let controller = if limit == Limit::CgroupMemory { &mut self.memory } else { &mut self.pids };
         let of_process = controller.nodes.iter().find(|(_, node)| node.id == id).map(|(path, _)| Arc::clone(path));

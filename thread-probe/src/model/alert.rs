@@ -65,15 +65,16 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// Whether it is a limit that every sample tells of for as long as it is there: of those of one process it tells the nearest.
+    /// Whether it is a limit that every sample tells of for as long as it is there: of those of one process it tells
+    /// the nearest.
     pub fn is_always_told(&self) -> bool {
         let is_limit = matches!(self.alert, AlertName::ThreadLimitNear | AlertName::ThreadLimitExhaustionSoon);
         is_limit && self.scope != Some(Scope::Process)
     }
 }
 
-/// An alert. Value and texts of one about a limit that processes share are those of now, or of before it was gone; of others those of when the
-/// condition held last.
+/// An alert. Value and texts of one about a limit that processes share are those of now, or of before it was gone; of
+/// others those of when the condition held last.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AlertView {
     /// What it says.

@@ -19,8 +19,8 @@ pub fn quantile_seconds(buckets: &[u64; BUCKETS], q: f64) -> Option<f64> {
     Some((lower + upper) as f64 / 2.0 / NS_PER_SECOND)
 }
 
-/// Waits for a CPU in an interval, so that those of several processes can be added up: of each bucket that is not empty its
-/// inclusive upper bound in nanoseconds, `None` for the last one, which has none, and how many fell in it.
+/// Waits for a CPU in an interval, so that those of several processes can be added up: of each bucket that is not empty
+/// its inclusive upper bound in nanoseconds, `None` for the last one, which has none, and how many fell in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct IntervalWaits(Vec<(Option<u64>, u64)>);

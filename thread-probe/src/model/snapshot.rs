@@ -65,7 +65,8 @@ pub struct Host {
     pub system: System,
     /// CPUs that are online.
     pub cpus: u64,
-    /// Load averages over 1, 5 and 15 minutes: threads that run, wait for a CPU or are blocked. 0 from a daemon of an earlier version.
+    /// Load averages over 1, 5 and 15 minutes: threads that run, wait for a CPU or are blocked. 0 from a daemon of an
+    /// earlier version.
     #[serde(default)]
     pub load_averages: [f64; 3],
     /// Threads by state.
@@ -120,8 +121,8 @@ impl Default for HostRaw {
 pub struct Group {
     /// Its name.
     pub group: Arc<str>,
-    /// Whose the cgroups of its processes are, each part that is the same of all of them; null unless groups are by cgroup,
-    /// unit, container or pod.
+    /// Whose the cgroups of its processes are, each part that is the same of all of them; null unless groups are by
+    /// cgroup, unit, container or pod.
     pub owner: Option<Owner>,
     /// Live processes.
     pub processes: u64,
@@ -170,8 +171,8 @@ pub struct Process {
     pub is_kernel_thread: bool,
     /// Id of its cgroup in the v2 hierarchy.
     pub cgroup_id: u64,
-    /// Path of its cgroup: in the v2 hierarchy or, where that is its root, in a v1 hierarchy; null for kernel threads, for
-    /// what has ended, and where it could not be read.
+    /// Path of its cgroup: in the v2 hierarchy or, where that is its root, in a v1 hierarchy; null for kernel threads,
+    /// for what has ended, and where it could not be read.
     pub cgroup: Option<Arc<str>>,
     /// Whose that cgroup is; null where it is.
     pub owner: Option<Arc<Owner>>,
@@ -200,8 +201,8 @@ pub struct Process {
     /// The same of the interval, in CPUs; null for the first sample.
     #[serde(default)]
     pub children_cpu_ratio: Option<f64>,
-    /// Waits for a CPU in the interval, as pairs of a bucket's upper bound in nanoseconds, null for none, and a count; empty for
-    /// the first sample.
+    /// Waits for a CPU in the interval, as pairs of a bucket's upper bound in nanoseconds, null for none, and a count;
+    /// empty for the first sample.
     #[serde(default)]
     pub interval_waits: IntervalWaits,
 }

@@ -17,7 +17,8 @@ pub struct ProbeStatus {
     pub sample_threads: u64,
     /// CPUs that the process of the probe had in use over the interval; null in the first sample.
     pub cpu_ratio: Option<f64>,
-    /// What the program on the context switch took for each over the interval; null unless `kernel.bpf_stats_enabled` is 1.
+    /// What the program on the context switch took for each over the interval; null unless `kernel.bpf_stats_enabled`
+    /// is 1.
     pub seconds_per_switch: Option<f64>,
     /// What was dropped, by reason, since start.
     pub lost: Vec<LostCount>,

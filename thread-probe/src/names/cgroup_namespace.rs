@@ -1,8 +1,8 @@
 //! The root of our own cgroup namespace in the hierarchies that are mounted.
 //!
 //! In a namespace of its own, as Kubernetes gives containers on version 2, the kernel tells every path relative to that
-//! namespace's root: `/../../system.slice/sshd.service` (cgroup_namespaces(7)). Of the host's tree, where that is mounted, it
-//! says that its root is so many levels up. At that depth our own process is found, and that is the root.
+//! namespace's root: `/../../system.slice/sshd.service` (cgroup_namespaces(7)). Of the host's tree, where that is
+//! mounted, it says that its root is so many levels up. At that depth our own process is found, and that is the root.
 
 use std::{
     borrow::Cow,
@@ -20,8 +20,8 @@ static OWN: LazyLock<CgroupNamespace> = LazyLock::new(|| {
     mounts.map_or_else(|_| CgroupNamespace::default(), |mounts| CgroupNamespace::find(&mounts, &lines))
 });
 
-/// Of each hierarchy in which our namespace's root is below what is mounted: its controllers, as in /proc/PID/cgroup, and
-/// the path of that root.
+/// Of each hierarchy in which our namespace's root is below what is mounted: its controllers, as in /proc/PID/cgroup,
+/// and the path of that root.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct CgroupNamespace {
     roots: Vec<(String, String)>,
@@ -64,7 +64,8 @@ impl CgroupNamespace {
         lines.lines().map(absolute).collect()
     }
 
-    /// A path, such as that of a mount's root, in the hierarchy of a controller of version 1, or in the unified one, by "".
+    /// A path, such as that of a mount's root, in the hierarchy of a controller of version 1, or in the unified one, by
+    /// "".
     pub(crate) fn absolute<'a>(&self, controller: &str, path: &'a str) -> Cow<'a, str> {
         let is_of = |(controllers, _): &&(String, String)| controllers.split(',').any(|name| name == controller);
         let root = self.roots.iter().find(is_of);
@@ -100,7 +101,8 @@ fn levels_up(mount: &MountInfo) -> Option<usize> {
     parts.iter().all(|part| *part == "..").then_some(parts.len())
 }
 
-/// The root's path below a mount that is so many levels above it. Our own process is in the cgroup `own` below the root.
+/// The root's path below a mount that is so many levels above it. Our own process is in the cgroup `own` below the
+/// root.
 fn root(mount: &MountInfo, levels: usize, own: &str) -> Option<String> {
     let own = own.trim_end_matches('/');
     let depth = levels + own.matches('/').count();

@@ -1,7 +1,7 @@
 //! Paths of cgroups as text. A name is any bytes but `/` and a newline, and whoever may make a cgroup chooses it.
 //!
-//! A byte that is no UTF-8 stands as a character of Unicode's private use, so that the text leads back to the very folder
-//! and nothing is hidden by its name; to people it is shown as `\xNN`.
+//! A byte that is no UTF-8 stands as a character of Unicode's private use, so that the text leads back to the very
+//! folder and nothing is hidden by its name; to people it is shown as `\xNN`.
 
 use std::{borrow::Cow, ffi::OsString, fmt::Write as _, os::unix::ffi::OsStringExt as _};
 

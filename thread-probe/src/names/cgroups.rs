@@ -57,9 +57,10 @@ fn controller_path(lines: &str, is_wanted: impl Fn(&str) -> bool) -> Option<&str
     })
 }
 
-/// The path in the v2 hierarchy; where that is its root, as on a host whose controllers are all v1, that of systemd's own
-/// hierarchy, or of the pids controller, or of any. On a host with both, runtimes may make cgroups in those of v1 alone
-/// and leave the container's processes in the v2 cgroup of who started it: the first path that names a container counts.
+/// The path in the v2 hierarchy; where that is its root, as on a host whose controllers are all v1, that of systemd's
+/// own hierarchy, or of the pids controller, or of any. On a host with both, runtimes may make cgroups in those of v1
+/// alone and leave the container's processes in the v2 cgroup of who started it: the first path that names a container
+/// counts.
 fn name_path(lines: &str) -> Option<(&str, Owner)> {
     let path_of = |is_wanted: &dyn Fn(&str) -> bool| {
         lines.lines().find_map(|line| controller_path(line, is_wanted).filter(|path| *path != "/"))

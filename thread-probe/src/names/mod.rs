@@ -1,4 +1,5 @@
-//! Every look-up that turns an id of the kernel into a name, remembered within bounds: users, cgroups, whose a cgroup is.
+//! Every look-up that turns an id of the kernel into a name, remembered within bounds: users, cgroups, whose a cgroup
+//! is.
 
 mod cgroup_namespace;
 pub(crate) mod cgroup_path;

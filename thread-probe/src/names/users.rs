@@ -14,7 +14,8 @@ use crate::os::priority;
 
 /// How long a name counts before it is looked up again; until then, and for as long as that takes, it is the old one.
 const FRESH: Duration = Duration::from_mins(10);
-/// How long all lookups of a sample together may hold it up. Users whose names take longer are numbers until they are there.
+/// How long all lookups of a sample together may hold it up. Users whose names take longer are numbers until they are
+/// there.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// How many lookups may wait.
 const QUEUE: usize = 256;
@@ -43,8 +44,8 @@ struct Lookups {
 }
 
 impl UserNames {
-    /// From now on looks up in a thread of its own; until then the caller waits. A thread keeps the privileges that it was
-    /// started with, so this is called after they were given up.
+    /// From now on looks up in a thread of its own; until then the caller waits. A thread keeps the privileges that it
+    /// was started with, so this is called after they were given up.
     ///
     /// # Errors
     /// The thread could not be started.

@@ -4,8 +4,8 @@ use std::{fs, io};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// What sampling opens at a time: the scan's link and stream, a file and a folder of /proc or of cgroups, a connection to an
-/// Alertmanager; and what an answer to who is refused takes.
+/// What sampling opens at a time: the scan's link and stream, a file and a folder of /proc or of cgroups, a connection
+/// to an Alertmanager; and what an answer to who is refused takes.
 const RESERVE: u64 = 10;
 
 /// Raises the soft limit to the hard one.

@@ -66,8 +66,8 @@ fn priority(level: Level) -> &'static str {
     }
 }
 
-/// Whether standard error is what systemd's JOURNAL_STREAM names: `device:inode`. A child may have inherited the variable
-/// and not the stream.
+/// Whether standard error is what systemd's JOURNAL_STREAM names: `device:inode`. A child may have inherited the
+/// variable and not the stream.
 fn is_journal(stream: Option<&str>) -> bool {
     let named = stream.and_then(|stream| stream.split_once(':'));
     let stat = nix::sys::stat::fstat(stderr()).ok();

@@ -4,8 +4,8 @@ use std::hash::Hash;
 
 use rustc_hash::FxHashMap;
 
-/// Lets each large allocation be a mapping of its own, which goes back when it is freed. glibc does so only at first: once
-/// such a one was freed, those of its size come from the heap, where a small one above keeps it all.
+/// Lets each large allocation be a mapping of its own, which goes back when it is freed. glibc does so only at first:
+/// once such a one was freed, those of its size come from the heap, where a small one above keeps it all.
 pub fn keep_large_allocations_apart() {
     #[cfg(target_env = "gnu")]
     // SAFETY: mallopt has no preconditions.

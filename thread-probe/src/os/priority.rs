@@ -20,8 +20,8 @@ pub(crate) fn raise() -> c_int {
     before
 }
 
-/// Takes this thread's priority back to the usual, or to what it had if that was less. Anybody may, but in a sandbox that
-/// refuses the call: there it stays.
+/// Takes this thread's priority back to the usual, or to what it had if that was less. Anybody may, but in a sandbox
+/// that refuses the call: there it stays.
 pub(crate) fn lower(before: c_int) {
     // SAFETY: no preconditions; 0 is the calling thread.
     unsafe { setpriority(PRIO_PROCESS, 0, before.max(0)) };

@@ -125,8 +125,8 @@ pub(super) fn clone_exit_fd(ebpf: &mut Ebpf, source: Source) -> Result<Option<Bo
     }
 }
 
-/// Every second of the links to tracepoints. Closing each waits for an RCU grace period (`perf_trace_event_unreg`), 75 to
-/// 250 ms, so the daemon's two threads share them when it ends.
+/// Every second of the links to tracepoints. Closing each waits for an RCU grace period (`perf_trace_event_unreg`), 75
+/// to 250 ms, so the daemon's two threads share them when it ends.
 #[derive(Debug, Default)]
 pub struct SlowToDetach(#[expect(dead_code, reason = "held to be dropped")] Vec<TracePointLink>);
 

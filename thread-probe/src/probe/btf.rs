@@ -51,8 +51,8 @@ fn types_from(path: &Path) -> Result<KernelTypes, LoadError> {
     })
 }
 
-/// Opens a file of types. Parsed whole it takes 45 MB, which was most of what a start took; mapped it is 5. What sysfs has can
-/// be mapped since Linux 6.15 only, so it is a copy.
+/// Opens a file of types. Parsed whole it takes 45 MB, which was most of what a start took; mapped it is 5. What sysfs
+/// has can be mapped since Linux 6.15 only, so it is a copy.
 fn open(path: &Path) -> Result<Btf, String> {
     let copy = || {
         let mut copy = File::from(memfd_create(c"btf", MFdFlags::MFD_CLOEXEC)?);
@@ -64,8 +64,8 @@ fn open(path: &Path) -> Result<Btf, String> {
     Btf::from_file_with_backend(mapped, Backend::Mmap).map_err(|error| error.to_string())
 }
 
-/// `bpf_local_storage_map_alloc_check` and `bpf_selem_alloc` of kernel/bpf/bpf_local_storage.c: an element is its head with
-/// the value behind it. The first element of a task brings the `bpf_local_storage`.
+/// `bpf_local_storage_map_alloc_check` and `bpf_selem_alloc` of kernel/bpf/bpf_local_storage.c: an element is its head
+/// with the value behind it. The first element of a task brings the `bpf_local_storage`.
 fn task_storage_bytes(btf: &Btf) -> Result<u64, LoadError> {
     let size = |name| find(btf, name).map(|found| found.size() as u64);
     let element = size("bpf_local_storage_elem")? + size_of::<TaskStorage>() as u64;
@@ -111,7 +111,8 @@ fn member_offset(btf: &Btf, member: &Member) -> Result<u64, LoadError> {
     }
 }
 
-/// The option that a member is there with, of those that a kernel may be built without: `#ifdef` in include/linux/sched.h.
+/// The option that a member is there with, of those that a kernel may be built without: `#ifdef` in
+/// include/linux/sched.h.
 fn option_of(member: &Member) -> Option<&'static str> {
     let options = [
         ("se.cfs_rq", "CONFIG_FAIR_GROUP_SCHED"),

@@ -99,7 +99,8 @@ impl Probe {
     fn load_on_this_kernel(options: LoadOptions) -> Result<Self, LoadError> {
         let types = kernel_types()?;
         let mut ebpf = load_object(&types, options)?;
-        // Not before: the loader has the kernel's types in memory for itself, and twice that is most of what a start takes.
+        // Not before: the loader has the kernel's types in memory for itself, and twice that is most of what a start
+        // takes.
         let btf = Btf::from_sys_fs().map_err(|error| LoadError::UnreadableBtf { error: chain(&error) })?;
         let logger = match options.log {
             true => Some(EbpfLogger::init(&mut ebpf).map_err(|_| LoadError::Missing("AYA_LOGS"))?),

@@ -11,7 +11,8 @@ use crate::{os::release::parse_release, text::human::bytes};
 
 /// The kernel's own types; world-readable.
 pub(super) const VMLINUX_BTF: &str = "/sys/kernel/btf/vmlinux";
-/// The oldest Linux whose task storage and task iterator do what the programs need; older ones may have them as backports.
+/// The oldest Linux whose task storage and task iterator do what the programs need; older ones may have them as
+/// backports.
 pub(crate) const MIN_KERNEL: (u32, u32) = (5, 15);
 /// Address space that a start takes, with what the kernel's types are for a moment.
 const ADDRESS_SPACE_BYTES: u64 = 64 << 20;

@@ -301,8 +301,8 @@ fn boot_ns() -> Result<u64> {
 }
 
 impl Sampler {
-    /// What a host with four times as many threads took goes back once these are gone, and with them the sample that was the last
-    /// to have them: someone may read that until the next one is there.
+    /// What a host with four times as many threads took goes back once these are gone, and with them the sample that
+    /// was the last to have them: someone may read that until the next one is there.
     fn return_memory(&mut self, threads: u64) {
         self.most_threads = self.most_threads.max(threads);
         let has_gone = threads < self.most_threads / 4;

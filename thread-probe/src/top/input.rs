@@ -12,13 +12,14 @@ pub(super) struct KeyReader {
 }
 
 impl KeyReader {
-    /// Whether only what comes next tells which key these bytes end with: an escape is a key, and begins others. Any other
-    /// sequence is kept until the rest of it comes.
+    /// Whether only what comes next tells which key these bytes end with: an escape is a key, and begins others. Any
+    /// other sequence is kept until the rest of it comes.
     pub(super) fn may_go_on(bytes: &[u8]) -> bool {
         bytes.last() == Some(&ESCAPE)
     }
 
-    /// The keys that these bytes complete. `is_all` says that no more are on their way: then an escape at the end is the key.
+    /// The keys that these bytes complete. `is_all` says that no more are on their way: then an escape at the end is
+    /// the key.
     pub(super) fn keys(&mut self, bytes: &[u8], is_all: bool) -> Vec<Key> {
         let (bytes, is_escape) = match bytes {
             [bytes @ .., ESCAPE] if is_all => (bytes, true),
@@ -85,8 +86,8 @@ impl Perform for Sink {
     }
 }
 
-/// `ESC [ < 0 ; 12 ; 5 M`: button, column and row, both from 1; `m` in its place where a button is let go. The form that
-/// xterm calls SGR.
+/// `ESC [ < 0 ; 12 ; 5 M`: button, column and row, both from 1; `m` in its place where a button is let go. The form
+/// that xterm calls SGR.
 fn mouse(params: &Params, action: char) -> Option<Key> {
     let mut numbers = params.iter().filter_map(|param| param.first().copied());
     let (button, column, row) = (numbers.next()?, numbers.next()?, numbers.next()?);

@@ -13,7 +13,8 @@ use nix::{
     unistd::Pid,
 };
 
-/// The signals that end the view, stop it, bring it back or tell of a new size. They stay blocked for the whole process.
+/// The signals that end the view, stop it, bring it back or tell of a new size. They stay blocked for the whole
+/// process.
 pub(crate) struct Signals(SignalFd);
 
 impl Signals {

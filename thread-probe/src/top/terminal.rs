@@ -36,7 +36,8 @@ use crate::{
 /// How long after an escape the rest of a sequence may come, through a slow line.
 const ESCAPE_TIME: Duration = Duration::from_millis(25);
 
-/// Buttons and wheel of a mouse, in the form that has no end at column 223. Crossterm's own command asks for each movement, too.
+/// Buttons and wheel of a mouse, in the form that has no end at column 223. Crossterm's own command asks for each
+/// movement, too.
 const MOUSE_ON: &str = "\x1b[?1000h\x1b[?1006h";
 const MOUSE_OFF: &str = "\x1b[?1006l\x1b[?1000l";
 
@@ -129,8 +130,8 @@ pub(crate) fn size() -> io::Result<(u16, u16)> {
     Ok((if columns == 0 { 80 } else { columns }, if rows == 0 { 24 } else { rows }))
 }
 
-/// Draws on a blank screen of this size. Not one that follows the terminal's size or clears it by itself: for that it asks
-/// where the cursor is, and takes keys for the answer.
+/// Draws on a blank screen of this size. Not one that follows the terminal's size or clears it by itself: for that it
+/// asks where the cursor is, and takes keys for the answer.
 fn blank((width, height): (u16, u16)) -> io::Result<ManuallyDrop<Terminal<CrosstermBackend<Stdout>>>> {
     let viewport = Viewport::Fixed(Rect { x: 0, y: 0, width, height });
     Terminal::with_options(CrosstermBackend::new(stdout()), TerminalOptions { viewport }).map(ManuallyDrop::new)
@@ -148,8 +149,8 @@ fn give_back() {
     let _ = disable_raw_mode();
 }
 
-/// The message of a panic would be lost on the alternate screen. One of another thread does not end the view, and is told
-/// with the log.
+/// The message of a panic would be lost on the alternate screen. One of another thread does not end the view, and is
+/// told with the log.
 fn give_back_before_a_panic_is_told(owner: ThreadId) {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
@@ -165,7 +166,8 @@ fn give_back_before_a_panic_is_told(owner: ThreadId) {
     });
 }
 
-/// What the terminal and its user allow: no colour with NO_COLOR (no-color.org), and only ASCII where the locale has no more.
+/// What the terminal and its user allow: no colour with NO_COLOR (no-color.org), and only ASCII where the locale has no
+/// more.
 pub fn theme() -> Theme {
     let is_unwanted = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let terminal = env::var("TERM").unwrap_or_default();

@@ -1,4 +1,5 @@
-//! The limits, each filled to the brim by a workload: what the probe says of its use, of what is left, and of who refused.
+//! The limits, each filled to the brim by a workload: what the probe says of its use, of what is left, and of who
+//! refused.
 
 use std::{
     fs,

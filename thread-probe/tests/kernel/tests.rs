@@ -296,7 +296,8 @@ fn ensure_exact_churn(
     workload.finish()
 }
 
-/// Threads that a scan has seen: more of them than the ring holds records, and two processes as one may not have so many.
+/// Threads that a scan has seen: more of them than the ring holds records, and two processes as one may not have so
+/// many.
 fn a_crowd_that_ends_at_once_is_exact() -> Result<()> {
     const THREADS: u64 = 12_000;
     const MEMORY_KB: u64 = 4 << 20;

@@ -1,5 +1,5 @@
-//! The systemd unit, as systemd itself judges it, and what the package says of itself. The unit's tests need systemd-analyze,
-//! but no systemd that runs.
+//! The systemd unit, as systemd itself judges it, and what the package says of itself. The unit's tests need
+//! systemd-analyze, but no systemd that runs.
 
 use std::{
     fs,

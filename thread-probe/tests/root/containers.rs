@@ -134,7 +134,8 @@ fn in_a_cgroup_namespace_with_the_hosts_tree_cgroups_have_the_hosts_names_and_th
     Ok(())
 }
 
-/// The cgroup of the namespace, one beside it and one further away. What is dropped first is below what is dropped later.
+/// The cgroup of the namespace, one beside it and one further away. What is dropped first is below what is dropped
+/// later.
 struct NamespaceTree {
     own: Cgroup,
     beside: Cgroup,

@@ -1,5 +1,5 @@
-//! `thread-probe doctor` on this very host, and where something is really missing: a privilege, a namespace, the kernel's
-//! types. What needs root says so.
+//! `thread-probe doctor` on this very host, and where something is really missing: a privilege, a namespace, the
+//! kernel's types. What needs root says so.
 
 use std::{
     fs,

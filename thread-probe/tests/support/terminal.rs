@@ -22,8 +22,8 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
-    /// The same, for one test at a time: what views show of the host is each other otherwise. `None`, and said, where there is
-    /// no root or no tmux.
+    /// The same, for one test at a time: what views show of the host is each other otherwise. `None`, and said, where
+    /// there is no root or no tmux.
     pub(crate) fn alone(columns: u16, rows: u16, environment: &[&str]) -> Result<Option<Alone>> {
         let Some(turn) = turn() else { return Ok(None) };
         Ok(Some(Alone { terminal: Self::start(columns, rows, environment)?, _turn: turn }))

@@ -131,7 +131,8 @@ fn median_of_keys(terminal: &mut fs::File) -> Result<Duration> {
     Ok(times[times.len() / 2])
 }
 
-/// What a shell has of its terminal: modes, cursor, whether anything is in front of what it wrote, and who has the mouse.
+/// What a shell has of its terminal: modes, cursor, whether anything is in front of what it wrote, and who has the
+/// mouse.
 type State = (String, bool, bool, bool);
 
 fn state_of(terminal: &Terminal) -> Result<State> {

@@ -99,8 +99,8 @@ impl Panel {
         self
     }
 
-    /// A click on a series or a cell leads to another dashboard, with these variables of its labels, and these as they are
-    /// chosen here.
+    /// A click on a series or a cell leads to another dashboard, with these variables of its labels, and these as they
+    /// are chosen here.
     pub(super) fn leads_to(mut self, board: &str, labels: &[&str], chosen: &[&str]) -> Self {
         // A table has labels as columns, a series as labels.
         let of = if self.kind == Kind::Table { "__data.fields" } else { "__field.labels" };

@@ -69,8 +69,8 @@ impl Exposition {
         Ok(Self { lines })
     }
 
-    /// What counters, sums and buckets would be had they counted so many times as long: in the same proportions, so that
-    /// buckets stay in order. What counted whole things still does.
+    /// What counters, sums and buckets would be had they counted so many times as long: in the same proportions, so
+    /// that buckets stay in order. What counted whole things still does.
     pub(super) fn grown(&self, factor: f64) -> String {
         let mut text = String::with_capacity(self.lines.len() * 96);
         for line in &self.lines {

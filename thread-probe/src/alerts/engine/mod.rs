@@ -193,7 +193,8 @@ impl Active {
         self.is_gone(rule, now)
     }
 
-    /// Tells how it is now that the condition holds no more. Others than shared limits tell how it was last: a rate of 0 says nothing.
+    /// Tells how it is now that the condition holds no more. Others than shared limits tell how it was last: a rate of
+    /// 0 says nothing.
     fn tell_calm(&mut self, subject: &Subject, finding: Option<&Finding>) {
         match finding {
             Some(finding) => {

@@ -78,8 +78,8 @@ pub struct Finding {
     pub advice: Arc<str>,
 }
 
-/// The figures of a model that reached a threshold or have yet to come back behind it, and those of subjects that have an alert.
-/// All others are most: they cost a comparison each, and no text.
+/// The figures of a model that reached a threshold or have yet to come back behind it, and those of subjects that have
+/// an alert. All others are most: they cost a comparison each, and no text.
 #[derive(Debug)]
 pub struct Findings<'a> {
     rules: &'a Rules,

@@ -1,4 +1,5 @@
-//! `thread-probe doctor`: what this host offers, what it lacks and what to do about it, and whether the probe counts right.
+//! `thread-probe doctor`: what this host offers, what it lacks and what to do about it, and whether the probe counts
+//! right.
 
 mod kernel;
 mod place;

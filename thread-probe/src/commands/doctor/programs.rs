@@ -22,8 +22,8 @@ pub(super) struct Loaded {
     pub(super) timing: io::Result<OwnedFd>,
 }
 
-/// Loads and attaches the programs as the daemon does; an error is what the host lacks. And then, whether privileges could
-/// be given up: where not, no program stays loaded.
+/// Loads and attaches the programs as the daemon does; an error is what the host lacks. And then, whether privileges
+/// could be given up: where not, no program stays loaded.
 pub(super) fn load(config: &Config) -> (Result<Loaded>, Result<(), DropError>) {
     let user = match config.probe.user.as_deref().map(privileges::find_user).transpose() {
         Ok(user) => user,

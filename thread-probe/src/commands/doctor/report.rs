@@ -69,7 +69,8 @@ impl Report {
 /// What the program on the context switch costs.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Cost {
-    /// Seconds for each switch in a second without the test's load, the kernel's clock reads for this measurement included.
+    /// Seconds for each switch in a second without the test's load, the kernel's clock reads for this measurement
+    /// included.
     pub(super) seconds_per_switch: f64,
     /// Switches of the host in that second.
     pub(super) switches_per_second: f64,

@@ -1,7 +1,8 @@
-//! What the service manager is told, by the protocol of sd_notify(3): ready, what is watched, alive, reloading, stopping.
+//! What the service manager is told, by the protocol of sd_notify(3): ready, what is watched, alive, reloading,
+//! stopping.
 //!
-//! Alive is the daemon that takes samples *and* answers: the thread that answers says so when it has heard of a new sample.
-//! The unit's WatchdogSec is how late a sample may be, so an interval of an hour needs no other unit.
+//! Alive is the daemon that takes samples *and* answers: the thread that answers says so when it has heard of a new
+//! sample. The unit's WatchdogSec is how late a sample may be, so an interval of an hour needs no other unit.
 
 use std::{
     collections::VecDeque,
@@ -23,8 +24,8 @@ use tokio::{sync::watch, time::timeout};
 
 use crate::{config::Running, export::server::Published, model::Model};
 
-/// It is not told more often: each status makes systemd send a signal on its bus. Less than a second, as one of two samples
-/// a second apart is always a little early.
+/// It is not told more often: each status makes systemd send a signal on its bus. Less than a second, as one of two
+/// samples a second apart is always a little early.
 const MIN_PAUSE: Duration = Duration::from_millis(900);
 /// What could not be told is tried again after so long.
 const RETRY: Duration = Duration::from_secs(1);
@@ -174,8 +175,8 @@ fn address(name: &OsStr) -> io::Result<SocketAddr> {
     }
 }
 
-/// Not `sd_notify::notify`: it would wait for a service manager that reads no more, and the daemon would no longer answer
-/// on a host whose systemd has crashed, which keeps the socket open for ever.
+/// Not `sd_notify::notify`: it would wait for a service manager that reads no more, and the daemon would no longer
+/// answer on a host whose systemd has crashed, which keeps the socket open for ever.
 fn socket() -> io::Result<UnixDatagram> {
     let socket = UnixDatagram::unbound()?;
     socket.set_nonblocking(true)?;

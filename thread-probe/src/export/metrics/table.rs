@@ -1,4 +1,5 @@
-//! Every metric, declared once. The table of docs/metrics.md is made from this one, and a test holds the exposition to it.
+//! Every metric, declared once. The table of docs/metrics.md is made from this one, and a test holds the exposition to
+//! it.
 
 use std::fmt::Write as _;
 

@@ -130,8 +130,8 @@ impl Connections {
         Self { places: Arc::new(Semaphore::new(places)), all: Vec::new() }
     }
 
-    /// A place for a connection; those after it wait with the kernel meanwhile. Others end soon, or one that does nothing gives
-    /// way. `None` if all are busy for as long as a client may wait.
+    /// A place for a connection; those after it wait with the kernel meanwhile. Others end soon, or one that does
+    /// nothing gives way. `None` if all are busy for as long as a client may wait.
     async fn place(&mut self) -> Option<OwnedSemaphorePermit> {
         let deadline = Instant::now() + MAX_WAIT;
         while self.places.available_permits() == 0 && Instant::now() < deadline {

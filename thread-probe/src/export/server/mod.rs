@@ -1,8 +1,10 @@
-//! HTTP, over TCP and a Unix socket: `/metrics`, `/healthz`, `/api/v1/snapshot`, `/api/v1/alerts` and a landing page, from the last sample.
+//! HTTP, over TCP and a Unix socket: `/metrics`, `/healthz`, `/api/v1/snapshot`, `/api/v1/alerts` and a landing page,
+//! from the last sample.
 //!
-//! What a client can make the daemon hold is bounded: a head of 16 kB, 64 connections an address of at most a minute each, of
-//! which an idle one goes when another comes. Bodies are rendered once a sample and shared, but for those with the threads
-//! of a process, of which there are two at a time over TCP and two over the socket. Who reads slowly is ended.
+//! What a client can make the daemon hold is bounded: a head of 16 kB, 64 connections an address of at most a minute
+//! each, of which an idle one goes when another comes. Bodies are rendered once a sample and shared, but for those with
+//! the threads of a process, of which there are two at a time over TCP and two over the socket. Who reads slowly is
+//! ended.
 
 mod connection;
 mod guard;
@@ -208,7 +210,8 @@ pub fn router(state: State) -> Router {
         .route("/api/v1/snapshot", get(snapshot))
         .route("/api/v1/alerts", get(alerts))
         .route(&state.telemetry_path, get(telemetry))
-        // The names and labels repeat: a scrape shrinks to a twentieth at the fastest level, better ones cost more than they save.
+        // The names and labels repeat: a scrape shrinks to a twentieth at the fastest level, better ones cost more than
+        // they save.
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
         .with_state(state)
 }

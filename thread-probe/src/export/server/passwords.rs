@@ -1,9 +1,9 @@
 //! Passwords, checked against their bcrypt hashes by a thread of its own.
 //!
 //! A check takes some 50 ms of CPU time, by design. So that who guesses can't take the host's CPUs or keep the thread
-//! that answers from answering, there is one such thread, which rests after each wrong password for as long as that took
-//! it. It has the normal priority: with less, on a busy host nobody would be let in within the time of a scrape. Who waits
-//! for it holds a connection, of which there are few. A user whose password was right is not checked again.
+//! that answers from answering, there is one such thread, which rests after each wrong password for as long as that
+//! took it. It has the normal priority: with less, on a busy host nobody would be let in within the time of a scrape.
+//! Who waits for it holds a connection, of which there are few. A user whose password was right is not checked again.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -69,8 +69,8 @@ impl Passwords {
         Ok(Self { checks, right })
     }
 
-    /// Whether this is a user with this password. Of a wrong answer nobody can tell whether there is such a user, neither
-    /// by what it says nor by the time it takes.
+    /// Whether this is a user with this password. Of a wrong answer nobody can tell whether there is such a user,
+    /// neither by what it says nor by the time it takes.
     pub(super) async fn are_right(&self, users: &BTreeMap<String, String>, credentials: Credentials) -> bool {
         let known = users.get(&credentials.user);
         if known.is_some_and(|hash| self.right.has(users, &credentials, hash)) {

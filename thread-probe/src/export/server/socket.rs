@@ -55,8 +55,8 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
-/// Binds the configured socket, while the process still has the privileges to do so. Its file, and the folder that is made
-/// for it, are `owner`'s: who the daemon is about to become, if anybody else.
+/// Binds the configured socket, while the process still has the privileges to do so. Its file, and the folder that is
+/// made for it, are `owner`'s: who the daemon is about to become, if anybody else.
 ///
 /// # Errors
 /// It can't be had. Where it is the default one, which nobody asked for, that is only logged.
@@ -112,8 +112,8 @@ fn set_up_folder(folder: &Path, owner: Option<&User>) -> io::Result<()> {
 }
 
 /// A file as it is now, and a path that leads to it whatever is put in its place: the folder may be another user's, who
-/// may put a link there, which would be followed. A descriptor of O_PATH itself can't change a mode. Not fs::OpenOptions:
-/// with musl it takes O_PATH for an access mode and leaves it out.
+/// may put a link there, which would be followed. A descriptor of O_PATH itself can't change a mode. Not
+/// fs::OpenOptions: with musl it takes O_PATH for an access mode and leaves it out.
 fn pin(path: &Path, flags: OFlag) -> io::Result<(OwnedFd, PathBuf)> {
     let file = open(path, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | flags, Mode::empty())?;
     let itself = format!("/proc/self/fd/{}", file.as_raw_fd()).into();
@@ -122,8 +122,8 @@ fn pin(path: &Path, flags: OFlag) -> io::Result<(OwnedFd, PathBuf)> {
 
 fn bind_file(path: &Path) -> io::Result<UnixSocket> {
     let socket = UnixSocket::new_stream()?;
-    // Linux gives the file the mode that the socket has when it is bound (unix_bind_bsd in net/unix/af_unix.c), so it is
-    // at no moment open to others.
+    // Linux gives the file the mode that the socket has when it is bound (unix_bind_bsd in net/unix/af_unix.c), so it
+    // is at no moment open to others.
     fchmod(&socket, Mode::from_bits_truncate(SOCKET_MODE))?;
     socket.bind(path)?;
     // The mask of the process may have taken some of it.

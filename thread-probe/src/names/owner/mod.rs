@@ -80,8 +80,8 @@ fn container(name: &str, above: &str) -> Option<Arc<str>> {
     container_id(name).map(Arc::from).or_else(|| lxc(name, above).map(Arc::from)).or_else(|| nspawn(name))
 }
 
-/// `docker-ID.scope`, `cri-containerd-ID.scope`, `crio-ID`, `libpod-payload-ID`, `kata_ID` or the id alone: every runtime
-/// ends the name in the id. What watches over a container, conmon, is not in it.
+/// `docker-ID.scope`, `cri-containerd-ID.scope`, `crio-ID`, `libpod-payload-ID`, `kata_ID` or the id alone: every
+/// runtime ends the name in the id. What watches over a container, conmon, is not in it.
 fn container_id(name: &str) -> Option<&str> {
     let name = name.strip_suffix(".scope").unwrap_or(name);
     let (prefix, id) = name.split_at_checked(name.len().checked_sub(ID_DIGITS)?)?;
@@ -105,7 +105,8 @@ fn nspawn(name: &str) -> Option<Arc<str>> {
     (!machine.starts_with("qemu\\x2d")).then(|| Arc::from(machine.replace("\\x2d", "-")))
 }
 
-/// `podUID`, `kubepods-burstable-podUID.slice` with underscores for the dashes, or podman's `machine-libpod_pod_ID.slice`.
+/// `podUID`, `kubepods-burstable-podUID.slice` with underscores for the dashes, or podman's
+/// `machine-libpod_pod_ID.slice`.
 fn pod(name: &str) -> Option<Arc<str>> {
     let Some(slice) = name.strip_suffix(".slice") else {
         return name.strip_prefix("pod").filter(|uid| is_pod_uid(uid)).map(Arc::from);

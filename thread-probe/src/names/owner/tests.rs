@@ -1,5 +1,5 @@
-//! Paths as runtimes make them, with `ID` and `ID2` for ids of containers, `UID` for a pod's uid, `U_I_D` for the same with
-//! underscores, `HASH` for a static pod's.
+//! Paths as runtimes make them, with `ID` and `ID2` for ids of containers, `UID` for a pod's uid, `U_I_D` for the same
+//! with underscores, `HASH` for a static pod's.
 
 use proptest::prelude::*;
 

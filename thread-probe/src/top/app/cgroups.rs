@@ -110,7 +110,8 @@ fn add(sum: &mut Process, process: &Process) {
     }
 }
 
-/// Shares are weighted by what they are shares of. Quantiles can't be added up: they come of the waits themselves. The longest wait can.
+/// Shares are weighted by what they are shares of. Quantiles can't be added up: they come of the waits themselves. The
+/// longest wait can.
 fn add_rates(sum: &mut Rates, more: &Rates) {
     let weighted = |a: f64, of_a: f64, b: f64, of_b: f64| {
         let of_both = of_a + of_b;

@@ -66,7 +66,8 @@ impl History {
         }
     }
 
-    /// The sample that leaves the smallest gap for its age. So gaps grow with age, and none of the last ten minutes is empty.
+    /// The sample that leaves the smallest gap for its age. So gaps grow with age, and none of the last ten minutes is
+    /// empty.
     fn least_missed(&self) -> usize {
         let newest = self.entries.back().map_or(0.0, Entry::time);
         let gap = |index: usize| {
@@ -82,8 +83,8 @@ impl History {
         self.entries.back().map(Entry::numbered)
     }
 
-    /// The sample that is `steps` samples later than that of a number, or earlier; the first or last if there are not so
-    /// many.
+    /// The sample that is `steps` samples later than that of a number, or earlier; the first or last if there are not
+    /// so many.
     pub(super) fn step(&self, from: u64, steps: isize) -> Option<(u64, &Arc<Sample>)> {
         let last = self.entries.len().checked_sub(1)?;
         let here = self.entries.partition_point(|entry| entry.number < from).min(last);
@@ -93,8 +94,8 @@ impl History {
         self.entries.get(here.saturating_add_signed(steps).min(last)).map(Entry::numbered)
     }
 
-    /// The first sample that is at least so many seconds later than that of a number, or the last that is so much earlier;
-    /// the last or first of all if there is none.
+    /// The first sample that is at least so many seconds later than that of a number, or the last that is so much
+    /// earlier; the last or first of all if there is none.
     pub(super) fn step_seconds(&self, from: u64, seconds: f64) -> Option<(u64, &Arc<Sample>)> {
         let time = self.step(from, 0)?.1.model.time_unix_seconds + seconds;
         let last = self.entries.len().checked_sub(1)?;

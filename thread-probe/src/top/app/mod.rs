@@ -131,8 +131,8 @@ impl App {
         }
     }
 
-    /// The sample that the view of one process is drawn from: the one that is shown or, if it has ended by then, the last
-    /// one with it.
+    /// The sample that the view of one process is drawn from: the one that is shown or, if it has ended by then, the
+    /// last one with it.
     fn sample_of_one(&self) -> Option<&Arc<Sample>> {
         let shown = self.shown.as_ref()?;
         self.ended

@@ -73,7 +73,8 @@ impl Row {
 pub struct Rows {
     /// They, from the top down.
     pub rows: Vec<Row>,
-    /// How many processes were asked for: of those some may be folded, and others be there because these are below them.
+    /// How many processes were asked for: of those some may be folded, and others be there because these are below
+    /// them.
     pub matches: usize,
     /// How many more there would be if those that did nothing were shown.
     pub idle: usize,

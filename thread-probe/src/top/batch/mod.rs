@@ -103,7 +103,8 @@ impl Input {
         Ok(None)
     }
 
-    /// Says what of the samples may be too low, of each reason once. A wait that is missing in a histogram is not worth a line.
+    /// Says what of the samples may be too low, of each reason once. A wait that is missing in a histogram is not worth
+    /// a line.
     fn warn_of_losses(&mut self, model: &Model) {
         let lacks_counts = |reason: &str| Loss::named(reason).is_some_and(|loss| loss.lacks_counts);
         for lost in model.probe.lost.iter().filter(|lost| lost.count > 0 && lacks_counts(&lost.reason)) {

@@ -59,7 +59,8 @@ impl<T> Column<T> {
         (self.value)(row).sort_key()
     }
 
-    /// The way it is sorted at first: names and times until something happens the smallest on top, all else the largest.
+    /// The way it is sorted at first: names and times until something happens the smallest on top, all else the
+    /// largest.
     pub fn direction(&self, row: &T) -> Direction {
         match (self.value)(row) {
             Value::Text(_) | Value::Until(_) | Value::Id(_) | Value::Headroom(_) => Direction::Ascending,

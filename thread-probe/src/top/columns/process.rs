@@ -12,8 +12,8 @@ use crate::{
 /// The column of who needs attention.
 pub const ATTENTION: &str = "attention";
 
-/// How much a process needs it: 2 where somebody must act now, 1 where somebody should look. By its own limits and refusals:
-/// the host's limits are the header's, and would be everybody's.
+/// How much a process needs it: 2 where somebody must act now, 1 where somebody should look. By its own limits and
+/// refusals: the host's limits are the header's, and would be everybody's.
 pub fn attention(process: &Process) -> u64 {
     let is_refused = process.rates.is_some_and(|rates| rates.clone_failures_per_second > 0.0);
     let of_limit = |limit: &LimitUse| {

@@ -18,8 +18,8 @@ impl Default for Sort {
 }
 
 impl Sort {
-    /// Sorts what stands for rows, of which `key` tells the [`Column::sort_key`]; what is the same to the column stays in its
-    /// order.
+    /// Sorts what stands for rows, of which `key` tells the [`Column::sort_key`]; what is the same to the column stays
+    /// in its order.
     pub fn apply<T, I>(self, columns: &[Column<T>], items: Vec<I>, key: impl Fn(&Column<T>, &I) -> SortKey) -> Vec<I> {
         // Most need none: among those, who switches most.
         let items = if self.column == ATTENTION { Self::default().apply_once(columns, items, &key) } else { items };

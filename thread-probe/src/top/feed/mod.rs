@@ -28,8 +28,8 @@ use crate::{
     probe::LoadError,
 };
 
-/// Samples, as they come: whoever waits for other things, too, waits for [`Self::fd`] until [`Self::due_in`], and then takes
-/// its [`Self::turn`]. Dropped, it detaches the programs.
+/// Samples, as they come: whoever waits for other things, too, waits for [`Self::fd`] until [`Self::due_in`], and then
+/// takes its [`Self::turn`]. Dropped, it detaches the programs.
 pub struct Feed {
     source: Source,
     request: Request,
@@ -118,7 +118,8 @@ impl Feed {
         }
     }
 
-    /// Does what is to be done by now. Returns what is new, if anything is. Does not wait, but for a sample to be taken.
+    /// Does what is to be done by now. Returns what is new, if anything is. Does not wait, but for a sample to be
+    /// taken.
     pub fn turn(&mut self) -> Option<Update> {
         let update = match &mut self.kind {
             Kind::Own(own) => own.turn(self.request).map_err(|error| format!("{error:#}")),

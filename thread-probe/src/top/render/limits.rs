@@ -40,7 +40,8 @@ struct Widths {
 }
 
 impl Widths {
-    /// How much there may be tells more than whose it is, that more than a bar, and a bar more than what sets the limit.
+    /// How much there may be tells more than whose it is, that more than a bar, and a bar more than what sets the
+    /// limit.
     fn new(width: u16) -> Self {
         let fixed = LIMIT + AMOUNT + USE + UNTIL + 4;
         let mut left = width.saturating_sub(fixed);

@@ -49,8 +49,8 @@ impl Theme {
         Style::new().add_modifier(Modifier::BOLD)
     }
 
-    /// What is there for the sake of completeness. Not the colour that is called dark grey: on some backgrounds it can't
-    /// be seen.
+    /// What is there for the sake of completeness. Not the colour that is called dark grey: on some backgrounds it
+    /// can't be seen.
     pub(super) fn dim(&self) -> Style {
         Style::new().add_modifier(Modifier::DIM)
     }

@@ -21,8 +21,8 @@ pub struct StateFile {
     path: PathBuf,
 }
 
-/// The settings of the run before, or the defaults; the file to keep them in, if there is a place for it; and what is wrong
-/// with it. One that is wrong is left as it is.
+/// The settings of the run before, or the defaults; the file to keep them in, if there is a place for it; and what is
+/// wrong with it. One that is wrong is left as it is.
 pub fn load() -> (Settings, Option<StateFile>, Option<String>) {
     let path = path(env::var_os("XDG_STATE_HOME"), env::var_os("HOME"));
     path.map_or_else(Default::default, load_from)
@@ -59,7 +59,8 @@ impl StateFile {
     /// Keeps what changed from the start of a run to its end, if anything did.
     ///
     /// # Errors
-    /// The file can't be written, or is meanwhile one that can't be read by this version or by this user: it is left as it is.
+    /// The file can't be written, or is meanwhile one that can't be read by this version or by this user: it is left as
+    /// it is.
     pub fn save(&self, start: &Settings, end: &Settings) -> Result<()> {
         if end == start {
             return Ok(());

@@ -118,8 +118,8 @@ impl Settings {
         set.map_err(|fault| fault.of(key))
     }
 
-    /// What is to be kept after a run that began with `start` and ended with these: of each setting what its user changed
-    /// meanwhile, else what was `kept` before. What only the command line chose is for once.
+    /// What is to be kept after a run that began with `start` and ended with these: of each setting what its user
+    /// changed meanwhile, else what was `kept` before. What only the command line chose is for once.
     pub fn changed_since(&self, start: &Self, kept: Self) -> Self {
         fn pick<T: PartialEq + Clone>(end: &T, start: &T, kept: T) -> T {
             if end == start { kept } else { end.clone() }

@@ -147,8 +147,8 @@ fn report_without_memory(fact: u64) -> Result<()> {
     Ok(())
 }
 
-/// Allows itself 8 MB stacks of address space more, and creates threads with stacks of so many bytes: some at every line, each
-/// time reporting how many; after so many rounds as many as it can.
+/// Allows itself 8 MB stacks of address space more, and creates threads with stacks of so many bytes: some at every
+/// line, each time reporting how many; after so many rounds as many as it can.
 pub(super) fn fill_address_space(stacks: u64, stack_bytes: u64, rounds: u64) -> Result<()> {
     const DEFAULT_STACK_BYTES: u64 = 8 << 20;
     // A thread that runs at once would have an arena of its own for its allocations, and a later one not.
@@ -172,7 +172,8 @@ pub(super) fn fill_address_space(stacks: u64, stack_bytes: u64, rounds: u64) -> 
     wait_for_line()
 }
 
-/// Creates a thread that sleeps and maps nothing but its stack, as one of the standard library does; says whether it could.
+/// Creates a thread that sleeps and maps nothing but its stack, as one of the standard library does; says whether it
+/// could.
 fn has_bare_thread(stack_bytes: usize) -> bool {
     extern "C" fn rest(_: *mut std::ffi::c_void) -> *mut std::ffi::c_void {
         loop {

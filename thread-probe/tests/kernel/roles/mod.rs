@@ -1,5 +1,5 @@
-//! What a workload does: this program in another role. Each reports facts it knows of itself, a line each, and waits for a
-//! line on its standard input before it goes on.
+//! What a workload does: this program in another role. Each reports facts it knows of itself, a line each, and waits
+//! for a line on its standard input before it goes on.
 
 mod life;
 mod limits;

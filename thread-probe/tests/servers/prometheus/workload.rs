@@ -53,7 +53,8 @@ impl Workloads {
             let child =
                 command.args([ROLE, role]).stdin(Stdio::null()).spawn().with_context(|| format!("starting {role}"))?;
             let process = Process(child);
-            // The leak is not full before the test is over, but near enough to be told before it is; the other one is full at once.
+            // The leak is not full before the test is over, but near enough to be told before it is; the other one is
+            // full at once.
             let limit = match role {
                 "tp-leak" => Some((seconds + 120) * LEAKS_PER_SECOND * 3 / 2),
                 "tp-full" => Some(10),

@@ -1,7 +1,7 @@
 //! A load of which the kernel knows what it does, held against what the probe says of it; and what that costs.
 //!
-//! Two threads pass a byte to and fro and then sleep, so that the kernel's own figures of them in /proc stand still; others
-//! are created and end.
+//! Two threads pass a byte to and fro and then sleep, so that the kernel's own figures of them in /proc stand still;
+//! others are created and end.
 
 mod load;
 

@@ -10,8 +10,8 @@ use std::{
 use super::{Settings, load, sources::Sources};
 use crate::config::FileError;
 
-/// How often its files are looked at, at most, and only when somebody connects or asks; and how long they must have been
-/// as they are before a change of them counts.
+/// How often its files are looked at, at most, and only when somebody connects or asks; and how long they must have
+/// been as they are before a change of them counts.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The web configuration in force.
@@ -61,8 +61,8 @@ impl LiveWebConfig {
         self.take(&mut state, sources, outcome);
     }
 
-    /// Reads it again if it changed and whoever does that is done. A file that is written in place is empty at first, and
-    /// half of one may be valid: it asks for less.
+    /// Reads it again if it changed and whoever does that is done. A file that is written in place is empty at first,
+    /// and half of one may be valid: it asks for less.
     fn look(&self, state: &mut State) {
         let now = state.sources.now();
         let has_rested = state.changed.as_ref() == Some(&now) || now.have_rested_for(LOOK_EVERY);

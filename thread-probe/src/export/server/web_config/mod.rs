@@ -1,6 +1,8 @@
-//! `--web.config.file`: TLS, client certificates, passwords and headers, in the format of Prometheus's exporter toolkit.
+//! `--web.config.file`: TLS, client certificates, passwords and headers, in the format of Prometheus's exporter
+//! toolkit.
 //!
-//! [`file`] is the format; what is in it becomes [`Settings`], whole or not at all; [`live`] reads it again when it changes.
+//! [`file`] is the format; what is in it becomes [`Settings`], whole or not at all; [`live`] reads it again when it
+//! changes.
 
 mod client;
 mod file;

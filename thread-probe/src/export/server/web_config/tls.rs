@@ -92,8 +92,8 @@ fn provider(section: &TlsSection) -> Result<CryptoProvider, Mistake> {
     Ok(provider)
 }
 
-/// As in Go, the list is of those of TLS 1.2, and all of TLS 1.3 are there; but where it names some of those, the others
-/// are not.
+/// As in Go, the list is of those of TLS 1.2, and all of TLS 1.3 are there; but where it names some of those, the
+/// others are not.
 fn suites(listed: &[Text]) -> Result<Vec<SupportedCipherSuite>, Mistake> {
     let mut suites = listed.iter().map(suite).collect::<Result<Vec<_>, _>>()?;
     if suites.iter().all(|suite| suite.tls13().is_none()) {

@@ -246,8 +246,8 @@ impl Columns<'_> {
     }
 }
 
-/// Those of the columns that there is room for in a terminal of this width: where there is none for all, those that say least go,
-/// and never who it is and what it is sorted by.
+/// Those of the columns that there is room for in a terminal of this width: where there is none for all, those that say
+/// least go, and never who it is and what it is sorted by.
 fn fitting<'a, T>(mut columns: Vec<&'a Column<T>>, sort: Option<Sort>, rows: &[T], width: u16) -> Vec<&'a Column<T>> {
     let chars = |text: &str| text.chars().count();
     let needed = |column: &Column<T>| {
