@@ -28,8 +28,8 @@ use crate::{
 const SECOND_NS: u64 = 1_000_000_000;
 
 /// A thread's record after it was switched `n` times.
-fn record(tgid: u32, tid: u32, comm: &str, n: u64) -> record::Thread {
-    let mut thread = record::Thread {
+fn record(tgid: u32, tid: u32, comm: &str, n: u64) -> record::ThreadPart {
+    let mut thread = record::ThreadPart {
         head: Head { task: u64::from(tid) << 12, parts: PART_THREAD | PART_WAITS | PART_STORAGE, tid },
         tgid,
         flags: if tgid == 2 { 0x0020_0000 } else { 0 },
@@ -47,7 +47,7 @@ fn record(tgid: u32, tid: u32, comm: &str, n: u64) -> record::Thread {
             same_process_switches: n / 2,
             ..Counters::default()
         },
-        ..record::Thread::default()
+        ..record::ThreadPart::default()
     };
     thread.comm[..comm.len()].copy_from_slice(comm.as_bytes());
     thread
@@ -61,9 +61,9 @@ fn waits(n: u32) -> Waits {
     waits
 }
 
-fn observe(ledger: &mut Ledger, mut thread: record::Thread, n: u32, ended_ns: Option<u64>) {
+fn observe(ledger: &mut Ledger, mut thread: record::ThreadPart, n: u32, ended_ns: Option<u64>) {
     let leads = thread.head.tid == thread.tgid;
-    let mut process = record::Process {
+    let mut process = record::ProcessPart {
         parent_tgid: 1,
         uid: 4_000_000_000,
         map_count: 40,
@@ -72,7 +72,7 @@ fn observe(ledger: &mut Ledger, mut thread: record::Thread, n: u32, ended_ns: Op
         static_prio: 125,
         allowed_cpus: 2,
         children_cpu_ns: u64::from(n) * SECOND_NS,
-        ..record::Process::default()
+        ..record::ProcessPart::default()
     };
     process.exe[..4].copy_from_slice(b"exe\xff");
     thread.head.parts |= if leads { PART_PROCESS } else { 0 };

@@ -139,7 +139,7 @@ pub(super) fn with_tracefs<T: Send>(attach: impl FnOnce() -> T + Send) -> io::Re
 
 fn mount_tracefs_for_this_thread() -> nix::Result<()> {
     unshare(CloneFlags::CLONE_NEWNS)?;
-    // Lest the mount goes to whom the namespace was copied from.
+    // So that the mount does not reach the namespace this one was copied from.
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(Some("tracefs"), TRACEFS, Some("tracefs"), flags, None::<&str>)

@@ -8,7 +8,7 @@ use thread_probe_ebpf::abi::{
     fold::{Folded, FoldedLeader, FoldedProcess},
     histogram::BUCKETS,
     names::Lost,
-    record::{Process, Thread, Waits},
+    record::{ProcessPart, ThreadPart, Waits},
 };
 
 /// One record, on whichever road it came.
@@ -29,14 +29,14 @@ pub enum Observation<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct ThreadObservation<'a> {
     /// The thread's own.
-    pub thread: &'a Thread,
+    pub thread: &'a ThreadPart,
     /// Its process's, if it is the leader.
-    pub process: Option<&'a Process>,
+    pub process: Option<&'a ProcessPart>,
     /// Its histogram; without one the last stands.
     pub waits: Option<&'a Waits>,
 }
 
-/// What the programs added up, of whom.
+/// Who the programs' sums are about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FoldOf {
     /// Threads of a process that no scan has seen, and its clones that failed.

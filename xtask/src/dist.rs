@@ -1,4 +1,4 @@
-//! What is handed out: a static program, in a package for Debian and in an archive, with checksums.
+//! What is released: a static program, in a package for Debian and in an archive, with checksums.
 
 use std::{
     fs,

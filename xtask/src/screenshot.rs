@@ -114,7 +114,7 @@ impl Interrupts {
         Ok(Self { signals: SignalFd::new(&mask)? })
     }
 
-    /// Waits, unless it is told to end.
+    /// Waits, unless a signal ends it.
     fn pause(&self, time: Duration) -> Result<()> {
         let end = Instant::now() + time;
         loop {

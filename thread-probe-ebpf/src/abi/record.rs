@@ -1,14 +1,14 @@
 //! The record of one thread. It travels two roads: the scan (the thread is alive) and the ring buffer (it ended).
 //!
 //! On the ring a record is a whole [`ThreadRecord`]. In the scan's stream it is cut to what changed: a [`Head`]
-//! alone says "as before"; else the [`Thread`] part, then the [`Process`] part if [`PART_PROCESS`] is set, then
+//! alone says "as before"; else the [`ThreadPart`] part, then the [`ProcessPart`] part if [`PART_PROCESS`] is set, then
 //! the [`Waits`] if [`PART_WAITS`] is set. Both sides are on one machine, so the layout is the machine's own.
 
 use super::histogram::BUCKETS;
 
 /// The record has the fields after [`Head`]; without it everything but the head is as in the last record.
 pub const PART_THREAD: u32 = 1 << 0;
-/// The [`Process`] part is filled. In the scan's stream, only that of a thread that leads its group is.
+/// The [`ProcessPart`] part is filled. In the scan's stream, only that of a thread that leads its group is.
 pub const PART_PROCESS: u32 = 1 << 1;
 /// The [`Waits`] are filled; without it they are as in the last record, or empty if there was none.
 pub const PART_WAITS: u32 = 1 << 2;
@@ -87,7 +87,7 @@ impl Counters {
 /// The part every thread has.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Thread {
+pub struct ThreadPart {
     /// Which task, and which parts.
     pub head: Head,
     /// Thread group id: the process.
@@ -120,7 +120,7 @@ pub struct Thread {
 /// The part only the leader of a thread group has: what the threads of a process share.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Process {
+pub struct ProcessPart {
     /// tgid of the real parent.
     pub parent_tgid: u32,
     /// Real uid in the initial user namespace.
@@ -145,7 +145,7 @@ pub struct Process {
     /// `pid_max` of that namespace; 0 before Linux 6.14, where all have the sysctl's.
     pub pid_ns_max: u32,
     /// Threads that count against RLIMIT_NPROC: of the real uid in its user namespace or, where that is nearer to its
-    /// limit, of whom that namespace is charged to.
+    /// limit, of the user that namespace is charged to.
     pub nproc_used: u64,
     /// What they may be at most.
     pub nproc_max: u64,
@@ -208,9 +208,9 @@ impl Default for Waits {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ThreadRecord {
     /// The part every thread has.
-    pub thread: Thread,
+    pub thread: ThreadPart,
     /// Filled if [`PART_PROCESS`] is set.
-    pub process: Process,
+    pub process: ProcessPart,
     /// Filled if [`PART_WAITS`] is set.
     pub waits: Waits,
 }
@@ -225,7 +225,7 @@ pub const SHORT_WORDS: usize = 8;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ShortRecord {
     /// The part every thread has.
-    pub thread: Thread,
+    pub thread: ThreadPart,
     /// Where each of the words stands in the histogram.
     pub indices: [u8; SHORT_WORDS],
     /// Two buckets a word; a word of 0 stands for nothing.
@@ -251,8 +251,9 @@ impl ShortRecord {
 // No padding anywhere: each struct is as large as its fields.
 const _: () = assert!(size_of::<Head>() == 16);
 const _: () = assert!(size_of::<Counters>() == 8 * 8);
-const _: () = assert!(size_of::<Thread>() == 16 + 8 + 3 * 8 + 4 * 4 + 8 + COMM_BYTES + 8 * 8);
-const _: () = assert!(size_of::<Process>() == 12 * 4 + 9 * 8 + EXE_BYTES);
+const _: () = assert!(size_of::<ThreadPart>() == 16 + 8 + 3 * 8 + 4 * 4 + 8 + COMM_BYTES + 8 * 8);
+const _: () = assert!(size_of::<ProcessPart>() == 12 * 4 + 9 * 8 + EXE_BYTES);
 const _: () = assert!(size_of::<Waits>() == 4 * BUCKETS);
-const _: () = assert!(size_of::<ThreadRecord>() == size_of::<Thread>() + size_of::<Process>() + size_of::<Waits>());
-const _: () = assert!(size_of::<ShortRecord>() == size_of::<Thread>() + SHORT_WORDS + 8 * SHORT_WORDS);
+const _: () =
+    assert!(size_of::<ThreadRecord>() == size_of::<ThreadPart>() + size_of::<ProcessPart>() + size_of::<Waits>());
+const _: () = assert!(size_of::<ShortRecord>() == size_of::<ThreadPart>() + SHORT_WORDS + 8 * SHORT_WORDS);

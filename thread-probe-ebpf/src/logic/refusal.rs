@@ -1,4 +1,4 @@
-//! Which limit refused a clone, told at the moment it did: a moment later threads may have ended, and none is exhausted
+//! Which limit refused a clone, decided at that very moment: later, threads may have ended, and no limit is exhausted
 //! any more. Only failures come here.
 //!
 //! What is asked of the kernel is a trait each, so that the choice can be tested without one.
@@ -122,7 +122,7 @@ fn full_limit<T: Creator>(task: T, host: &HostLimits, ended: u64) -> (CloneFailu
     }
 }
 
-/// Whether the user, or whom its user namespace is charged to, has all the threads that RLIMIT_NPROC allows.
+/// Whether the user, or the one its user namespace is charged to, has all the threads that RLIMIT_NPROC allows.
 #[inline(always)]
 fn is_nproc_full<C: Charge>(mut charge: C, is_full: impl Fn((u64, u64)) -> bool) -> bool {
     for _ in 0..MAX_USER_NAMESPACES {

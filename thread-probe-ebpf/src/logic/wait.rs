@@ -1,4 +1,4 @@
-//! How long a task waited for its CPU, told at the switch that ends the wait.
+//! How long a task waited for its CPU, computed at the switch that ends the wait.
 
 use crate::abi::{histogram::bucket_of, storage::TaskStorage};
 

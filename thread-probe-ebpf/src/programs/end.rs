@@ -5,7 +5,7 @@ use thread_probe_ebpf::{
     abi::{
         names::Lost,
         record::{
-            PART_END_SEEN, PART_ENDED, PART_PROCESS, PART_STORAGE, PART_THREAD, PART_WAITS, ShortRecord, Thread,
+            PART_END_SEEN, PART_ENDED, PART_PROCESS, PART_STORAGE, PART_THREAD, PART_WAITS, ShortRecord, ThreadPart,
             ThreadRecord,
         },
         storage::TaskStorage,
@@ -119,7 +119,7 @@ fn send_whole(task: Task, storage: Option<&TaskStorage>, ended_ns: u64) -> bool 
 /// # Safety
 /// `thread` points to a whole one.
 #[inline(always)]
-unsafe fn fill_ended(thread: *mut Thread, task: Task, storage: Option<&TaskStorage>, ended_ns: u64) {
+unsafe fn fill_ended(thread: *mut ThreadPart, task: Task, storage: Option<&TaskStorage>, ended_ns: u64) {
     let mut parts = PART_THREAD | PART_WAITS | PART_ENDED;
     if storage.is_some() {
         parts |= PART_STORAGE;

@@ -2,7 +2,7 @@
 
 use thread_probe_ebpf::{
     abi::{
-        record::{Process, Thread},
+        record::{ProcessPart, ThreadPart},
         storage::TaskStorage,
     },
     logic::refusal::MAX_USER_NAMESPACES,
@@ -15,7 +15,7 @@ use super::kernel::{Comm, RLIMIT_AS, RLIMIT_NPROC, RLIMIT_STACK, Task};
 /// # Safety
 /// `thread` points to a whole one.
 #[inline(always)]
-pub(crate) unsafe fn fill_thread(thread: *mut Thread, task: Task, storage: Option<&TaskStorage>, parts: u32) {
+pub(crate) unsafe fn fill_thread(thread: *mut ThreadPart, task: Task, storage: Option<&TaskStorage>, parts: u32) {
     // SAFETY: the caller's.
     let thread = unsafe { &mut *thread };
     thread.head.task = task.0 as u64;
@@ -49,7 +49,7 @@ pub(crate) unsafe fn fill_thread(thread: *mut Thread, task: Task, storage: Optio
 /// # Safety
 /// `thread` points to a whole one.
 #[inline(always)]
-unsafe fn fill_stack(thread: *mut Thread, task: Task) {
+unsafe fn fill_stack(thread: *mut ThreadPart, task: Task) {
     /// No architecture has smaller pages, and what is saved above the registers is less.
     const SMALLEST_PAGE: u64 = 4096;
     /// Of arm64 with 64 kB pages and KASAN.
@@ -79,14 +79,14 @@ unsafe fn fill_stack(thread: *mut Thread, task: Task) {
 }
 
 #[inline(always)]
-fn fill_from_storage(thread: &mut Thread, storage: &TaskStorage) {
+fn fill_from_storage(thread: &mut ThreadPart, storage: &TaskStorage) {
     thread.process_start_ns = storage.process_start_ns;
     thread.run_delay_base_ns = storage.run_delay_base_ns;
     thread.counters.same_process_switches = storage.same_process_switches;
 }
 
 #[inline(always)]
-fn fill_without_storage(thread: &mut Thread) {
+fn fill_without_storage(thread: &mut ThreadPart) {
     thread.process_start_ns = 0;
     thread.run_delay_base_ns = 0;
     thread.counters.same_process_switches = 0;
@@ -97,7 +97,7 @@ fn fill_without_storage(thread: &mut Thread) {
 /// # Safety
 /// `process` points to a whole one.
 #[inline(always)]
-pub(crate) unsafe fn fill_process(process: *mut Process, task: Task) {
+pub(crate) unsafe fn fill_process(process: *mut ProcessPart, task: Task) {
     // SAFETY: the caller's.
     let process = unsafe { &mut *process };
     let signal = task.signal();
@@ -133,7 +133,7 @@ pub(crate) unsafe fn fill_process(process: *mut Process, task: Task) {
 /// # Safety
 /// `process` points to a whole one.
 #[inline(always)]
-unsafe fn fill_nproc(process: *mut Process, task: Task) {
+unsafe fn fill_nproc(process: *mut ProcessPart, task: Task) {
     // SAFETY: the caller's. In the record, not in registers: the verifier would follow every path through the loop.
     unsafe {
         let (used, max) = (&raw mut (*process).nproc_used, &raw mut (*process).nproc_max);
@@ -164,7 +164,7 @@ unsafe fn fill_nproc(process: *mut Process, task: Task) {
 pub(crate) unsafe fn copy_words<T>(from: *const T, to: *mut T) {
     let (from, to) = (from.cast::<u64>(), to.cast::<u64>());
     for word in 0..size_of::<T>() / 8 {
-        // SAFETY: the caller's. Volatile, lest it become the call of `memcpy` again.
+        // SAFETY: the caller's. Volatile, or it would become a call of `memcpy` again.
         unsafe { to.add(word).write_volatile(from.add(word).read_volatile()) };
     }
 }

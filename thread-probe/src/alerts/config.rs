@@ -1,4 +1,4 @@
-//! What the rules are, before anything is configured.
+//! The rules and their defaults.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -37,7 +37,7 @@ pub struct Rules {
 /// One rule.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rule {
-    /// Whether it is evaluated at all.
+    /// Whether it is evaluated.
     pub enabled: bool,
     /// From where on it is a warning; `None` never.
     pub warning: Option<f64>,

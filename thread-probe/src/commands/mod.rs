@@ -67,7 +67,7 @@ fn start_log(cli: &Cli) {
         .with_writer(log)
         .with_ansi(false)
         .with_target(false)
-        // A log that can't be written must not end the daemon: by default it is told on standard error, which panics.
+        // A log that can't be written must not end the daemon: by default that is said on standard error, which panics.
         .log_internal_errors(false)
         // A handshake that fails is said once, by the notifier; rustls would say it at each try.
         .with_env_filter(EnvFilter::new(format!("{},rustls=error", level.directive())));

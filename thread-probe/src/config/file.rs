@@ -13,9 +13,9 @@ use toml::de::DeTable;
 
 use super::{
     Config,
-    given::{self, Fault, in_order, unknown_key},
     keys::{KEYS, split},
     rules,
+    toml_value::{self, Fault, in_order, unknown_key},
 };
 
 const MAX_BYTES: u64 = 1 << 20;
@@ -135,7 +135,7 @@ fn read_section(config: &mut Config, section: &str, table: &DeTable<'_>, faults:
         } else if let Some(key) = KEYS.iter().find(|key| split(key.path) == (section, text)) {
             faults.extend((key.set)(config, given).map_err(|fault| fault.of(&path)).err());
         } else if names_in(section).any(|known| known == text) {
-            match given::table(given, "a table of keys") {
+            match toml_value::table(given, "a table of keys") {
                 Ok(table) => read_section(config, &path, table, faults),
                 Err(fault) => faults.push(fault.of(&path)),
             }

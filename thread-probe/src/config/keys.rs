@@ -5,9 +5,9 @@ use std::{fmt::Write as _, net::SocketAddr, path::Path};
 use toml::Value;
 
 use super::{
-    Config,
-    given::{self, Fault, Given},
-    rules, value,
+    Config, rules,
+    toml_value::{self, Fault, Given},
+    value,
 };
 
 /// A key.
@@ -51,27 +51,27 @@ fn path(path: Option<&Path>) -> Value {
 pub(super) const KEYS: &[Key] = &[
     live(
         "interval",
-        |config, given| put(&mut config.interval, given::duration(given, value::interval)),
+        |config, given| put(&mut config.interval, toml_value::duration(given, value::interval)),
         |config| value::duration_text(config.interval).into(),
     ),
     fixed(
         "groups.by",
-        |config, given| put(&mut config.groups.by, given::text(given, "a string", value::choice)),
+        |config, given| put(&mut config.groups.by, toml_value::text(given, "a string", value::choice)),
         |config| value::choice_text(&config.groups.by).into(),
     ),
     live(
         "groups.max",
-        |config, given| put(&mut config.groups.max, given::integer(given, value::max_groups)),
+        |config, given| put(&mut config.groups.max, toml_value::integer(given, value::max_groups)),
         |config| config.groups.max.into(),
     ),
     live(
         "groups.retention",
-        |config, given| put(&mut config.groups.retention, given::duration(given, value::retention)),
+        |config, given| put(&mut config.groups.retention, toml_value::duration(given, value::retention)),
         |config| value::duration_text(config.groups.retention).into(),
     ),
     live(
         "groups.keep",
-        |config, given| put(&mut config.groups.keep, given::list(given, value::group)),
+        |config, given| put(&mut config.groups.keep, toml_value::list(given, value::group)),
         |config| strings(&config.groups.keep),
     ),
     fixed(
@@ -81,62 +81,62 @@ pub(super) const KEYS: &[Key] = &[
     ),
     fixed(
         "web.telemetry_path",
-        |config, given| put(&mut config.web.telemetry_path, given::text(given, "a string", value::telemetry_path)),
+        |config, given| put(&mut config.web.telemetry_path, toml_value::text(given, "a string", value::telemetry_path)),
         |config| config.web.telemetry_path.clone().into(),
     ),
     fixed(
         "web.socket",
         |config, given| {
-            put(&mut config.web.socket, given::text(given, "a string", value::socket).map(value::some_path))
+            put(&mut config.web.socket, toml_value::text(given, "a string", value::socket).map(value::some_path))
         },
         |config| path(config.web.socket.as_deref()),
     ),
     fixed(
         "web.config_file",
         |config, given| {
-            put(&mut config.web.config_file, given::text(given, "a string", value::path).map(value::some_path))
+            put(&mut config.web.config_file, toml_value::text(given, "a string", value::path).map(value::some_path))
         },
         |config| path(config.web.config_file.as_deref()),
     ),
     fixed(
         "probe.user",
-        |config, given| put(&mut config.probe.user, given::text(given, "a string", |text| Ok(value::user(text)))),
+        |config, given| put(&mut config.probe.user, toml_value::text(given, "a string", |text| Ok(value::user(text)))),
         |config| config.probe.user.clone().unwrap_or_default().into(),
     ),
     fixed(
         "probe.clone_probe",
-        |config, given| put(&mut config.probe.clone_probe, given::text(given, "a string", value::choice)),
+        |config, given| put(&mut config.probe.clone_probe, toml_value::text(given, "a string", value::choice)),
         |config| value::choice_text(&config.probe.clone_probe).into(),
     ),
     fixed(
         "probe.ebpf_log",
-        |config, given| put(&mut config.probe.ebpf_log, given::boolean(given)),
+        |config, given| put(&mut config.probe.ebpf_log, toml_value::boolean(given)),
         |config| config.probe.ebpf_log.into(),
     ),
     live(
         "limits.window",
-        |config, given| put(&mut config.limits.window, given::duration(given, value::window)),
+        |config, given| put(&mut config.limits.window, toml_value::duration(given, value::window)),
         |config| value::duration_text(config.limits.window).into(),
     ),
     live(
         "alerts.alertmanager_urls",
-        |config, given| put(&mut config.alerts.alertmanager_urls, given::list(given, value::alertmanager_url)),
+        |config, given| put(&mut config.alerts.alertmanager_urls, toml_value::list(given, value::alertmanager_url)),
         |config| strings(&config.alerts.alertmanager_urls),
     ),
     live(
         "alerts.labels",
-        |config, given| put(&mut config.alerts.labels, given::labels(given)),
+        |config, given| put(&mut config.alerts.labels, toml_value::labels(given)),
         |config| config.alerts.labels.clone().into(),
     ),
     live(
         "alerts.switch_cost",
-        |config, given| put(&mut config.alerts.rules.switch_cost, given::duration(given, value::switch_cost)),
+        |config, given| put(&mut config.alerts.rules.switch_cost, toml_value::duration(given, value::switch_cost)),
         |config| value::duration_text(config.alerts.rules.switch_cost).into(),
     ),
 ];
 
 fn addresses(given: &Given<'_>) -> Result<Vec<SocketAddr>, Fault> {
-    let addresses = given::list(given, value::address)?;
+    let addresses = toml_value::list(given, value::address)?;
     if addresses.is_empty() {
         return Err(Fault::new("must have at least one address, as in [\"127.0.0.1:10420\"]", given.span()));
     }

@@ -1,12 +1,12 @@
-//! What the program is told to do: the command line, on top of a file, on top of the defaults.
+//! The configuration: the command line, on top of a file, on top of the defaults.
 //!
 //! [`keys`] has all there is in the file; reading, writing and comparing configurations go by that table.
 
 pub(crate) mod file;
-pub(crate) mod given;
 mod keys;
 mod reload;
 mod rules;
+pub(crate) mod toml_value;
 pub(crate) mod value;
 
 use std::{

@@ -5,7 +5,7 @@ use std::{ops::RangeInclusive, time::Duration};
 use toml::Value;
 
 use super::{
-    given::{self, Fault, Given, Name, in_order, unknown_key},
+    toml_value::{self, Fault, Given, Name, in_order, unknown_key},
     value,
 };
 use crate::alerts::config::{Rule, Rules};
@@ -66,11 +66,12 @@ impl Thresholds {
         }
         match self {
             Self::Number(max) => {
-                given::number(given, *max, &format!("a number from 0 to {max}, or \"{OFF}\"")).map(Some)
+                toml_value::number(given, *max, &format!("a number from 0 to {max}, or \"{OFF}\"")).map(Some)
             }
             Self::Time(range) => {
                 let parse = |text: &str| value::duration(text, range.clone());
-                let read = given::duration(given, |text| parse(text).map_err(|error| format!("{error}, or \"{OFF}\"")));
+                let read =
+                    toml_value::duration(given, |text| parse(text).map_err(|error| format!("{error}, or \"{OFF}\"")));
                 Ok(Some(read?.as_secs_f64()))
             }
         }
@@ -99,7 +100,7 @@ struct RuleKey {
 const KEYS: [RuleKey; 6] = [
     RuleKey {
         name: "enabled",
-        set: |rule, _, given| given::boolean(given).map(|enabled| rule.enabled = enabled),
+        set: |rule, _, given| toml_value::boolean(given).map(|enabled| rule.enabled = enabled),
         get: |rule, _| rule.enabled.into(),
     },
     RuleKey {
@@ -114,19 +115,19 @@ const KEYS: [RuleKey; 6] = [
     },
     RuleKey {
         name: "for",
-        set: |rule, _, given| given::duration(given, value::hold).map(|hold| rule.hold = hold),
+        set: |rule, _, given| toml_value::duration(given, value::hold).map(|hold| rule.hold = hold),
         get: |rule, _| value::duration_text(rule.hold).into(),
     },
     RuleKey {
         name: "keep_firing_for",
-        set: |rule, _, given| given::duration(given, value::hold).map(|time| rule.keep_firing = time),
+        set: |rule, _, given| toml_value::duration(given, value::hold).map(|time| rule.keep_firing = time),
         get: |rule, _| value::duration_text(rule.keep_firing).into(),
     },
     RuleKey {
         name: "hysteresis",
         set: |rule, _, given| {
             let wanted = format!("a number from 0 to {MAX_HYSTERESIS}");
-            given::number(given, MAX_HYSTERESIS, &wanted).map(|share| rule.hysteresis = share)
+            toml_value::number(given, MAX_HYSTERESIS, &wanted).map(|share| rule.hysteresis = share)
         },
         get: |rule, _| rule.hysteresis.into(),
     },
@@ -138,7 +139,7 @@ pub(super) fn read(rules: &mut Rules, name: &Name<'_>, given: &Given<'_>, faults
         return faults.push(unknown_key(name, SECTION, RULES.iter().map(|named| named.name)));
     };
     let path = format!("{SECTION}.{}", named.name);
-    let table = match given::table(given, "a table of its keys") {
+    let table = match toml_value::table(given, "a table of its keys") {
         Ok(table) => table,
         Err(fault) => return faults.push(fault.of(&path)),
     };

@@ -19,7 +19,7 @@ use self::unix::UnixConnector;
 pub(crate) use self::unix::connect;
 use crate::text::human::plain;
 
-/// How much of a refusal is told.
+/// How much of a refusal is shown.
 const MAX_REASON_BYTES: u64 = 300;
 
 /// A client of one server.
@@ -41,11 +41,11 @@ impl Client {
         Self { agent, base, authorization: authorization(url) }
     }
 
-    /// Of whom listens on a Unix socket.
+    /// Of the server on a Unix socket.
     pub(crate) fn of_socket(path: &Path, timeout: Duration) -> Self {
         let config = config(TlsConfig::default(), timeout);
         let agent = Agent::with_parts(config, UnixConnector::new(path), DefaultResolver::default());
-        // The host is not looked at, but has to be an address lest one is looked up.
+        // The host is not used, but it must be an address, or a name would be looked up.
         Self { agent, base: "http://127.0.0.1".to_owned(), authorization: None }
     }
 
@@ -122,7 +122,7 @@ pub(crate) fn refusal(response: &mut ureq::http::Response<Body>) -> String {
     format!("HTTP status {status}: {}", plain(&String::from_utf8_lossy(&said)).trim())
 }
 
-/// Without user and password, to be shown: `http://user:secret@host/path` is told as `http://host/path`.
+/// Without user and password, to be shown: `http://user:secret@host/path` is shown as `http://host/path`.
 pub(crate) fn without_userinfo(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));

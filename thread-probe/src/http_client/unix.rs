@@ -1,4 +1,4 @@
-//! The way to a Unix socket, for ureq.
+//! A Unix socket as a transport of ureq.
 
 use std::{
     io::{self, ErrorKind, Read as _, Write as _},
@@ -18,7 +18,7 @@ use ureq::{
     },
 };
 
-/// A connection to whom listens at `path`. Does not wait: connect(2) would, without a bound, where connections are no
+/// A connection to the server at `path`. Does not wait: connect(2) would, without a bound, where connections are no
 /// longer accepted and as many as may are waiting for that.
 ///
 /// # Errors

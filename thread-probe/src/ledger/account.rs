@@ -4,7 +4,7 @@ use thread_probe_ebpf::abi::record::{self, Counters, PART_ENDED, PART_STORAGE};
 
 use super::{
     Ledger,
-    entries::{Process, ProcessKey, StorageOrigin, Thread},
+    entries::{ProcessEntry, ProcessKey, StorageOrigin, ThreadEntry},
     groups::GroupId,
     state::ThreadState,
     totals::{Delta, Ends, ThreadWaits, Totals, combine, of_storage},
@@ -20,10 +20,10 @@ impl Ledger {
     pub(super) fn account(
         &mut self,
         observed: ThreadObservation<'_>,
-        previous: Option<Thread>,
+        previous: Option<ThreadEntry>,
         ends: Ends,
         names: &mut dyn GroupNames,
-    ) -> (Thread, ProcessKey) {
+    ) -> (ThreadEntry, ProcessKey) {
         let record = observed.thread;
         let has_storage = record.head.parts & PART_STORAGE != 0;
         let key = self.key_of(record, previous.as_ref());
@@ -61,7 +61,7 @@ impl Ledger {
         self.update_process(key, observed, names);
         self.add(key, &Delta { counters: grown, waited_ns, waits: &changes, ends, ..Delta::default() });
         self.changes = changes;
-        let thread = Thread {
+        let thread = ThreadEntry {
             tid: record.head.tid,
             process: key,
             start_ns: record.start_boottime_ns,
@@ -81,7 +81,7 @@ impl Ledger {
 
     /// The process of a record. Without storage the record does not know its leader's start: then it is that of the
     /// thread's own entry, or the process of that tgid that started last before the thread.
-    fn key_of(&self, record: &record::Thread, previous: Option<&Thread>) -> ProcessKey {
+    fn key_of(&self, record: &record::ThreadPart, previous: Option<&ThreadEntry>) -> ProcessKey {
         let tgid = record.tgid;
         if record.process_start_ns != 0 {
             return ProcessKey { tgid, start_ns: record.process_start_ns };
@@ -100,7 +100,7 @@ impl Ledger {
     }
 
     /// The counters of a record; those that live in the storage stay as they were where the record was made without.
-    fn counters_of(&mut self, record: &record::Thread, before: Counters, origin: &StorageOrigin) -> Counters {
+    fn counters_of(&mut self, record: &record::ThreadPart, before: Counters, origin: &StorageOrigin) -> Counters {
         let earlier = match record.head.parts & PART_STORAGE {
             0 => of_storage(before),
             _ => origin.earlier(),
@@ -147,7 +147,7 @@ impl Ledger {
     /// counts there.
     pub(super) fn move_out_of_other(&mut self, names: &mut dyn GroupNames) {
         let Some(other) = self.groups.other() else { return };
-        let is_in_other = |process: &Process| process.group == Some(other) && process.live_threads() > 0;
+        let is_in_other = |process: &ProcessEntry| process.group == Some(other) && process.live_threads() > 0;
         let in_other = self.processes.iter().filter(|(_, process)| is_in_other(process));
         // Those that are there for longest first.
         let mut waiting: Vec<(u64, ProcessKey)> = in_other.map(|(key, _)| (key.start_ns, *key)).collect();

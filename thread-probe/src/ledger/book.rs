@@ -4,7 +4,7 @@ use rustc_hash::FxHashMap;
 use thread_probe_ebpf::abi::record::{self, PART_END_SEEN};
 
 use super::{
-    entries::{Process, ProcessKey, Thread},
+    entries::{ProcessEntry, ProcessKey, ThreadEntry},
     folds::Folds,
     groups::{Group, GroupBounds, GroupId, Groups},
     totals::{Ends, Interval, Totals},
@@ -30,10 +30,10 @@ pub struct LedgerLosses {
 
 /// The ledger.
 pub struct Ledger {
-    pub(super) threads: FxHashMap<u64, Thread>,
+    pub(super) threads: FxHashMap<u64, ThreadEntry>,
     /// Threads whose `task_struct` was reused before their final record came.
-    pub(super) displaced: Vec<(u64, Thread)>,
-    pub(super) processes: FxHashMap<ProcessKey, Process>,
+    pub(super) displaced: Vec<(u64, ThreadEntry)>,
+    pub(super) processes: FxHashMap<ProcessKey, ProcessEntry>,
     /// Groups of processes that ended in this interval and the one before, for threads whose record comes late.
     pub(super) ended: [FxHashMap<ProcessKey, GroupId>; 2],
     pub(super) groups: Groups,
@@ -156,9 +156,9 @@ impl Ledger {
     /// Takes out the entry of the thread that a final record is of. The same task may have become another thread id
     /// and start time by an exec since the last scan, so it is the same if it started before this end; a task that
     /// started later reuses the memory.
-    fn take_ended(&mut self, record: &record::Thread) -> Option<Thread> {
+    fn take_ended(&mut self, record: &record::ThreadPart) -> Option<ThreadEntry> {
         let task = record.head.task;
-        let is_same = |thread: &Thread| {
+        let is_same = |thread: &ThreadEntry| {
             let started = record.start_boottime_ns..record.ended_ns;
             thread.process.tgid == record.tgid && started.contains(&thread.start_ns)
         };
@@ -172,7 +172,7 @@ impl Ledger {
     /// Forgets a process whose leader and last thread have ended, but for its group: see [`Self::ended`].
     pub(super) fn forget_if_over(&mut self, key: ProcessKey) {
         let is_late = self.ended.iter().any(|ended| ended.contains_key(&key));
-        let over = |process: &Process| process.entries == 0 && (process.leader_ended || is_late);
+        let over = |process: &ProcessEntry| process.entries == 0 && (process.leader_ended || is_late);
         if self.processes.get(&key).is_some_and(over)
             && let Some(process) = self.processes.remove(&key)
             && let Some(group) = process.group
@@ -216,17 +216,17 @@ impl Ledger {
     }
 
     /// Processes with at least one thread at the last scan.
-    pub fn processes(&self) -> impl Iterator<Item = (ProcessKey, &Process)> {
+    pub fn processes(&self) -> impl Iterator<Item = (ProcessKey, &ProcessEntry)> {
         self.processes.iter().filter(|(_, process)| process.live_threads() > 0).map(|(key, process)| (*key, process))
     }
 
     /// One of them.
-    pub fn process(&self, key: ProcessKey) -> Option<&Process> {
+    pub fn process(&self, key: ProcessKey) -> Option<&ProcessEntry> {
         self.processes.get(&key)
     }
 
     /// The threads of a process at the last scan.
-    pub fn threads_of(&self, tgid: u32) -> impl Iterator<Item = &Thread> {
+    pub fn threads_of(&self, tgid: u32) -> impl Iterator<Item = &ThreadEntry> {
         self.threads.values().filter(move |thread| thread.process.tgid == tgid && thread.seen_ns == self.now_ns)
     }
 

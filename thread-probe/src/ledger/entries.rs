@@ -24,7 +24,7 @@ pub struct ProcessKey {
 
 /// One thread that is alive, or whose final record is still to come.
 #[derive(Clone, Debug)]
-pub struct Thread {
+pub struct ThreadEntry {
     /// Thread id.
     pub tid: u32,
     /// Its process.
@@ -49,7 +49,7 @@ pub struct Thread {
     pub(super) is_given_up: bool,
 }
 
-impl Thread {
+impl ThreadEntry {
     /// How often it waited for a CPU how long, since it has a histogram.
     pub fn wait_buckets(&self) -> [u64; BUCKETS] {
         self.waits.buckets()
@@ -76,7 +76,7 @@ pub(super) struct StorageOrigin {
 impl StorageOrigin {
     /// Whether a record's storage is another one than that of the record before, after which the thread's counters were
     /// `before`. One that was emptied before its thread ever waited has the same base.
-    pub(super) fn is_other(&self, record: &record::Thread, before: Counters) -> bool {
+    pub(super) fn is_other(&self, record: &record::ThreadPart, before: Counters) -> bool {
         let last = combine(of_storage(before), self.earlier(), u64::wrapping_sub).to_array();
         let lacks_counts = || of_storage(record.counters).to_array().iter().zip(last).any(|(now, last)| *now < last);
         self.base_ns.is_some_and(|base_ns| base_ns != record.run_delay_base_ns || lacks_counts())
@@ -106,11 +106,11 @@ pub(super) struct Unresolved {
 
 /// One process.
 #[derive(Clone, Debug, Default)]
-pub struct Process {
+pub struct ProcessEntry {
     /// What names it: comm, executable, uid, cgroup.
     pub identity: Identity,
     /// What its leader reported last.
-    pub facts: record::Process,
+    pub facts: record::ProcessPart,
     /// Its group; `None` until its leader was seen.
     pub group: Option<GroupId>,
     /// All that its threads did, dead ones included.
@@ -135,14 +135,14 @@ pub struct Process {
     pub(super) touched_ns: u64,
 }
 
-impl Process {
+impl ProcessEntry {
     /// What was added in the interval `epoch`.
     pub fn interval(&self, epoch: u64) -> Option<&Totals> {
         self.interval.in_epoch(epoch)
     }
 
     /// Takes over what its leader reports.
-    pub(super) fn take_facts(&mut self, facts: &record::Process, epoch: u64) {
+    pub(super) fn take_facts(&mut self, facts: &record::ProcessPart, epoch: u64) {
         self.children_cpu_before = match self.children_cpu_before {
             Some((of, before)) if of == epoch => Some((of, before)),
             Some(_) => Some((epoch, self.facts.children_cpu_ns)),

@@ -18,7 +18,7 @@ mod totals;
 pub(crate) use self::totals::combine;
 pub use self::{
     book::{Ledger, LedgerLosses},
-    entries::{Process, ProcessKey, Thread},
+    entries::{ProcessEntry, ProcessKey, ThreadEntry},
     groups::{Group, GroupBounds, GroupId, LOST, OTHER},
     refused::RefusedBy,
     state::ThreadState,

@@ -6,7 +6,7 @@ use rustc_hash::FxHashMap;
 
 use super::{
     Ledger, ProcessKey,
-    entries::{Process, Thread},
+    entries::{ProcessEntry, ThreadEntry},
     totals::{Delta, Ends},
 };
 use crate::names::grouping::GroupNames;
@@ -33,7 +33,7 @@ impl Ledger {
         let now_ns = self.now_ns;
         let in_scan = self.threads.values_mut().filter(|thread| thread.seen_ns != now_ns);
         let missing = in_scan.chain(self.displaced.iter_mut().map(|(_, thread)| thread));
-        let mut missing: Vec<&mut Thread> = missing.filter(|thread| !thread.is_given_up).collect();
+        let mut missing: Vec<&mut ThreadEntry> = missing.filter(|thread| !thread.is_given_up).collect();
         let mut by_process: FxHashMap<ProcessKey, u64> = FxHashMap::default();
         for thread in &mut missing {
             if thread.missing_since_ns == 0 {
@@ -58,7 +58,7 @@ impl Ledger {
         }
     }
 
-    fn give_up_thread(&mut self, thread: &Thread) {
+    fn give_up_thread(&mut self, thread: &ThreadEntry) {
         let key = thread.process;
         let is_resolved = self.processes.get_mut(&key).is_some_and(|process| process.resolve(thread));
         if let Some(process) = self.processes.get_mut(&key) {
@@ -99,9 +99,9 @@ impl Ledger {
     }
 }
 
-impl Process {
+impl ProcessEntry {
     /// Whether an entry that is missing is one of those whose ends are in the sums; then it is taken off them.
-    fn resolve(&mut self, thread: &Thread) -> bool {
+    fn resolve(&mut self, thread: &ThreadEntry) -> bool {
         let Some(unresolved) = self.unresolved.as_deref_mut().filter(|unresolved| unresolved.threads > 0) else {
             return false;
         };

@@ -15,12 +15,12 @@ use super::{
     foremost::{Contender, Contest},
     growth::{Growth, History},
     host::{HostReading, LowIds, page_bytes},
-    own_memory::OwnMemory,
     shared::{PidNamespaces, Shared, nproc_key},
+    thread_memory::ThreadMemory,
     tree::Tree,
 };
 use crate::{
-    ledger::{GroupId, Ledger, Process, ProcessKey, RefusedBy},
+    ledger::{GroupId, Ledger, ProcessEntry, ProcessKey, RefusedBy},
     names::{
         cgroups::{Membership, Memberships},
         grouping::Names,
@@ -47,7 +47,7 @@ pub struct Limits {
     low_ids: LowIds,
     tree: Tree,
     histories: Histories,
-    own_memory: FxHashMap<ProcessKey, OwnMemory>,
+    own_memory: FxHashMap<ProcessKey, ThreadMemory>,
     /// Clones that a limit may have refused, on the host.
     refused: u64,
     /// Paths of cgroups by controller and id, with the pass in which each was last asked for.
@@ -171,7 +171,7 @@ impl Limits {
         of_memory.min_by_key(|limit| limit.headroom_threads)
     }
 
-    /// The limits of the host alone: what can be told without the probe.
+    /// The limits of the host alone: what is known without the probe.
     pub fn evaluate_host(&mut self, host: &HostReading, cost: &ThreadCost) -> LimitsReport {
         let began = Instant::now();
         let mut shared = host.limits(None, cost.kernel_bytes());
@@ -238,9 +238,9 @@ impl Limits {
         thread_bytes: u64,
         limits: &mut Vec<LimitUse>,
     ) -> FxHashMap<u64, Cgroup> {
-        let mut sets: FxHashMap<u64, (ProcessKey, &Process)> = FxHashMap::default();
+        let mut sets: FxHashMap<u64, (ProcessKey, &ProcessEntry)> = FxHashMap::default();
         // Of a process whose main thread has ended /proc says that it is in the root.
-        let is_readable = |process: &Process| process.may_create_threads() && process.facts.pid_ns != 0;
+        let is_readable = |process: &ProcessEntry| process.may_create_threads() && process.facts.pid_ns != 0;
         let readable = ledger.processes().filter(|(_, process)| is_readable(process));
         sets.extend(readable.map(|(key, process)| (process.facts.css_set, (key, process))));
         let asked = sets.len();
@@ -263,7 +263,7 @@ impl Limits {
         found
     }
 
-    fn contender(&mut self, key: ProcessKey, process: &Process) -> Contender {
+    fn contender(&mut self, key: ProcessKey, process: &ProcessEntry) -> Contender {
         let (threads, now) = (u64::from(process.live_threads()), self.now());
         let growth = self.histories.observe(HistoryKey::Threads(key), threads, now);
         Contender { key, threads, growth_per_second: growth.map(|growth| growth.per_second) }
@@ -272,7 +272,7 @@ impl Limits {
     fn of_process(
         &mut self,
         key: ProcessKey,
-        process: &Process,
+        process: &ProcessEntry,
         host: &HostReading,
         kernel_bytes: u64,
         (shared, limits): (Vec<usize>, &[LimitUse]),
@@ -334,7 +334,7 @@ impl Limits {
 }
 
 /// The limits that no other process shares. `thread_bytes` is what its threads were seen to take of its address space.
-fn own_limits(pid: u32, process: &Process, host: &HostReading, thread_bytes: Option<u64>) -> Vec<LimitUse> {
+fn own_limits(pid: u32, process: &ProcessEntry, host: &HostReading, thread_bytes: Option<u64>) -> Vec<LimitUse> {
     let facts = &process.facts;
     let mut limits = Vec::with_capacity(2);
     // Its main thread has ended, and has no memory map to tell of.
@@ -358,7 +358,7 @@ fn own_limits(pid: u32, process: &Process, host: &HostReading, thread_bytes: Opt
 
 /// What a thread takes of an address space before any was seen to come: the stack that it gets unless it asks for
 /// another, and no more than those that are there can have.
-fn expected_stack_bytes(process: &Process, address_space_bytes: u64) -> u64 {
+fn expected_stack_bytes(process: &ProcessEntry, address_space_bytes: u64) -> u64 {
     let limit = process.facts.rlimit_stack_bytes;
     let stack_bytes = if limit == UNLIMITED { UNLIMITED_STACK_BYTES } else { limit };
     let mean = address_space_bytes / u64::from(process.live_threads()).max(1);

@@ -92,7 +92,7 @@ impl HostReading {
         }
     }
 
-    /// THREAD_SIZE, as far as it can be told without the probe: KernelStack counts those of idle tasks too.
+    /// THREAD_SIZE, as far as it is known without the probe: KernelStack counts those of idle tasks too.
     pub fn stack_bytes(&self) -> u64 {
         let mean = self.kernel_stacks_bytes as f64 / self.threads.max(1) as f64;
         if mean < 1.0 { 0 } else { 1 << mean.log2().round() as u32 }

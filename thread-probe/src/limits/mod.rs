@@ -1,4 +1,4 @@
-//! Which limit on threads binds, for whom, and when it is reached.
+//! Which limit on threads binds, who it applies to, and when it is reached.
 //!
 //! The records of the probe carry what a process has; /proc/sys, /proc/meminfo and cgroupfs, which anyone may read,
 //! what it may.
@@ -8,8 +8,8 @@ mod files;
 mod foremost;
 mod growth;
 mod host;
-mod own_memory;
 mod shared;
+mod thread_memory;
 mod tree;
 pub(crate) mod words;
 
@@ -94,7 +94,7 @@ named! {
 }
 
 named! {
-    /// Whom a limit holds for.
+    /// Who a limit applies to.
     pub enum Scope {
         /// All processes.
         Host = "host",
@@ -114,7 +114,7 @@ named! {
 pub struct LimitUse {
     /// Which limit.
     pub limit: Limit,
-    /// Whom it holds for.
+    /// Who it applies to.
     pub scope: Scope,
     /// The name of that: `host`, the inode of the pid namespace, the cgroup's path, the user, the pid
     /// with the comm.
@@ -183,7 +183,7 @@ pub struct Unreadable {
 }
 
 impl LimitUse {
-    /// A limit of which the use is still to be told.
+    /// A limit, before its use is known.
     fn new(limit: Limit, scope: Scope, name: Arc<str>, set_by: Arc<str>) -> Self {
         Self {
             limit,

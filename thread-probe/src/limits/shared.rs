@@ -15,7 +15,7 @@ use crate::{ledger::Ledger, names::users::UserNames};
 const UNLIMITED_CHARGE: u64 = i64::MAX as u64;
 
 /// Whose RLIMIT_NPROC it is, and how much; `None` if none holds for the process.
-pub(super) fn nproc_key(facts: &record::Process) -> Option<(u32, u64)> {
+pub(super) fn nproc_key(facts: &record::ProcessPart) -> Option<(u32, u64)> {
     (facts.is_exempt_from_nproc == 0 && facts.nproc_max < UNLIMITED_CHARGE)
         .then_some((facts.nproc_uid, facts.nproc_max))
 }

@@ -1,4 +1,4 @@
-//! How a limit and its use are told: of one piece in `limits` and `top`.
+//! A limit and its use in words, the same in `limits` and `top`.
 
 use crate::{
     limits::{LimitUse, Unit},

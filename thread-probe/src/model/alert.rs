@@ -60,7 +60,7 @@ pub struct Subject {
     pub group: Arc<str>,
     /// The limit, of the alerts that are about one.
     pub limit: Option<Limit>,
-    /// Whom that limit holds for.
+    /// Who that limit applies to.
     pub scope: Option<Scope>,
 }
 
@@ -87,7 +87,7 @@ pub struct AlertView {
     pub group: Arc<str>,
     /// The limit, of the alerts that are about one.
     pub limit: Option<Limit>,
-    /// Whom that limit holds for.
+    /// Who that limit applies to.
     pub scope: Option<Scope>,
     /// The figure, in the unit of the rule's threshold.
     pub value: f64,

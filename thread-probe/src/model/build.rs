@@ -196,7 +196,7 @@ fn processes(
 fn process_model(
     ledger: &Ledger,
     key: ProcessKey,
-    process: &ledger::Process,
+    process: &ledger::ProcessEntry,
     user: Arc<str>,
     seconds: Option<f64>,
     cost: &ThreadCost,
@@ -244,7 +244,7 @@ fn process_model(
 }
 
 impl Scheduling {
-    fn of(facts: &record::Process) -> Self {
+    fn of(facts: &record::ProcessPart) -> Self {
         /// `DEFAULT_PRIO` of include/linux/sched/prio.h.
         const NICE_0: u32 = 120;
         let policy = match facts.policy {

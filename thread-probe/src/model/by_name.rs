@@ -64,7 +64,7 @@ impl Sum {
         }
     }
 
-    fn add(&mut self, thread: &ledger::Thread, epoch: u64) {
+    fn add(&mut self, thread: &ledger::ThreadEntry, epoch: u64) {
         if let Some(index) = ledger::ThreadState::ALL.iter().position(|state| *state == thread.state) {
             self.by_state[index] += 1;
         }
@@ -77,7 +77,7 @@ impl Sum {
 
 /// Those threads, by name.
 pub(super) fn by_name<'a>(
-    threads: impl Iterator<Item = &'a ledger::Thread>,
+    threads: impl Iterator<Item = &'a ledger::ThreadEntry>,
     epoch: u64,
     interval_seconds: Option<f64>,
 ) -> Vec<ThreadsOfName> {

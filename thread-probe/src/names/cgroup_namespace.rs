@@ -124,7 +124,7 @@ fn find_process(folder: &Path, depth: usize, pid: &str) -> Option<PathBuf> {
     })
 }
 
-/// A path relative to a root; `None` if it is above what the root is told from.
+/// A path relative to a root; `None` if it is above that root.
 fn join(root: &str, path: &str) -> Option<String> {
     let mut parts: Vec<&str> = root.split('/').filter(|part| !part.is_empty()).collect();
     for part in Path::new(path).components() {

@@ -62,7 +62,7 @@ pub struct Identity {
 
 impl Identity {
     /// From a leader's record. An ended process has no executable any more: it keeps the one it had.
-    pub fn of(thread: &record::Thread, process: &record::Process, before: &Self) -> Self {
+    pub fn of(thread: &record::ThreadPart, process: &record::ProcessPart, before: &Self) -> Self {
         Self {
             comm: thread.comm,
             exe: if process.exe[0] == 0 { before.exe } else { process.exe },
@@ -219,11 +219,11 @@ mod tests {
 
     #[test]
     fn an_ended_process_keeps_the_executable_it_had() {
-        let mut process = record::Process::default();
+        let mut process = record::ProcessPart::default();
         process.exe[..2].copy_from_slice(b"sh");
-        let alive = Identity::of(&record::Thread::default(), &process, &Identity::default());
+        let alive = Identity::of(&record::ThreadPart::default(), &process, &Identity::default());
         process.exe = [0; EXE_BYTES];
-        assert_eq!(Identity::of(&record::Thread::default(), &process, &alive), alive);
+        assert_eq!(Identity::of(&record::ThreadPart::default(), &process, &alive), alive);
     }
 
     #[test]

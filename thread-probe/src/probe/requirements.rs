@@ -201,7 +201,7 @@ pub(super) fn check() -> Result<(), LoadError> {
     }
 }
 
-/// Where an allocation fails, no error could be told any more.
+/// Where an allocation fails, no error could be reported any more.
 fn check_address_space(allowed_bytes: u64) -> Result<(), LoadError> {
     if allowed_bytes < ADDRESS_SPACE_BYTES { Err(LoadError::LittleAddressSpace { allowed_bytes }) } else { Ok(()) }
 }

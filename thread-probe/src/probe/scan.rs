@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 
 use thread_probe_ebpf::abi::record::{
-    Head, PART_ENDED, PART_PROCESS, PART_THREAD, PART_WAITS, Process, ShortRecord, Thread, ThreadRecord, Waits,
+    Head, PART_ENDED, PART_PROCESS, PART_THREAD, PART_WAITS, ProcessPart, ShortRecord, ThreadPart, ThreadRecord, Waits,
 };
 
 use crate::sample::{Observation, ThreadObservation};
@@ -19,9 +19,9 @@ unsafe trait Plain: Copy {}
 // SAFETY: integers and arrays of integers only; record.rs asserts that there is no padding.
 unsafe impl Plain for Head {}
 // SAFETY: as above.
-unsafe impl Plain for Thread {}
+unsafe impl Plain for ThreadPart {}
 // SAFETY: as above.
-unsafe impl Plain for Process {}
+unsafe impl Plain for ProcessPart {}
 // SAFETY: as above.
 unsafe impl Plain for Waits {}
 // SAFETY: as above.
@@ -72,8 +72,8 @@ fn parse_alive(bytes: &[u8], sink: &mut dyn FnMut(Observation<'_>)) -> Option<us
         return Some(size_of::<Head>());
     }
     let mut rest = bytes;
-    let thread: Thread = take(&mut rest)?;
-    let process = if head.parts & PART_PROCESS != 0 { Some(take::<Process>(&mut rest)?) } else { None };
+    let thread: ThreadPart = take(&mut rest)?;
+    let process = if head.parts & PART_PROCESS != 0 { Some(take::<ProcessPart>(&mut rest)?) } else { None };
     let waits = if head.parts & PART_WAITS != 0 { Some(take::<Waits>(&mut rest)?) } else { None };
     sink(Observation::Alive(ThreadObservation { thread: &thread, process: process.as_ref(), waits: waits.as_ref() }));
     Some(bytes.len() - rest.len())
@@ -107,8 +107,8 @@ mod tests {
         unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast(), size_of::<T>()) }.to_vec()
     }
 
-    fn thread(task: u64, parts: u32) -> Thread {
-        Thread { head: Head { task, parts: PART_THREAD | parts, tid: 7 }, ..Thread::default() }
+    fn thread(task: u64, parts: u32) -> ThreadPart {
+        ThreadPart { head: Head { task, parts: PART_THREAD | parts, tid: 7 }, ..ThreadPart::default() }
     }
 
     /// Hands out a few bytes at a time, as no kernel does, to prove that no record depends on where a read ends.
@@ -138,7 +138,7 @@ mod tests {
         let mut stream = bytes_of(&thread(1, 0));
         stream.extend(bytes_of(&Head { task: 2, parts: PART_STORAGE, tid: 2 }));
         stream.extend(bytes_of(&thread(3, PART_PROCESS | PART_WAITS)));
-        stream.extend(bytes_of(&Process::default()));
+        stream.extend(bytes_of(&ProcessPart::default()));
         stream.extend(bytes_of(&Waits::default()));
         stream.extend(bytes_of(&thread(4, PART_WAITS)));
         stream.extend(bytes_of(&Waits::default()));

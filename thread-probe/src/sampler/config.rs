@@ -1,4 +1,4 @@
-//! What the sampler can be told.
+//! The sampler's configuration.
 
 use std::time::Duration;
 

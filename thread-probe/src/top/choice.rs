@@ -1,4 +1,4 @@
-//! What the command line may choose, read.
+//! Parses what the command line may choose: columns, sorting, a daemon.
 
 use super::{
     columns::{Column, Direction, Sort, find_short, process_columns, thread_columns},

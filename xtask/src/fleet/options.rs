@@ -1,4 +1,4 @@
-//! What `fleet` can be told.
+//! Options of `fleet`.
 
 use std::{path::PathBuf, time::Duration};
 

@@ -1,4 +1,4 @@
-//! The state of each alert. Pure: what time it is, is told.
+//! The state of each alert. Pure: the time is an argument.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -22,7 +22,7 @@ pub const MAX_ALERTS: usize = 2000;
 /// How long a resolved alert is kept: an Alertmanager that was down hears of it when it is back.
 pub const KEEP_RESOLVED: Duration = Duration::from_mins(15);
 
-/// One moment on both clocks: durations are measured with the one that is never set, people are told the other.
+/// One moment on both clocks: durations are measured with the one that is never set, people see the other.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
     /// The clock that is never set.

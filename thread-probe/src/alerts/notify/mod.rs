@@ -83,7 +83,7 @@ impl Notifier {
     }
 
     /// Leaves the newest state of the alerts for the thread; `changed` if one fires or is resolved since the last. Even
-    /// if there is no Alertmanager: one that is configured later is told at once.
+    /// if there is no Alertmanager: one that is configured later gets the state at once.
     pub fn update(&self, alerts: &[AlertView], changed: bool) {
         let mut mail = self.shared.mail();
         mail.alerts = alerts.iter().filter(|alert| alert.state != State::Pending).cloned().collect();
@@ -130,7 +130,7 @@ struct Mail {
     labels: Arc<BTreeMap<String, String>>,
     /// Those that fire or are resolved.
     alerts: Arc<[AlertView]>,
-    /// The number of the last change that must be told at once.
+    /// The number of the last change that must be sent at once.
     change: u64,
     closed: bool,
 }

@@ -52,7 +52,7 @@ impl<'a> PostableAlert<'a> {
 }
 
 /// The bodies of the requests that tell all alerts; none without one. An alert that fires ends when it `expires`,
-/// unless it is told again.
+/// unless it is sent again.
 pub(super) fn bodies<'a>(
     alerts: &'a [AlertView],
     more_labels: &'a BTreeMap<String, String>,

@@ -204,7 +204,7 @@ impl<'a> Findings<'a> {
         }
     }
 
-    /// The deepest stack of each group is told.
+    /// The deepest stack of each group.
     fn kernel_stacks(&mut self, processes: &[Process], stack_bytes: u64) {
         let alert = AlertName::KernelStackDeep;
         for process in processes {

@@ -2,8 +2,8 @@
 //! right.
 
 mod kernel;
-mod place;
 mod print;
+mod process;
 mod programs;
 mod report;
 mod self_test;
@@ -28,10 +28,10 @@ pub fn doctor(options: &DoctorOptions) -> Result<()> {
 
 fn examine(config: &Config) -> Report {
     // What the process may do, before it gives that up.
-    let place = place::Place::of_this_process();
+    let this_process = process::ThisProcess::of_this_process();
     let (loaded, dropped) = programs::load(config);
     let mut checks = kernel::checks(loaded.is_ok());
-    checks.extend(place.checks(dropped));
+    checks.extend(this_process.checks(dropped));
     let mut cost = None;
     match loaded {
         Ok(loaded) => {

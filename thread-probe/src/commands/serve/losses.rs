@@ -1,4 +1,4 @@
-//! Says in the log what was lost, seldom: some kernels lose a little all the time.
+//! Logs what was lost, ever less often: some kernels lose a little all the time.
 
 use std::{
     collections::BTreeMap,

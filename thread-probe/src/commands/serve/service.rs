@@ -1,4 +1,4 @@
-//! What the service manager is told, by the protocol of sd_notify(3): ready, what is watched, alive, reloading,
+//! Notifications to the service manager, by the protocol of sd_notify(3): ready, watchdog, status, reloading,
 //! stopping.
 //!
 //! Alive is the daemon that takes samples *and* answers: the thread that answers says so when it has heard of a new
@@ -27,12 +27,12 @@ use crate::{config::Running, export::server::Published, model::Model};
 /// It is not told more often: each status makes systemd send a signal on its bus. Less than a second, as one of two
 /// samples a second apart is always a little early.
 const MIN_PAUSE: Duration = Duration::from_millis(900);
-/// What could not be told is tried again after so long.
+/// What could not be sent is tried again after so long.
 const RETRY: Duration = Duration::from_secs(1);
 /// What every message begins with that says no more than that the daemon is alive.
 const ALIVE: &str = "WATCHDOG=1\n";
 
-/// The service manager, if one has started the daemon and wants to be told.
+/// The service manager, if one has started the daemon and wants notifications.
 #[derive(Debug)]
 pub(super) struct ServiceManager {
     socket: Option<(UnixDatagram, SocketAddr)>,
@@ -43,7 +43,7 @@ pub(super) struct ServiceManager {
     latest: watch::Receiver<Published>,
     running: watch::Receiver<Running>,
     told: Instant,
-    /// What could not be told yet, in its order: what is lost of it, systemd waits for and then ends the daemon.
+    /// What could not be sent yet, in its order: systemd would wait for what is missing, and then end the daemon.
     untold: VecDeque<String>,
     failing: bool,
 }
@@ -71,7 +71,7 @@ impl ServiceManager {
         self.tell_ready(&[NotifyState::Status(&status)]);
     }
 
-    /// Waits for the next sample, and tells of it. Meanwhile, what could not be told is tried again.
+    /// Waits for the next sample, and reports it. Meanwhile, what could not be sent is tried again.
     pub(super) async fn tell_next_sample(&mut self) {
         while !self.untold.is_empty() {
             match timeout(RETRY, self.latest.changed()).await {
@@ -149,7 +149,7 @@ impl ServiceManager {
         self.send();
     }
 
-    /// Sends what is to be told, as far as the service manager takes it.
+    /// Sends what is due, as far as the service manager takes it.
     fn send(&mut self) {
         let Some((socket, address)) = &self.socket else { return self.untold.clear() };
         while let Some(message) = self.untold.front() {

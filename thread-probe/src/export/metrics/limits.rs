@@ -1,4 +1,4 @@
-//! The families of the limits.
+//! The metrics of limits.
 
 use super::{
     table::{self, Metric},

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::config::WebConfig;
 
-/// Reads the web configuration, if there is one, while its files can still be read. Says whom anybody could ask.
+/// Reads the web configuration, if there is one, while its files can still be read. Warns where anybody may ask.
 ///
 /// # Errors
 /// What is wrong with it, and where.

@@ -1,4 +1,4 @@
-//! A connection whose client has to read: who is slow holds on to an answer of an old sample.
+//! Ends connections whose client reads too slowly: each holds on to the answer of an old sample.
 
 use std::{
     io,

@@ -72,12 +72,12 @@ impl Task {
         Self { switches, run_delay_ns: switches * 1000, waits: switches as u32, ..self }
     }
 
-    fn record(&self, parts: u32) -> (record::Thread, record::Process, Waits) {
+    fn record(&self, parts: u32) -> (record::ThreadPart, record::ProcessPart, Waits) {
         let mut comm = [0; COMM_BYTES];
         comm[..self.comm.len()].copy_from_slice(self.comm.as_bytes());
         let storage = if self.has_storage { PART_STORAGE } else { 0 };
         let own = |value| if self.has_storage { value } else { 0 };
-        let thread = record::Thread {
+        let thread = record::ThreadPart {
             head: Head { task: self.address, parts: PART_THREAD | storage | parts, tid: self.tid },
             tgid: self.tgid,
             start_boottime_ns: self.start_ns,
@@ -92,11 +92,11 @@ impl Task {
                 threads_created: own(self.created),
                 ..Counters::default()
             },
-            ..record::Thread::default()
+            ..record::ThreadPart::default()
         };
         let mut waits = Waits::default();
         waits.buckets[10] = self.waits;
-        (thread, record::Process { uid: 7, ..record::Process::default() }, waits)
+        (thread, record::ProcessPart { uid: 7, ..record::ProcessPart::default() }, waits)
     }
 }
 

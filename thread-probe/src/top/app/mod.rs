@@ -287,7 +287,7 @@ impl App {
         self.lost.as_deref()
     }
 
-    /// What the user is to be told.
+    /// A message for the user.
     pub fn message(&self) -> Option<&str> {
         self.message.as_deref()
     }

@@ -1,4 +1,4 @@
-//! Short names of columns, for who types them.
+//! Short names of columns, to type.
 
 use super::{Column, find};
 

@@ -1,4 +1,4 @@
-//! The thread that waits for a daemon.
+//! The thread that waits for a daemon, and the mailbox between it and the view.
 
 use std::{
     io::{PipeReader, PipeWriter, Read as _, Write as _, pipe},
@@ -91,7 +91,7 @@ impl Outbox {
     }
 }
 
-/// What the thread is told.
+/// What the thread receives.
 pub(super) struct Orders {
     request: Arc<Mutex<Request>>,
     wake: PipeReader,
@@ -184,7 +184,7 @@ mod tests {
             let _ = told.send(());
             outbox.hand_on(Update::Lost("the end".to_owned()));
         })?;
-        // Before anything is taken, lest one that was to be left out finds room.
+        // Before anything is taken: else one that should be left out would find room.
         last_is_next.recv_timeout(LONG)?;
         for _ in 0..PENDING {
             assert!(matches!(next(&mut daemon), Ok(Some(Update::Sample(_)))));

@@ -127,7 +127,7 @@ fn octaves(buckets: &[Bucket]) -> Vec<Bar> {
     bars
 }
 
-/// In so many rows: neighbours are told together, from the longest on, so that each bar spans alike.
+/// In so many rows: neighbours are merged, from the longest on, so that each bar spans alike.
 fn fit(bars: Vec<Bar>, rows: u16) -> Vec<Bar> {
     let together = bars.len().div_ceil(usize::from(rows.max(1))).max(1);
     let merged = |bars: &[Bar]| {

@@ -23,7 +23,7 @@ pub use self::theme::{ColorMode, Glyphs, Theme};
 use super::app::{App, Overlay, View};
 use crate::limits::words::Level;
 
-/// The smallest screen on which anything can be told.
+/// The smallest screen on which anything is drawn.
 const MIN_WIDTH: u16 = 40;
 const MIN_HEIGHT: u16 = 10;
 

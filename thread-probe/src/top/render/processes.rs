@@ -34,7 +34,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
     draw_rows(canvas, below(area, 1), app, &layout);
 }
 
-/// What is sorted by, and what happens seldom enough to be told when it does.
+/// The column sorted by, and those that are shown only while they have something to say.
 fn add_what_is_not_nothing(ids: &mut Vec<&'static str>, app: &App) {
     let processes = app.model().map_or(&[][..], |model| &model.processes);
     let is_forked = |process: &Process| process.rates.is_some_and(|rates| rates.processes_created_per_second > 0.0);

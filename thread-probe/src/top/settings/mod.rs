@@ -12,7 +12,7 @@ pub use super::columns::Sort;
 use super::columns::{ATTENTION, Column, find, process_columns, thread_columns};
 use crate::config::{
     file::Mistake,
-    given::{self, Fault, Given, Name, in_order, unknown_key},
+    toml_value::{self, Fault, Given, Name, in_order, unknown_key},
     value,
 };
 
@@ -87,7 +87,7 @@ impl Settings {
         let entries = in_order(table);
         // First: what else is wrong in a later one is wrong because of that.
         if let Some((_, version)) = entries.iter().find(|(name, _)| name.get_ref() == "version") {
-            given::integer(version, check_version).map_err(|fault| fault.of("version"))?;
+            toml_value::integer(version, check_version).map_err(|fault| fault.of("version"))?;
         }
         let mut settings = Self::default();
         for (name, given) in entries {
@@ -101,10 +101,10 @@ impl Settings {
         let set = match key {
             // Checked before.
             "version" => Ok(()),
-            "interval" => put(&mut self.interval, given::duration(given, value::interval)),
-            "only_changed" => put(&mut self.only_changed, given::boolean(given)),
-            "hide_kernel_threads" => put(&mut self.hide_kernel_threads, given::boolean(given)),
-            "tree" => put(&mut self.tree, given::text(given, "a string", value::choice)),
+            "interval" => put(&mut self.interval, toml_value::duration(given, value::interval)),
+            "only_changed" => put(&mut self.only_changed, toml_value::boolean(given)),
+            "hide_kernel_threads" => put(&mut self.hide_kernel_threads, toml_value::boolean(given)),
+            "tree" => put(&mut self.tree, toml_value::text(given, "a string", value::choice)),
             "processes" => {
                 let view = View { columns: &mut self.process_columns, sort: &mut self.process_sort };
                 return view.read(process_columns(), key, given);
@@ -169,14 +169,14 @@ struct View<'a> {
 
 impl View<'_> {
     fn read<T>(self, all: &[Column<T>], section: &str, given: &Given<'_>) -> Result<(), Fault> {
-        let table = given::table(given, "a table of keys").map_err(|fault| fault.of(section))?;
+        let table = toml_value::table(given, "a table of keys").map_err(|fault| fault.of(section))?;
         let id = |text: &str| id_of(all, text);
         for (name, given) in in_order(table) {
             let key = name.get_ref().as_ref();
             match key {
-                "columns" => put(self.columns, given::list(given, id).and_then(|ids| each_once(ids, given))),
-                "sort" => put(&mut self.sort.column, given::text(given, "a string", id)),
-                "direction" => put(&mut self.sort.direction, given::text(given, "a string", value::choice)),
+                "columns" => put(self.columns, toml_value::list(given, id).and_then(|ids| each_once(ids, given))),
+                "sort" => put(&mut self.sort.column, toml_value::text(given, "a string", id)),
+                "direction" => put(&mut self.sort.direction, toml_value::text(given, "a string", value::choice)),
                 _ => return Err(unknown_key(name, section, VIEW_KEYS.into_iter())),
             }
             .map_err(|fault| fault.of(&format!("{section}.{key}")))?;

@@ -1,4 +1,4 @@
-//! The files of a crate, and which of them names something of which.
+//! The files of a crate, and which uses which.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

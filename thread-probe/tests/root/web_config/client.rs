@@ -1,4 +1,4 @@
-//! Who asks, with and without TLS.
+//! A client, with and without TLS.
 
 use std::{io, sync::Arc};
 

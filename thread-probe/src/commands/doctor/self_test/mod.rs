@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 
 use self::load::{ENDED, Kernel, PASSES};
 use super::{
-    place::sees_all_processes,
+    process::sees_all_processes,
     programs::Loaded,
     report::{Check, Cost},
 };

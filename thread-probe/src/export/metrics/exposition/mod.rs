@@ -1,4 +1,4 @@
-//! Filling the table from a model. Built anew for each sample, so a group that is gone is gone.
+//! Fills the table of metrics from a model. Built anew for each sample, so a group that is gone is gone.
 
 use std::collections::BTreeSet;
 

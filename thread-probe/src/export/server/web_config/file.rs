@@ -88,7 +88,7 @@ pub(super) fn parse(content: &[u8]) -> Result<File, Mistake> {
     // Nothing but comments is a file that asks for nothing.
     let file: Option<File> = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let said = error.without_snippet().to_string();
-        // The place is told in front, as everywhere.
+        // The place comes first, as everywhere.
         let said = said.find(" at line ").map_or(said.as_str(), |end| &said[..end]);
         located(error.location(), said)
     })?;

@@ -17,7 +17,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The web configuration in force.
 pub struct LiveWebConfig {
     path: PathBuf,
-    /// Whom it protects.
+    /// What it protects.
     addresses: Vec<SocketAddr>,
     state: Mutex<State>,
 }

@@ -4,7 +4,7 @@
 //! [`file`] is the format; what is in it becomes [`Settings`], whole or not at all; [`live`] reads it again when it
 //! changes.
 
-mod client;
+mod client_certificates;
 mod file;
 mod live;
 mod pem;

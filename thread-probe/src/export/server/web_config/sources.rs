@@ -1,4 +1,4 @@
-//! Which files a configuration was read from, and whether they changed since.
+//! The files a configuration was read from, and whether they changed since.
 
 use std::{
     fs,

@@ -13,7 +13,7 @@ use tokio_rustls::rustls::{
 };
 
 use super::{
-    client::{self, Asked},
+    client_certificates::{self, Asked},
     file::{Text, TlsSection, given, mistake},
     pem::{Pem, Place},
 };
@@ -42,7 +42,7 @@ pub(super) fn tls(section: &Spanned<TlsSection>, place: &Place<'_>) -> Result<Op
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&versions)
         .map_err(|error| mistake(section, "tls_server_config", error.to_string()))?;
-    let (asked, verifier) = client::verifier(given, place, &provider)?;
+    let (asked, verifier) = client_certificates::verifier(given, place, &provider)?;
     let builder = match verifier {
         Some(verifier) => builder.with_client_cert_verifier(verifier),
         None => builder.with_no_client_auth(),

@@ -22,14 +22,14 @@ fn model_of(comms: &[&[u8]]) -> Model {
     let mut ledger = Ledger::new(GroupBounds { max: 500, retention: Duration::from_mins(10), keep: Vec::new() });
     ledger.begin_scan(1_000_000_000);
     for (tid, comm) in (1u32..).zip(comms) {
-        let mut thread = record::Thread {
+        let mut thread = record::ThreadPart {
             head: Head { task: u64::from(tid), parts: PART_THREAD | PART_PROCESS | PART_WAITS | PART_STORAGE, tid },
             tgid: tid,
             start_boottime_ns: 1,
             process_start_ns: 1,
             stack_bytes: 16384,
             stack_depth_bytes: 600,
-            ..record::Thread::default()
+            ..record::ThreadPart::default()
         };
         thread.comm[..comm.len()].copy_from_slice(comm);
         thread.counters.voluntary_switches = 7;
@@ -40,7 +40,7 @@ fn model_of(comms: &[&[u8]]) -> Model {
             waits.buckets[bucket_of(wait_ns)] += 1;
         }
         let observed =
-            ThreadObservation { thread: &thread, process: Some(&record::Process::default()), waits: Some(&waits) };
+            ThreadObservation { thread: &thread, process: Some(&record::ProcessPart::default()), waits: Some(&waits) };
         ledger.observe(Observation::Alive(observed), &mut by_comm());
         let mut failed = Folded::default();
         failed.clone_failures[2] = 1;

@@ -1,4 +1,4 @@
-//! Where the process runs and what it may do: capabilities, namespaces, /proc, cgroups.
+//! What this process may do and see: capabilities, namespaces, /proc, cgroups.
 
 use std::{fs, io, path::Path};
 
@@ -26,12 +26,12 @@ const USED: [(Cap, &str, &str); 2] = [
 ];
 
 /// What a process has before it gives up what it can.
-pub(super) struct Place {
+pub(super) struct ThisProcess {
     effective: CapSet,
     mounts: ProcResult<MountInfos>,
 }
 
-impl Place {
+impl ThisProcess {
     pub(super) fn of_this_process() -> Self {
         let effective = CapState::get_current().map(|state| state.effective).unwrap_or_default();
         Self { effective, mounts: Process::myself().and_then(|process| process.mountinfo()) }

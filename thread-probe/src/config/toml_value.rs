@@ -1,4 +1,4 @@
-//! A value as the file gives it, read as the type that its key wants.
+//! A TOML value, read as the type that its key wants.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -112,7 +112,7 @@ pub(crate) fn labels(given: &Given<'_>) -> Result<BTreeMap<String, String>, Faul
     Ok(labels)
 }
 
-/// The keys of a table in the order of the file, so that the first mistake is the one that is told.
+/// The keys of a table in the order of the file, so that the first mistake is reported first.
 pub(crate) fn in_order<'a, 'i>(table: &'a DeTable<'i>) -> Vec<(&'a Name<'i>, &'a Given<'i>)> {
     let mut entries: Vec<_> = table.iter().collect();
     entries.sort_by_key(|(name, _)| name.span().start);

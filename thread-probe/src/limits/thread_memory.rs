@@ -19,7 +19,7 @@ const MIN_COUNTS: usize = 4;
 
 /// Threads and memory of a process, whenever the former changed.
 #[derive(Clone, Debug, Default)]
-pub(super) struct OwnMemory {
+pub(super) struct ThreadMemory {
     points: Vec<Point>,
     threads: u64,
 }
@@ -39,7 +39,7 @@ pub(super) struct Usage {
     pub(super) address_space_bytes: u64,
 }
 
-impl OwnMemory {
+impl ThreadMemory {
     /// Takes in the number of threads; reads the memory if it changed. Returns what each took, `None` before that is
     /// known.
     pub(super) fn observe(&mut self, pid: u32, threads: u64, files: &mut Files) -> Option<Usage> {
