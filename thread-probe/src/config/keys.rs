@@ -1,7 +1,14 @@
 //! Every key of the file, but for the rules' (see [`super::rules`]): where it is, how it is read, how it is written.
 
-use std::{fmt::Write as _, net::SocketAddr, path::Path};
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
+use clap::ValueEnum;
 use toml::Value;
 
 use super::{
@@ -17,20 +24,28 @@ pub(super) struct Key {
     /// Whether it can change while the daemon runs.
     pub(super) is_live: bool,
     /// Reads it.
-    pub(super) set: Set,
+    pub(super) set: fn(&mut Config, &Given<'_>) -> Result<(), Fault>,
     /// Writes it, so that it is read as the same.
-    pub(super) get: Get,
+    pub(super) get: fn(&Config) -> Value,
+    /// Takes it over from another configuration.
+    pub(super) copy: fn(&mut Config, &Config),
 }
 
-type Set = fn(&mut Config, &Given<'_>) -> Result<(), Fault>;
-type Get = fn(&Config) -> Value;
-
-const fn live(path: &'static str, set: Set, get: Get) -> Key {
-    Key { path, is_live: true, set, get }
-}
-
-const fn fixed(path: &'static str, set: Set, get: Get) -> Key {
-    Key { path, is_live: false, set, get }
+/// Declares the keys: whether each is `live` or `fixed` while the daemon runs, its path in the file and its place in a
+/// [`Config`], how it is read and how it is written.
+macro_rules! keys {
+    ($($life:ident $path:literal $($field:ident).+ = $read:expr, $write:expr;)+) => {
+        /// The keys, section by section, in the order in which they are shown.
+        pub(super) const KEYS: &[Key] = &[$(Key {
+            path: $path,
+            is_live: keys!(@is_live $life),
+            set: |config, given| put(&mut config.$($field).+, ($read)(given)),
+            get: |config| ($write)(&config.$($field).+),
+            copy: |to, from| to.$($field).+.clone_from(&from.$($field).+),
+        }),+];
+    };
+    (@is_live live) => { true };
+    (@is_live fixed) => { false };
 }
 
 /// Puts what was read where it belongs.
@@ -43,97 +58,44 @@ fn strings<T: ToString>(items: &[T]) -> Value {
     items.iter().map(T::to_string).collect::<Vec<_>>().into()
 }
 
-fn path(path: Option<&Path>) -> Value {
-    path.map(Path::to_string_lossy).unwrap_or_default().into_owned().into()
+fn path(path: &Option<PathBuf>) -> Value {
+    path.as_deref().map(Path::to_string_lossy).unwrap_or_default().into_owned().into()
 }
 
-/// The keys, section by section, in the order in which they are shown.
-pub(super) const KEYS: &[Key] = &[
-    live(
-        "interval",
-        |config, given| put(&mut config.interval, toml_value::duration(given, value::interval)),
-        |config| value::duration_text(config.interval).into(),
-    ),
-    fixed(
-        "groups.by",
-        |config, given| put(&mut config.groups.by, toml_value::text(given, "a string", value::choice)),
-        |config| value::choice_text(&config.groups.by).into(),
-    ),
-    live(
-        "groups.max",
-        |config, given| put(&mut config.groups.max, toml_value::integer(given, value::max_groups)),
-        |config| config.groups.max.into(),
-    ),
-    live(
-        "groups.retention",
-        |config, given| put(&mut config.groups.retention, toml_value::duration(given, value::retention)),
-        |config| value::duration_text(config.groups.retention).into(),
-    ),
-    live(
-        "groups.keep",
-        |config, given| put(&mut config.groups.keep, toml_value::list(given, value::group)),
-        |config| strings(&config.groups.keep),
-    ),
-    fixed(
-        "web.listen_addresses",
-        |config, given| put(&mut config.web.listen_addresses, addresses(given)),
-        |config| strings(&config.web.listen_addresses),
-    ),
-    fixed(
-        "web.telemetry_path",
-        |config, given| put(&mut config.web.telemetry_path, toml_value::text(given, "a string", value::telemetry_path)),
-        |config| config.web.telemetry_path.clone().into(),
-    ),
-    fixed(
-        "web.socket",
-        |config, given| {
-            put(&mut config.web.socket, toml_value::text(given, "a string", value::socket).map(value::some_path))
-        },
-        |config| path(config.web.socket.as_deref()),
-    ),
-    fixed(
-        "web.config_file",
-        |config, given| {
-            put(&mut config.web.config_file, toml_value::text(given, "a string", value::path).map(value::some_path))
-        },
-        |config| path(config.web.config_file.as_deref()),
-    ),
-    fixed(
-        "probe.user",
-        |config, given| put(&mut config.probe.user, toml_value::text(given, "a string", |text| Ok(value::user(text)))),
-        |config| config.probe.user.clone().unwrap_or_default().into(),
-    ),
-    fixed(
-        "probe.clone_probe",
-        |config, given| put(&mut config.probe.clone_probe, toml_value::text(given, "a string", value::choice)),
-        |config| value::choice_text(&config.probe.clone_probe).into(),
-    ),
-    fixed(
-        "probe.ebpf_log",
-        |config, given| put(&mut config.probe.ebpf_log, toml_value::boolean(given)),
-        |config| config.probe.ebpf_log.into(),
-    ),
-    live(
-        "limits.window",
-        |config, given| put(&mut config.limits.window, toml_value::duration(given, value::window)),
-        |config| value::duration_text(config.limits.window).into(),
-    ),
-    live(
-        "alerts.alertmanager_urls",
-        |config, given| put(&mut config.alerts.alertmanager_urls, toml_value::list(given, value::alertmanager_url)),
-        |config| strings(&config.alerts.alertmanager_urls),
-    ),
-    live(
-        "alerts.labels",
-        |config, given| put(&mut config.alerts.labels, toml_value::labels(given)),
-        |config| config.alerts.labels.clone().into(),
-    ),
-    live(
-        "alerts.switch_cost",
-        |config, given| put(&mut config.alerts.rules.switch_cost, toml_value::duration(given, value::switch_cost)),
-        |config| value::duration_text(config.alerts.rules.switch_cost).into(),
-    ),
-];
+fn duration(duration: &Duration) -> Value {
+    value::duration_text(*duration).into()
+}
+
+fn choice<T: ValueEnum>(choice: &T) -> Value {
+    value::choice_text(choice).into()
+}
+
+keys! {
+    live "interval" interval = |given| toml_value::duration(given, value::interval), duration;
+    fixed "groups.by" groups.by = |given| toml_value::text(given, "a string", value::choice), choice;
+    live "groups.max" groups.max = |given| toml_value::integer(given, value::max_groups), |max: &u32| Value::from(*max);
+    live "groups.retention" groups.retention = |given| toml_value::duration(given, value::retention), duration;
+    live "groups.keep" groups.keep = |given| toml_value::list(given, value::group), strings;
+    fixed "web.listen_addresses" web.listen_addresses = addresses, strings;
+    fixed "web.telemetry_path" web.telemetry_path
+        = |given| toml_value::text(given, "a string", value::telemetry_path), |path: &String| path.clone().into();
+    fixed "web.socket" web.socket
+        = |given| toml_value::text(given, "a string", value::socket).map(value::some_path), path;
+    fixed "web.config_file" web.config_file
+        = |given| toml_value::text(given, "a string", value::path).map(value::some_path), path;
+    fixed "probe.user" probe.user
+        = |given| toml_value::text(given, "a string", |text| Ok(value::user(text))),
+        |user: &Option<String>| user.clone().unwrap_or_default().into();
+    fixed "probe.clone_probe" probe.clone_probe
+        = |given| toml_value::text(given, "a string", value::choice), choice;
+    fixed "probe.ebpf_log" probe.ebpf_log = toml_value::boolean, |log: &bool| Value::from(*log);
+    live "limits.window" limits.window = |given| toml_value::duration(given, value::window), duration;
+    live "alerts.alertmanager_urls" alerts.alertmanager_urls
+        = |given| toml_value::list(given, value::alertmanager_url), strings;
+    live "alerts.labels" alerts.labels = toml_value::labels, |labels: &BTreeMap<_, _>| labels.clone().into();
+    live "alerts.switch_cost" alerts.rules.switch_cost
+        = |given| toml_value::duration(given, value::switch_cost), duration;
+}
 
 fn addresses(given: &Given<'_>) -> Result<Vec<SocketAddr>, Fault> {
     let addresses = toml_value::list(given, value::address)?;

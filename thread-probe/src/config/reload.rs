@@ -52,11 +52,9 @@ impl Config {
     /// Gives what can't change while the daemon runs the values of `running`; returns the keys where they differed.
     fn keep_fixed(&mut self, running: &Self) -> Vec<&'static str> {
         let differs = |key: &&keys::Key| !key.is_live && (key.get)(self) != (key.get)(running);
-        let differing = KEYS.iter().filter(differs).map(|key| key.path).collect();
-        self.groups.by = running.groups.by;
-        self.web = running.web.clone();
-        self.probe = running.probe.clone();
-        differing
+        let differing: Vec<&keys::Key> = KEYS.iter().filter(differs).collect();
+        differing.iter().for_each(|key| (key.copy)(self, running));
+        differing.iter().map(|key| key.path).collect()
     }
 }
 
