@@ -47,7 +47,7 @@ struct Printed {
 /// What is wrong with the configuration file, no such process, what the host lacks, or standard output that can't be
 /// written to.
 pub fn limits(options: &LimitsOptions) -> Result<()> {
-    let mut config = options.probe.configure()?;
+    let mut config = options.configuration.read()?;
     config.limits.window = options.window;
     let mut printed = match Sampler::start_and_drop_privileges(&config.sampler()) {
         Ok((sampler, _)) => of_all(sampler, options)?,

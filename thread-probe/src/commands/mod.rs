@@ -1,7 +1,7 @@
 //! The commands, a file each: here alone options become plain values.
 
 mod config;
-mod configure;
+mod configuration;
 pub mod doctor;
 pub mod limits;
 pub mod options;

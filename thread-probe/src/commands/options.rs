@@ -1,13 +1,12 @@
 //! The command line: types only.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::configuration::{AllKeys, Configuration, ProbeAndGroupKeys, ProbeKeys};
 use crate::{
     config::value,
-    names::grouping::GroupBy,
-    probe::CloneProbe,
     top::{
         batch::Format,
         choice::{self, ColumnsChoice, SortChoice},
@@ -96,66 +95,12 @@ pub enum LogFormat {
     Json,
 }
 
-/// How processes are grouped.
-#[derive(Clone, Copy, Debug, Args)]
-pub struct GroupOptions {
-    /// What makes processes one group [default: comm]
-    #[arg(long, value_enum)]
-    pub group_by: Option<GroupBy>,
-    /// How many groups there may be; processes of further ones are counted under ~other [default: 500]
-    #[arg(long, value_name = "N", value_parser = value::max_groups_text)]
-    pub max_groups: Option<u32>,
-    /// How long a group without a live process is kept before it is dropped whole [default: 10m]
-    #[arg(long, value_name = "DURATION", value_parser = value::retention)]
-    pub group_retention: Option<Duration>,
-}
-
-/// Options of every command that loads the programs. What is not given here may be in the file.
-#[derive(Clone, Debug, Args)]
-pub struct ProbeOptions {
-    /// The configuration file; options on the command line win over it
-    #[arg(long = "config", value_name = "FILE")]
-    pub config_file: Option<PathBuf>,
-    /// The user to become once the programs are attached, by name or number
-    #[arg(long, value_name = "USER")]
-    pub user: Option<String>,
-    /// How to see clones that fail and how long others take [default: auto]
-    #[arg(long, value_enum)]
-    pub clone_probe: Option<CloneProbe>,
-}
-
 /// Options of `serve`.
 #[derive(Clone, Debug, Args)]
 pub struct ServeOptions {
-    /// Time between samples [default: 5s]
-    #[arg(long, value_name = "DURATION", value_parser = value::interval)]
-    pub interval: Option<Duration>,
-    /// Address and port to listen on; may be given more than once [default: 127.0.0.1:10420]
-    #[arg(long = "web.listen-address", value_name = "ADDRESS", value_parser = value::address)]
-    pub listen_addresses: Option<Vec<SocketAddr>>,
-    /// Path of the metrics [default: /metrics]
-    #[arg(long = "web.telemetry-path", value_name = "PATH", value_parser = value::telemetry_path)]
-    pub telemetry_path: Option<String>,
-    /// Unix socket to listen on besides, for `thread-probe top`; "" is none [default:
-    /// /run/thread-probe/thread-probe.sock]
-    #[arg(long = "web.socket", value_name = "PATH", value_parser = value::socket)]
-    pub socket: Option<PathBuf>,
-    /// TLS, passwords and headers of the addresses listened on, as in Prometheus's exporter toolkit; "" is none
-    #[arg(long = "web.config.file", value_name = "FILE", value_parser = value::any_path)]
-    pub web_config_file: Option<PathBuf>,
-    /// Base URL of an Alertmanager to send alerts to, as in http://localhost:9093; may be given more than once
-    #[arg(long = "alertmanager.url", value_name = "URL", value_parser = value::alertmanager_url)]
-    pub alertmanager_urls: Option<Vec<String>>,
-    /// Let the eBPF programs log what is rare (a failed clone, a full ring buffer), at level info and warn
-    /// [default: false]
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
-    pub ebpf_log: Option<bool>,
-    /// How processes are grouped.
+    /// The daemon's.
     #[command(flatten)]
-    pub groups: GroupOptions,
-    /// The probe's.
-    #[command(flatten)]
-    pub probe: ProbeOptions,
+    pub configuration: Configuration<AllKeys>,
 }
 
 /// Options of `top`.
@@ -196,12 +141,9 @@ pub struct TopOptions {
     /// The threads of this process
     #[arg(long, value_name = "PID", value_parser = value::pid)]
     pub pid: Option<u32>,
-    /// What makes processes one group, as in the column GROUP [default: comm]
-    #[arg(long, value_enum)]
-    pub group_by: Option<GroupBy>,
-    /// The probe's.
+    /// The probe's, and what makes a group: that of the column GROUP.
     #[command(flatten)]
-    pub probe: ProbeOptions,
+    pub configuration: Configuration<ProbeAndGroupKeys>,
 }
 
 impl TopOptions {
@@ -243,12 +185,9 @@ pub struct PsOptions {
     /// Sum up the threads of a name, the numbers in it aside; JSON has both
     #[arg(long, requires = "pid", conflicts_with = "columns")]
     pub by_name: bool,
-    /// What makes processes one group, as in the column GROUP [default: comm]
-    #[arg(long, value_enum)]
-    pub group_by: Option<GroupBy>,
-    /// The probe's.
+    /// The probe's, and what makes a group: that of the column GROUP.
     #[command(flatten)]
-    pub probe: ProbeOptions,
+    pub configuration: Configuration<ProbeAndGroupKeys>,
 }
 
 /// Options of `limits`.
@@ -268,7 +207,7 @@ pub struct LimitsOptions {
     pub format: TableOrJson,
     /// The probe's.
     #[command(flatten)]
-    pub probe: ProbeOptions,
+    pub configuration: Configuration<ProbeKeys>,
 }
 
 /// Options of `doctor`.
@@ -279,7 +218,7 @@ pub struct DoctorOptions {
     pub format: TableOrJson,
     /// The probe's.
     #[command(flatten)]
-    pub probe: ProbeOptions,
+    pub configuration: Configuration<ProbeKeys>,
 }
 
 /// How to print what has no CSV.

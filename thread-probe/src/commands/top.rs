@@ -58,7 +58,7 @@ fn refuse_what_is_printed(options: &TopOptions) -> Result<()> {
 }
 
 fn interactive(options: &TopOptions) -> Result<()> {
-    let mut config = options.probe.configure_grouped(options.group_by)?;
+    let mut config = options.configuration.read()?;
     config.limits.window = config.limits.window.min(WINDOW);
     // Before the feed may have a thread.
     let signals = Signals::block().context("blocking signals failed")?;
@@ -92,7 +92,7 @@ impl TryFrom<&TopOptions> for Batch {
     fn try_from(options: &TopOptions) -> Result<Self, FileError> {
         Ok(Self {
             url: options.daemon().map(str::to_owned),
-            config: options.probe.configure_grouped(options.group_by)?,
+            config: options.configuration.read()?,
             interval: options.interval.unwrap_or(INTERVAL),
             samples: options.samples,
             format: options.format.unwrap_or_default(),

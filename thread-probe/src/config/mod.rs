@@ -3,7 +3,8 @@
 //! [`keys`] has all there is in the file; reading, writing and comparing configurations go by that table.
 
 pub(crate) mod file;
-mod keys;
+pub(crate) mod keys;
+pub(crate) mod read;
 mod reload;
 mod rules;
 pub(crate) mod toml_value;

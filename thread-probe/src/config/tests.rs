@@ -1,6 +1,5 @@
 use std::collections::BTreeMap;
 
-use clap::CommandFactory as _;
 use proptest::prelude::*;
 
 use super::{
@@ -267,45 +266,6 @@ fn what_is_no_file_is_refused_by_name() -> std::io::Result<()> {
     Ok(())
 }
 
-/// The option of `serve` for a key.
-const OPTIONS: [(&str, &str); 13] = [
-    ("interval", "interval"),
-    ("groups.by", "group-by"),
-    ("groups.max", "max-groups"),
-    ("groups.retention", "group-retention"),
-    ("web.listen_addresses", "web.listen-address"),
-    ("web.telemetry_path", "web.telemetry-path"),
-    ("web.socket", "web.socket"),
-    ("web.config_file", "web.config.file"),
-    ("probe.user", "user"),
-    ("probe.clone_probe", "clone-probe"),
-    ("probe.ebpf_log", "ebpf-log"),
-    ("alerts.alertmanager_urls", "alertmanager.url"),
-    ("", "config"),
-];
-
-#[test]
-fn the_help_of_an_option_has_the_default_of_its_key() {
-    let command = Cli::command();
-    let serve = command.find_subcommand("serve").map(|serve| serve.get_arguments().collect::<Vec<_>>());
-    for argument in serve.unwrap_or_default() {
-        let name = argument.get_long().unwrap_or_default();
-        let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
-        let path = OPTIONS.iter().find(|(_, option)| *option == name).map(|(path, _)| *path);
-        assert!(path.is_some(), "--{name} has no key");
-        let default = KEYS.iter().find(|key| Some(key.path) == path).map(|key| (key.get)(&Config::default()));
-        let shown = match default {
-            Some(toml::Value::Array(items)) => items.iter().filter_map(|item| item.as_str()).collect(),
-            Some(toml::Value::String(text)) => text,
-            Some(other) => other.to_string(),
-            None => String::new(),
-        };
-        let says =
-            if shown.is_empty() { !help.contains("[default") } else { help.ends_with(&format!("[default: {shown}]")) };
-        assert!(says, "--{name} has the default {shown:?} but says {help:?}");
-    }
-}
-
 #[test]
 fn the_command_line_wins_over_the_file_and_the_file_over_the_defaults() -> std::io::Result<()> {
     let folder = tempfile::tempdir()?;
@@ -318,13 +278,13 @@ fn the_command_line_wins_over_the_file_and_the_file_over_the_defaults() -> std::
     let configured = |flags: &str| match clap::Parser::try_parse_from(
         ["thread-probe", "serve", "--config", &file].into_iter().chain(flags.split_whitespace()),
     ) {
-        Ok(Cli { command: crate::commands::options::Command::Serve(options), .. }) => options.configure().ok(),
+        Ok(Cli { command: crate::commands::options::Command::Serve(options), .. }) => options.configuration.read().ok(),
         _ => None,
     };
     let of_file = read(&path).ok();
     assert_eq!(configured(""), of_file);
     let (of_file, with_all) = (of_file.unwrap_or_default(), configured(all).unwrap_or_default());
-    let given: Vec<_> = OPTIONS.iter().map(|(key, _)| *key).filter(|key| !key.is_empty()).collect();
+    let given: Vec<_> = KEYS.iter().filter(|key| key.option.is_some()).map(|key| key.path).collect();
     assert_eq!(keys::differing(&of_file, &with_all), given);
     assert_eq!(with_all.alerts.alertmanager_urls, ["http://c", "http://d"]);
     Ok(())

@@ -75,11 +75,6 @@ pub(super) fn max_groups(number: i64) -> Result<u32, String> {
     max.ok_or_else(|| "must be from 1 to 100000".to_owned())
 }
 
-/// The same from the command line.
-pub(crate) fn max_groups_text(text: &str) -> Result<u32, String> {
-    text.parse().map_err(|_| "must be a whole number from 1 to 100000".to_owned()).and_then(max_groups)
-}
-
 /// An address, or as in the exporter toolkit a port alone, which listens on every address.
 pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     let text = text.strip_prefix("localhost:").map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
@@ -113,6 +108,11 @@ pub(crate) fn socket(text: &str) -> Result<PathBuf, String> {
     path(text)
 }
 
+/// The same; an empty one is none.
+pub(super) fn socket_or_none(text: &str) -> Result<Option<PathBuf>, String> {
+    socket(text).map(some_path)
+}
+
 /// The path of a file, or empty: in a file it can't depend on the folder that the daemon is started in.
 pub(crate) fn path(text: &str) -> Result<PathBuf, String> {
     if !text.is_empty() && !text.starts_with('/') {
@@ -124,13 +124,8 @@ pub(crate) fn path(text: &str) -> Result<PathBuf, String> {
     Ok(text.into())
 }
 
-/// The path of a file as the command line gives it, or empty, which clap's own parser refuses.
-pub(crate) fn any_path(text: &str) -> Result<PathBuf, String> {
-    Ok(text.into())
-}
-
 /// A path; an empty one is none.
-pub(crate) fn some_path(path: PathBuf) -> Option<PathBuf> {
+pub(super) fn some_path(path: PathBuf) -> Option<PathBuf> {
     Some(path).filter(|path| !path.as_os_str().is_empty())
 }
 
@@ -187,8 +182,8 @@ pub(super) fn label_name(name: &str) -> Result<String, String> {
 }
 
 /// The user to become; an empty name is nobody else.
-pub(crate) fn user(text: &str) -> Option<String> {
-    Some(text.to_owned()).filter(|name| !name.is_empty())
+pub(super) fn user(text: &str) -> Result<Option<String>, String> {
+    Ok(Some(text.to_owned()).filter(|name| !name.is_empty()))
 }
 
 /// One of the values that the command line offers.

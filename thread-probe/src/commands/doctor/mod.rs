@@ -18,7 +18,7 @@ use crate::{commands::options::DoctorOptions, config::Config, text::human};
 /// # Errors
 /// What is wrong with the configuration file, standard output that can't be written to, or that something is missing.
 pub fn doctor(options: &DoctorOptions) -> Result<()> {
-    let report = examine(&options.probe.configure()?);
+    let report = examine(&options.configuration.read()?);
     print::print(options.format, &report)?;
     match report.count(Status::Missing) {
         0 => Ok(()),

@@ -43,7 +43,7 @@ const PENDING_REQUESTS: usize = 16;
 /// # Errors
 /// What is wrong with the configuration file, an address in use, what the host lacks, or a sample that failed.
 pub fn serve(options: &ServeOptions) -> Result<()> {
-    let config = options.configure()?;
+    let config = options.configuration.read()?;
     if let Err(error) = descriptors::raise_limit() {
         tracing::warn!(%error, "raising the limit of open files failed: fewer clients are served at a time");
     }
@@ -85,8 +85,8 @@ pub fn serve(options: &ServeOptions) -> Result<()> {
     priority::lower(nice);
     let reload = || {
         guard.iter().for_each(Guard::reload);
-        if options.probe.config_file.is_some() {
-            let reloaded = config::reload(&running.borrow(), options.configure());
+        if options.configuration.config_file.is_some() {
+            let reloaded = config::reload(&running.borrow(), options.configuration.read());
             warn_if_nothing_is_foreseen(&reloaded.config);
             running.send_replace(reloaded);
         } else if guard.is_none() {
