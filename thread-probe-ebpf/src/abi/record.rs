@@ -1,14 +1,14 @@
 //! The record of one thread. It travels two roads: the scan (the thread is alive) and the ring buffer (it ended).
 //!
 //! On the ring a record is a whole [`ThreadRecord`]. In the scan's stream it is cut to what changed: a [`Head`]
-//! alone says "as before"; else the [`ThreadPart`] part, then the [`ProcessPart`] part if [`PART_PROCESS`] is set, then
+//! alone says "as before"; else the [`ThreadPart`], then the [`ProcessPart`] if [`PART_PROCESS`] is set, then
 //! the [`Waits`] if [`PART_WAITS`] is set. Both sides are on one machine, so the layout is the machine's own.
 
 use super::histogram::BUCKETS;
 
 /// The record has the fields after [`Head`]; without it everything but the head is as in the last record.
 pub const PART_THREAD: u32 = 1 << 0;
-/// The [`ProcessPart`] part is filled. In the scan's stream, only that of a thread that leads its group is.
+/// The [`ProcessPart`] is filled. In the scan's stream, only that of a thread that leads its group is.
 pub const PART_PROCESS: u32 = 1 << 1;
 /// The [`Waits`] are filled; without it they are as in the last record, or empty if there was none.
 pub const PART_WAITS: u32 = 1 << 2;

@@ -41,8 +41,10 @@ pub trait Creator: Copy {
 pub trait Charge: Copy {
     /// Whether there is none: above the first namespace.
     fn is_null(self) -> bool;
-    /// Threads, and how many there may be.
-    fn threads(self) -> (u64, u64);
+    /// Threads.
+    fn used(self) -> u64;
+    /// What they may be at most.
+    fn max(self) -> u64;
     /// What the namespace is charged in the one above.
     fn above(self) -> Self;
 }
@@ -54,9 +56,9 @@ pub trait Namespace: Copy {
     /// Whether its init has ended.
     fn is_dying(self) -> bool;
     /// Ids in use.
-    fn used(self) -> u64;
+    fn used(self) -> u32;
     /// Its own `pid_max`; 0 where the kernel has one for all.
-    fn own_max(self) -> u64;
+    fn own_max(self) -> u32;
     /// How deep it is nested; 0 for the first.
     fn level(self) -> u32;
     /// The one it is nested in.
@@ -67,7 +69,7 @@ pub trait Namespace: Copy {
 pub trait Cgroup: Copy {
     /// Whether there is none.
     fn is_null(self) -> bool;
-    /// Its id.
+    /// Its id: its inode in cgroupfs.
     fn id(self) -> u64;
     /// The one above.
     fn parent(self) -> Self;
@@ -129,7 +131,7 @@ fn is_nproc_full<C: Charge>(mut charge: C, is_full: impl Fn((u64, u64)) -> bool)
         if charge.is_null() {
             return false;
         }
-        if is_full(charge.threads()) {
+        if is_full((charge.used(), charge.max())) {
             return true;
         }
         charge = charge.above();
@@ -160,8 +162,8 @@ fn pid_namespaces<N: Namespace>(mut namespace: N, host: &HostLimits) -> (u64, bo
         if namespace.is_null() {
             break;
         }
-        let used = namespace.used();
-        let own_max = namespace.own_max();
+        let used = u64::from(namespace.used());
+        let own_max = u64::from(namespace.own_max());
         let max = if own_max == 0 { host.pid_max } else { own_max };
         lacks_ids |= max != 0 && used + RESERVED_IDS >= max;
         if namespace.level() == 0 {
@@ -219,8 +221,12 @@ mod tests {
             self.at >= self.levels.len()
         }
 
-        fn threads(self) -> (u64, u64) {
-            self.numbers()
+        fn used(self) -> u64 {
+            self.numbers().0
+        }
+
+        fn max(self) -> u64 {
+            self.numbers().1
         }
 
         fn above(self) -> Self {
@@ -237,12 +243,12 @@ mod tests {
             self.numbers().0 == 0
         }
 
-        fn used(self) -> u64 {
-            self.numbers().0
+        fn used(self) -> u32 {
+            self.numbers().0 as u32
         }
 
-        fn own_max(self) -> u64 {
-            self.numbers().1
+        fn own_max(self) -> u32 {
+            self.numbers().1 as u32
         }
 
         fn level(self) -> u32 {

@@ -5,7 +5,7 @@ use thread_probe_ebpf::{
         record::{ProcessPart, ThreadPart},
         storage::TaskStorage,
     },
-    logic::refusal::MAX_USER_NAMESPACES,
+    logic::refusal::{Charge as _, MAX_USER_NAMESPACES, Namespace as _},
 };
 
 use super::kernel::{Comm, RLIMIT_AS, RLIMIT_NPROC, RLIMIT_STACK, Task};

@@ -6,9 +6,12 @@ use aya_ebpf::helpers::{
     bpf_probe_read_kernel,
     generated::{bpf_get_current_task_btf, bpf_ktime_get_boot_ns, bpf_probe_read_kernel_str, bpf_task_pt_regs},
 };
-use thread_probe_ebpf::abi::{
-    offsets::{MISSING, Offsets},
-    record::{COMM_BYTES, EXE_BYTES},
+use thread_probe_ebpf::{
+    abi::{
+        offsets::{MISSING, Offsets},
+        record::{COMM_BYTES, EXE_BYTES},
+    },
+    logic::refusal::{Cgroup, Charge, Namespace},
 };
 
 /// Set by the daemon before load; frozen, so the verifier sees constants.
@@ -282,34 +285,32 @@ pub(crate) struct NprocCharge {
 }
 
 impl NprocCharge {
-    /// Whether there is none: above the first namespace.
-    #[inline(always)]
-    pub(crate) fn is_null(self) -> bool {
-        self.ucounts.is_null()
-    }
-
-    /// Threads.
-    #[inline(always)]
-    pub(crate) fn used(self) -> u64 {
-        // Linux 6.1's verifier does not look through the typedef of the array's elements.
-        read(self.ucounts, offset!(ucounts_nproc)).unwrap_or(0)
-    }
-
-    /// What they may be at most.
-    #[inline(always)]
-    pub(crate) fn max(self) -> u64 {
-        self.max
-    }
-
     /// The user, as a uid in the first user namespace.
     #[inline(always)]
     pub(crate) fn uid(self) -> u32 {
         load(self.ucounts, offset!(ucounts_uid))
     }
+}
 
-    /// What the namespace is charged in the one above.
+impl Charge for NprocCharge {
     #[inline(always)]
-    pub(crate) fn above(self) -> Self {
+    fn is_null(self) -> bool {
+        self.ucounts.is_null()
+    }
+
+    #[inline(always)]
+    fn used(self) -> u64 {
+        // Linux 6.1's verifier does not look through the typedef of the array's elements.
+        read(self.ucounts, offset!(ucounts_nproc)).unwrap_or(0)
+    }
+
+    #[inline(always)]
+    fn max(self) -> u64 {
+        self.max
+    }
+
+    #[inline(always)]
+    fn above(self) -> Self {
         let namespace: *const u8 = load(self.ucounts, offset!(ucounts_ns));
         Self {
             ucounts: load(namespace, offset!(user_ns_ucounts)),
@@ -326,52 +327,48 @@ impl PidNamespace {
     /// PIDNS_ADDING of include/linux/pid_namespace.h: set for as long as the namespace has an init.
     const ADDING: u32 = 1 << 31;
 
-    /// Whether there is none.
-    #[inline(always)]
-    pub(crate) fn is_null(self) -> bool {
-        self.0.is_null()
-    }
-
     /// Its inode.
     #[inline(always)]
     pub(crate) fn inode(self) -> u32 {
         load(self.0, offset!(pid_ns_inode))
     }
 
-    /// The one it is nested in.
-    #[inline(always)]
-    pub(crate) fn parent(self) -> Self {
-        Self(load(self.0, offset!(pid_ns_parent)))
-    }
-
-    /// How deep it is nested; 0 for the first.
-    #[inline(always)]
-    pub(crate) fn level(self) -> u32 {
-        load(self.0, offset!(pid_ns_level))
-    }
-
-    /// Ids in use.
-    #[inline(always)]
-    pub(crate) fn used(self) -> u32 {
-        self.allocated() & !Self::ADDING
-    }
-
-    /// Whether its init has ended, so that no id is to be had.
-    #[inline(always)]
-    pub(crate) fn is_dying(self) -> bool {
-        self.allocated() & Self::ADDING == 0
-    }
-
     #[inline(always)]
     fn allocated(self) -> u32 {
         load(self.0, offset!(pid_ns_allocated))
     }
+}
 
-    /// Its own `pid_max`; 0 where the kernel has one for all.
+impl Namespace for PidNamespace {
     #[inline(always)]
-    pub(crate) fn own_max(self) -> u32 {
+    fn is_null(self) -> bool {
+        self.0.is_null()
+    }
+
+    #[inline(always)]
+    fn is_dying(self) -> bool {
+        self.allocated() & Self::ADDING == 0
+    }
+
+    #[inline(always)]
+    fn used(self) -> u32 {
+        self.allocated() & !Self::ADDING
+    }
+
+    #[inline(always)]
+    fn own_max(self) -> u32 {
         let offset = offset!(pid_ns_max);
         if offset == MISSING { 0 } else { load(self.0, offset) }
+    }
+
+    #[inline(always)]
+    fn level(self) -> u32 {
+        load(self.0, offset!(pid_ns_level))
+    }
+
+    #[inline(always)]
+    fn parent(self) -> Self {
+        Self(load(self.0, offset!(pid_ns_parent)))
     }
 }
 
@@ -380,36 +377,31 @@ impl PidNamespace {
 #[derive(Clone, Copy)]
 pub(crate) struct Css(*const u8);
 
-impl Css {
-    /// Whether there is none.
+impl Cgroup for Css {
     #[inline(always)]
-    pub(crate) fn is_null(self) -> bool {
+    fn is_null(self) -> bool {
         self.0.is_null()
     }
 
-    /// That of the cgroup above.
     #[inline(always)]
-    pub(crate) fn parent(self) -> Self {
-        Self(load(self.0, offset!(css_parent)))
-    }
-
-    /// The cgroup's id: its inode in cgroupfs.
-    #[inline(always)]
-    pub(crate) fn cgroup_id(self) -> u64 {
+    fn id(self) -> u64 {
         let cgroup: *const u8 = load(self.0, offset!(css_cgroup));
         let node: *const u8 = load(cgroup, offset!(cgroup_kn));
         load(node, offset!(kn_id))
     }
 
-    /// Of the pids controller: threads in it, and how many there may be.
     #[inline(always)]
-    pub(crate) fn pids(self) -> Option<(u64, u64)> {
+    fn parent(self) -> Self {
+        Self(load(self.0, offset!(css_parent)))
+    }
+
+    #[inline(always)]
+    fn threads(self) -> Option<(u64, u64)> {
         Some((read(self.0, offset!(pids_counter))?, read(self.0, offset!(pids_limit))?))
     }
 
-    /// Of the memory controller: pages charged to it, and how many may be.
     #[inline(always)]
-    pub(crate) fn pages(self) -> Option<(u64, u64)> {
+    fn pages(self) -> Option<(u64, u64)> {
         Some((read(self.0, offset!(memory_usage))?, read(self.0, offset!(memory_max))?))
     }
 }

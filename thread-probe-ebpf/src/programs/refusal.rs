@@ -2,7 +2,7 @@
 
 use thread_probe_ebpf::{
     abi::names::{CloneErrno, CloneFailure},
-    logic::refusal::{self, Cgroup, Charge, Creator, Namespace},
+    logic::refusal::{self, Creator},
 };
 
 use super::{
@@ -45,81 +45,5 @@ impl Creator for Task {
     #[inline(always)]
     fn memory(self) -> Css {
         self.memory_cgroup()
-    }
-}
-
-impl Charge for NprocCharge {
-    #[inline(always)]
-    fn is_null(self) -> bool {
-        Self::is_null(self)
-    }
-
-    #[inline(always)]
-    fn threads(self) -> (u64, u64) {
-        (self.used(), self.max())
-    }
-
-    #[inline(always)]
-    fn above(self) -> Self {
-        Self::above(self)
-    }
-}
-
-impl Namespace for PidNamespace {
-    #[inline(always)]
-    fn is_null(self) -> bool {
-        Self::is_null(self)
-    }
-
-    #[inline(always)]
-    fn is_dying(self) -> bool {
-        Self::is_dying(self)
-    }
-
-    #[inline(always)]
-    fn used(self) -> u64 {
-        u64::from(Self::used(self))
-    }
-
-    #[inline(always)]
-    fn own_max(self) -> u64 {
-        u64::from(Self::own_max(self))
-    }
-
-    #[inline(always)]
-    fn level(self) -> u32 {
-        Self::level(self)
-    }
-
-    #[inline(always)]
-    fn parent(self) -> Self {
-        Self::parent(self)
-    }
-}
-
-impl Cgroup for Css {
-    #[inline(always)]
-    fn is_null(self) -> bool {
-        Self::is_null(self)
-    }
-
-    #[inline(always)]
-    fn id(self) -> u64 {
-        self.cgroup_id()
-    }
-
-    #[inline(always)]
-    fn parent(self) -> Self {
-        Self::parent(self)
-    }
-
-    #[inline(always)]
-    fn threads(self) -> Option<(u64, u64)> {
-        Self::pids(self)
-    }
-
-    #[inline(always)]
-    fn pages(self) -> Option<(u64, u64)> {
-        Self::pages(self)
     }
 }

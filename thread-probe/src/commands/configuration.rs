@@ -1,11 +1,10 @@
 //! The options that stand for keys of the file, made from the table of keys; and the configuration that file and options
 //! give.
 
-use std::{marker::PhantomData, path::PathBuf};
+use std::{fmt, marker::PhantomData, path::PathBuf};
 
 use clap::{
-    Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches,
-    builder::{PossibleValuesParser, ValueParser},
+    Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches, builder::PossibleValuesParser, error::ErrorKind,
 };
 use toml::Value;
 
@@ -55,12 +54,12 @@ impl Keys for ProbeAndGroupKeys {
 /// The file, and options that win over it.
 #[derive(Clone, Debug, Args)]
 pub struct Configuration<K: Keys> {
-    /// The configuration file; options on the command line win over it
-    #[arg(long = "config", value_name = "FILE")]
-    pub config_file: Option<PathBuf>,
     /// What was given of the keys.
     #[command(flatten)]
     given: Given<K>,
+    /// The configuration file; options on the command line win over it
+    #[arg(long = "config", value_name = "FILE")]
+    pub config_file: Option<PathBuf>,
 }
 
 impl<K: Keys> Configuration<K> {
@@ -70,27 +69,22 @@ impl<K: Keys> Configuration<K> {
     /// What is wrong with the file.
     pub fn read(&self) -> Result<Config, FileError> {
         let mut config = self.config_file.as_deref().map(read).transpose()?.unwrap_or_default();
-        for (option, texts) in &self.given.texts {
-            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-            // The parser has read each text already.
-            if let Err(error) = (option.set)(&mut config, &texts) {
-                tracing::error!(option = option.long, %error, "left out");
-            }
-        }
+        self.given.keys.iter().for_each(|key| (key.copy)(&mut config, &self.given.config));
         Ok(config)
     }
 }
 
-/// What the command line gives of each key.
+/// What the command line gives: the keys, and a configuration that has their values.
 #[derive(Clone)]
 struct Given<K> {
-    texts: Vec<(&'static KeyOption, Vec<String>)>,
-    keys: PhantomData<K>,
+    keys: Vec<&'static Key>,
+    config: Config,
+    of: PhantomData<K>,
 }
 
-impl<K> std::fmt::Debug for Given<K> {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_list().entries(self.texts.iter().map(|(option, texts)| (option.long, texts))).finish()
+impl<K> fmt::Debug for Given<K> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_map().entries(self.keys.iter().map(|key| (key.path, (key.get)(&self.config)))).finish()
     }
 }
 
@@ -102,10 +96,16 @@ impl<K: Keys> Given<K> {
 
 impl<K: Keys> FromArgMatches for Given<K> {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
-        let given = |(_, option): (_, &'static KeyOption)| {
-            Some((option, matches.get_many::<String>(option.long)?.cloned().collect()))
-        };
-        Ok(Self { texts: Self::options().filter_map(given).collect(), keys: PhantomData })
+        let mut given = Self { keys: Vec::new(), config: Config::default(), of: PhantomData };
+        for (key, option) in Self::options() {
+            if let Some(texts) = matches.get_many::<String>(option.long) {
+                let texts: Vec<&str> = texts.map(String::as_str).collect();
+                let wrong = |error| Error::raw(ErrorKind::ValueValidation, format!("--{}: {error}", option.long));
+                (option.set)(&mut given.config, &texts).map_err(wrong)?;
+                given.keys.push(key);
+            }
+        }
+        Ok(given)
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
@@ -140,7 +140,7 @@ fn argument(key: &Key, option: &'static KeyOption) -> Arg {
         Shape::Choice(values) => argument.value_parser(PossibleValuesParser::new(values)),
         Shape::Switch => {
             let argument = argument.num_args(0..=1).require_equals(true).default_missing_value("true");
-            argument.value_parser(ValueParser::from(PossibleValuesParser::new(["true", "false"])))
+            argument.value_parser(PossibleValuesParser::new(["true", "false"]))
         }
     }
 }

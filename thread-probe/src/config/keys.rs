@@ -33,7 +33,7 @@ pub(crate) struct Key {
     /// Writes it, so that it is read as the same.
     pub(crate) get: fn(&Config) -> Value,
     /// Takes it over from another configuration.
-    pub(super) copy: fn(&mut Config, &Config),
+    pub(crate) copy: fn(&mut Config, &Config),
     /// The option that stands for it, if one does.
     pub(crate) option: Option<KeyOption>,
 }

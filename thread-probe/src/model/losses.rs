@@ -50,7 +50,7 @@ losses! {
     "end_missing" [of_kernels lacking] |_, ledger| ledger.end_missing,
         "a thread left and its final record never came: its last one stands";
     "storage_emptied" [of_kernels lacking] |_, ledger| ledger.storage_emptied,
-        "a kernel as below emptied a thread's storage: what it counted there since the sample before is gone";
+        "some kernels (docs/kernels.md) empty a thread's storage: what it counted there since the sample before is gone";
     "unknown_thread" [lacking] |_, ledger| ledger.unknown_thread,
         "a record of a thread that nobody knows, which makes no sense: please report it";
     "counter_backwards" [lacking] |_, ledger| ledger.counter_backwards,
