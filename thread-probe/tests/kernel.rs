@@ -9,6 +9,7 @@
 mod support;
 
 mod kernel {
+    mod churn;
     pub(crate) mod limits;
     pub(crate) mod probe;
     pub(crate) mod roles;

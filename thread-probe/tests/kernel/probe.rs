@@ -144,3 +144,23 @@ pub(crate) fn ensure_equal<T: PartialEq + std::fmt::Debug>(what: &str, ours: T, 
     ensure!(ours == truth, "{what}: the probe says {ours:?}, the truth is {truth:?}");
     Ok(())
 }
+
+/// A number of the host in /proc/stat.
+pub(crate) fn field_of_proc_stat(name: &str) -> Result<u64> {
+    let stat = std::fs::read_to_string("/proc/stat")?;
+    let line =
+        stat.lines().find_map(|line| line.strip_prefix(name)).with_context(|| format!("{name} in /proc/stat"))?;
+    Ok(line.trim().parse()?)
+}
+
+/// Every thread that ended has its lifetime, save those whose record was made without storage: on Linux before 6.2,
+/// and counted; others on the host may be among them.
+pub(crate) fn ensure_lifetimes(group: &Group, first: &Model, last: &Model) -> Result<()> {
+    let without = lost_for(last, "record_without_histogram") - lost_for(first, "record_without_histogram");
+    let (lifetimes, ended) = (group.raw.lifetimes.iter().sum::<u64>(), group.totals.threads_exited);
+    ensure!(
+        lifetimes <= ended && lifetimes + without >= ended,
+        "{lifetimes} lifetimes of {ended} ended threads, {without} records without storage"
+    );
+    Ok(())
+}

@@ -1,26 +1,19 @@
 //! The tests, each named after what it proves.
 
-use std::{
-    fs,
-    ops::RangeInclusive,
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::{fs, ops::RangeInclusive, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::{
     resource::{UsageWho, getrusage},
     time::TimeValLike as _,
 };
-use thread_probe::{
-    export::metrics,
-    model::{Group, Model},
-};
+use thread_probe::{export::metrics, model::Model};
 use thread_probe_ebpf::abi::names::CloneErrno;
 
 use crate::{
     kernel::{
-        probe::{Probe, ensure_equal, group, hides_init, is_before_6_2, lost, lost_for, process},
+        churn,
+        probe::{Probe, ensure_equal, ensure_lifetimes, field_of_proc_stat, group, hides_init, lost, process},
         workload::Workload,
     },
     support::cgroup::Cgroup,
@@ -35,9 +28,9 @@ pub(crate) const ALL: &[(&str, Test)] = &[
     ("the_waits_of_a_thread_are_its_schedstat", the_waits_of_a_thread_are_its_schedstat),
     ("threads_that_live_microseconds_are_counted_with_their_lifetime", short_threads_have_lifetimes),
     ("switches_between_threads_of_a_process_are_told_apart", same_process_switches_are_told_apart),
-    ("nothing_is_lost_in_a_churn_of_threads_and_processes", nothing_is_lost_in_a_churn),
-    ("ends_while_nobody_reads_and_every_cpu_is_busy_are_exact", ends_while_nobody_reads_are_exact),
-    ("a_crowd_that_ends_at_once_while_nobody_reads_is_exact", a_crowd_that_ends_at_once_is_exact),
+    ("nothing_is_lost_in_a_churn_of_threads_and_processes", churn::nothing_is_lost_in_a_churn),
+    ("ends_while_nobody_reads_and_every_cpu_is_busy_are_exact", churn::ends_while_nobody_reads_are_exact),
+    ("a_crowd_that_ends_at_once_while_nobody_reads_is_exact", churn::a_crowd_that_ends_at_once_is_exact),
     ("a_clone_beyond_rlimit_nproc_is_an_eagain_of_its_process", a_clone_beyond_nproc_is_an_eagain),
     ("an_exec_by_a_thread_that_is_not_the_leader_loses_nothing", an_exec_by_another_thread_loses_nothing),
     ("a_zombie_leader_and_its_live_thread_are_both_there", a_zombie_leader_is_there),
@@ -181,18 +174,6 @@ fn short_threads_have_lifetimes() -> Result<()> {
     workload.finish()
 }
 
-/// Every thread that ended has its lifetime, save those whose record was made without storage: on Linux before 6.2,
-/// and counted; others on the host may be among them.
-fn ensure_lifetimes(group: &Group, first: &Model, last: &Model) -> Result<()> {
-    let without = lost_for(last, "record_without_histogram") - lost_for(first, "record_without_histogram");
-    let (lifetimes, ended) = (group.raw.lifetimes.iter().sum::<u64>(), group.totals.threads_exited);
-    ensure!(
-        lifetimes <= ended && lifetimes + without >= ended,
-        "{lifetimes} lifetimes of {ended} ended threads, {without} records without storage"
-    );
-    Ok(())
-}
-
 fn same_process_switches_are_told_apart() -> Result<()> {
     const ROUNDS: u64 = 2000;
     let mut probe = Probe::get()?;
@@ -216,136 +197,6 @@ fn same_process_switches_are_told_apart() -> Result<()> {
     );
     ensure!(processes < 10, "{processes} same-process switches between two processes of one thread each");
     Ok(())
-}
-
-/// Tasks ever created, as the kernel counts them.
-fn tasks_created() -> Result<u64> {
-    field_of_proc_stat("processes")
-}
-
-fn field_of_proc_stat(name: &str) -> Result<u64> {
-    let stat = fs::read_to_string("/proc/stat")?;
-    let line =
-        stat.lines().find_map(|line| line.strip_prefix(name)).with_context(|| format!("{name} in /proc/stat"))?;
-    Ok(line.trim().parse()?)
-}
-
-fn created(model: &Model) -> u64 {
-    model.host.totals.threads_created + model.host.totals.processes_created
-}
-
-fn nothing_is_lost_in_a_churn() -> Result<()> {
-    ensure_exact_churn(["20000", "5000"], Workload::facts_while_draining)
-}
-
-/// More ends than the ring holds records.
-fn ends_while_nobody_reads_are_exact() -> Result<()> {
-    if is_before_6_2() {
-        println!("storage is out of reach of one in a hundred there, and that is counted: nothing to prove");
-        return Ok(());
-    }
-    let cpus = std::thread::available_parallelism()?.get();
-    let _spinners = Workload::start("tp-spinners", &[&(2 * cpus).to_string()])?;
-    ensure_exact_churn(["14000", "2000"], |workload, _| workload.facts())
-}
-
-fn ensure_exact_churn(
-    threads_and_processes: [&str; 2],
-    wait_for: impl FnOnce(&mut Workload, &mut Probe) -> Result<Vec<u64>>,
-) -> Result<()> {
-    let mut probe = Probe::get()?;
-    let before = tasks_created()?;
-    let first = probe.sample()?;
-    let after_first = tasks_created()?;
-    let mut workload = Workload::start("tp-churn", &threads_and_processes)?;
-    let facts = wait_for(&mut workload, &mut probe)?;
-    let pid = workload.pid();
-    let (threads, processes) = (facts[0], facts[1]);
-    // What such a kernel does not trace: see `hides_init`.
-    let untraced = if hides_init(&first) { (threads + processes) / 100 } else { 0 };
-    let ended_before = group(&first, "tp-churn").map_or(0, |group| group.totals.threads_exited);
-    let all = ended_before + threads + processes;
-    // All of them if they come; where some may never, those that do within 3 s.
-    let deadline = Instant::now() + Duration::from_secs(3);
-    probe.sample_until("the last final record", |model| {
-        let ended = group(model, "tp-churn")?.totals.threads_exited;
-        (ended >= all || (ended + untraced >= all && untraced > 0 && Instant::now() > deadline)).then_some(())
-    })?;
-    let before_last = tasks_created()?;
-    let model = probe.sample()?;
-    let after_last = tasks_created()?;
-    ensure!(lost(&model) == lost(&first), "lost: {:?}", model.probe.lost);
-    let totals = process(&model, pid)?.totals;
-    ensure_equal("threads created", totals.threads_created, threads)?;
-    ensure_equal("processes created", totals.processes_created, processes)?;
-    // Without storage nobody knows whose a thread was that ended before its process was seen: it counts for the group.
-    let unknown =
-        untraced + lost_for(&model, "record_without_histogram") - lost_for(&first, "record_without_histogram");
-    ensure!(
-        totals.threads_exited <= threads && totals.threads_exited + unknown >= threads,
-        "{} threads of the process ended of {threads}",
-        totals.threads_exited
-    );
-    let own = group(&model, "tp-churn").context("its group")?;
-    let ended = own.totals.threads_exited;
-    ensure!(ended <= all && ended + untraced >= all, "{ended} threads ended, main threads included, of {all}");
-    ensure_lifetimes(own, &first, &model)?;
-    let ours = created(&model) - created(&first);
-    let truth = before_last - after_first..=after_last - before;
-    ensure!(truth.contains(&ours), "the probe saw {ours} tasks created, /proc/stat {truth:?}");
-    workload.finish()
-}
-
-/// Threads that a scan has seen: more of them than the ring holds records, and two processes as one may not have so
-/// many.
-fn a_crowd_that_ends_at_once_is_exact() -> Result<()> {
-    const THREADS: u64 = 12_000;
-    const MEMORY_KB: u64 = 4 << 20;
-    if memory_kb()? < MEMORY_KB {
-        println!("twice {THREADS} threads need {MEMORY_KB} kB of memory: nothing to prove");
-        return Ok(());
-    }
-    let mut probe = Probe::get()?;
-    let full_before = lost_for(&probe.sample()?, "ring_full");
-    let start = || Workload::start("tp-crowd", &[&THREADS.to_string()]);
-    let mut crowds = [start()?, start()?];
-    for crowd in &mut crowds {
-        ensure_equal("threads", crowd.facts()?[0], THREADS)?;
-    }
-    let first = probe.sample()?;
-    for crowd in &mut crowds {
-        ensure_equal("live threads", process(&first, crowd.pid())?.threads.total, THREADS + 1)?;
-        crowd.go()?;
-    }
-    for crowd in &mut crowds {
-        crowd.facts()?;
-    }
-    let untraced = if hides_init(&first) { THREADS / 100 } else { 0 };
-    for crowd in &mut crowds {
-        ensure_crowd_is_exact(&mut probe, crowd.pid(), THREADS, untraced)?;
-    }
-    let last = probe.sample()?;
-    ensure!(lost_for(&last, "ring_full") > full_before, "the ring was not full");
-    ensure_equal("what no sum had room for", lost_for(&last, "fold_full"), 0)?;
-    crowds.iter_mut().try_for_each(Workload::finish)
-}
-
-fn ensure_crowd_is_exact(probe: &mut Probe, pid: u32, threads: u64, untraced: u64) -> Result<()> {
-    let totals = probe.sample_until("the last thread's end", |model| {
-        let totals = process(model, pid).ok()?.totals;
-        (totals.threads_exited + untraced >= threads).then_some(totals)
-    })?;
-    ensure!(totals.threads_exited <= threads, "{} threads ended of {threads}", totals.threads_exited);
-    let counted: u64 = probe.one_process(pid)?.process_wait_histogram.iter().map(|bucket| bucket.count).sum();
-    let range = totals.runs - 3 * untraced..=totals.runs;
-    ensure!(range.contains(&counted), "{counted} waits in the histogram of {} runs", totals.runs);
-    Ok(())
-}
-
-fn memory_kb() -> Result<u64> {
-    let meminfo = fs::read_to_string("/proc/meminfo")?;
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:")).context("MemTotal in /proc/meminfo")?;
-    Ok(line.trim().trim_end_matches(" kB").parse()?)
 }
 
 fn a_clone_beyond_nproc_is_an_eagain() -> Result<()> {

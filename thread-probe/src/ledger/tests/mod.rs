@@ -15,6 +15,7 @@ use crate::{
 };
 
 mod folds;
+mod groups;
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -400,91 +401,6 @@ fn a_record_as_before_keeps_the_thread_alive_and_one_of_an_unknown_thread_is_cou
     assert_eq!(scene.live_threads(10), 1);
     assert_eq!(scene.switches("a"), 5);
     assert_eq!(scene.ledger.losses().unknown_thread, 1);
-}
-
-#[test]
-fn groups_beyond_the_bound_go_to_other_and_are_counted() {
-    let mut scene = Scene::with_groups(2);
-    scene.sample(&[leader(1, "a"), leader(2, "b"), leader(3, "c").switched(3), leader(4, "d").switched(4)], &[]);
-    assert_eq!(scene.switches(OTHER), 7);
-    assert_eq!(scene.ledger.groups_refused(), 2);
-    // Their processes are not counted again.
-    scene.sample(&[leader(1, "a"), leader(2, "b"), leader(3, "c").switched(4), leader(4, "d").switched(4)], &[]);
-    assert_eq!((scene.switches(OTHER), scene.ledger.groups_refused()), (8, 2));
-    scene.assert_adds_up();
-}
-
-#[test]
-fn a_group_without_a_live_process_is_dropped_whole_after_its_retention() {
-    let mut scene = Scene::new();
-    scene.sample(&[leader(1, "gone").switched(9), leader(2, "stays")], &[]);
-    scene.sample(&[leader(2, "stays")], &[leader(1, "gone").switched(9)]);
-    scene.now_ns += 590 * SECOND;
-    scene.sample(&[leader(2, "stays")], &[]);
-    assert_eq!(scene.switches("gone"), 9);
-    scene.now_ns += 10 * SECOND;
-    scene.sample(&[leader(2, "stays")], &[]);
-    assert_eq!(scene.switches("gone"), 0);
-    assert!(scene.ledger.groups().all(|(_, group)| *group.name == *"stays"));
-}
-
-#[test]
-fn the_bounds_of_groups_can_change_while_it_runs() {
-    let mut scene = Scene::with_groups(2);
-    let (a, b, c) = (leader(1, "a"), leader(2, "b"), leader(3, "c").switched(3));
-    scene.sample(&[a, b], &[]);
-    scene.ledger.set_group_bounds(bounds(1, 5));
-    scene.sample(&[a, b, c], &[]);
-    assert_eq!(scene.switches(OTHER), 3, "there are two groups already, and room for one");
-    scene.sample(&[a, c], &[b]);
-    scene.now_ns += 10 * SECOND;
-    scene.ledger.set_group_bounds(bounds(2, 5));
-    scene.sample(&[a, c], &[]);
-    assert!(scene.ledger.groups().all(|(_, group)| *group.name != *"b"), "its retention is over");
-    scene.sample(&[a, c.switched(7), leader(4, "d").switched(5)], &[]);
-    assert_eq!((scene.switches("c"), scene.switches(OTHER)), (4, 3 + 5), "there was room again, for who waited for it");
-}
-
-#[test]
-fn a_process_in_other_moves_to_its_own_group_once_there_is_room() {
-    let mut scene = Scene::with_groups(1);
-    let (short, service) = (leader(1, "short"), leader(2, "service"));
-    scene.sample(&[short, service.switched(3)], &[]);
-    scene.sample(&[service.switched(4)], &[short]);
-    assert_eq!((scene.switches(OTHER), scene.switches("service")), (4, 0));
-    // The figures of what ended are there to be scraped for two minutes.
-    scene.now_ns += 100 * SECOND;
-    scene.sample(&[service.switched(5)], &[]);
-    assert_eq!((scene.switches(OTHER), scene.switches("service")), (5, 0));
-    scene.now_ns += 30 * SECOND;
-    scene.sample(&[service.switched(6)], &[]);
-    scene.sample(&[service.switched(9)], &[]);
-    assert_eq!((scene.switches(OTHER), scene.switches("service")), (6, 3));
-}
-
-#[test]
-fn what_ended_before_it_was_seen_takes_half_of_the_groups_at_most() {
-    let mut scene = Scene::with_groups(4);
-    let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
-    let short: Vec<_> = (1..).zip(names).map(|(pid, name)| leader(pid, name).switched(1)).collect();
-    scene.sample(&[], &short);
-    assert_eq!(scene.switches(OTHER), 6);
-    scene.sample(&[leader(20, "service").switched(2), leader(21, "another").switched(3)], &[]);
-    assert_eq!((scene.switches("service"), scene.switches("another")), (2, 3));
-    scene.assert_adds_up();
-}
-
-#[test]
-fn a_name_that_is_kept_has_always_room_also_when_it_becomes_one() {
-    let mut scene = Scene::with_groups(1);
-    let (first, kept) = (leader(1, "first"), leader(2, "kept"));
-    scene.sample(&[first, kept.switched(3)], &[]);
-    assert_eq!(scene.switches(OTHER), 3);
-    scene.ledger.set_group_bounds(GroupBounds { keep: vec!["kept".to_owned()], ..bounds(1, 600) });
-    scene.sample(&[first, kept.switched(4)], &[]);
-    scene.sample(&[first, kept.switched(6)], &[]);
-    assert_eq!((scene.switches(OTHER), scene.switches("kept")), (4, 2));
-    scene.assert_adds_up();
 }
 
 #[test]
