@@ -22,7 +22,7 @@ impl Ledger {
         observed: ThreadObservation<'_>,
         previous: Option<ThreadEntry>,
         ends: Ends,
-        names: &mut dyn GroupNames,
+        names: Option<&mut dyn GroupNames>,
     ) -> (ThreadEntry, ProcessKey) {
         let record = observed.thread;
         let has_storage = record.head.parts & PART_STORAGE != 0;
@@ -115,7 +115,12 @@ impl Ledger {
     }
 
     /// Makes the process known, and takes over what its leader says of it.
-    fn update_process(&mut self, key: ProcessKey, observed: ThreadObservation<'_>, names: &mut dyn GroupNames) {
+    fn update_process(
+        &mut self,
+        key: ProcessKey,
+        observed: ThreadObservation<'_>,
+        names: Option<&mut dyn GroupNames>,
+    ) {
         let process = self.processes.entry(key).or_default();
         process.touched_ns = self.now_ns;
         let Some(facts) = observed.process else {
@@ -124,9 +129,27 @@ impl Ledger {
         };
         process.take_facts(facts, self.epoch);
         let identity = Identity::of(observed.thread, facts, &process.identity);
-        if process.group.is_none() || identity != process.identity {
-            let is_alive = observed.thread.head.parts & PART_ENDED == 0;
-            self.assign(key, identity, &names.name(key.tgid, &identity, is_alive), is_alive);
+        if process.group.is_some() && identity == process.identity {
+            return;
+        }
+        match names {
+            Some(names) => {
+                let is_alive = observed.thread.head.parts & PART_ENDED == 0;
+                self.assign(key, identity, &names.name(key.tgid, &identity, is_alive), is_alive);
+            }
+            None => process.identity = identity,
+        }
+    }
+
+    /// Gives a group to each process that [`Ledger::observe_unnamed`] left without, those that are there for longest
+    /// first.
+    pub fn name_all(&mut self, names: &mut dyn GroupNames) {
+        let is_unnamed = |process: &ProcessEntry| process.group.is_none() && process.identity != Identity::default();
+        let unnamed = self.processes.iter().filter(|(_, process)| is_unnamed(process));
+        let mut unnamed: Vec<_> = unnamed.map(|(key, process)| (key.start_ns, *key, process.identity)).collect();
+        unnamed.sort_unstable_by_key(|(start_ns, key, _)| (*start_ns, key.tgid));
+        for (_, key, identity) in unnamed {
+            self.assign(key, identity, &names.name(key.tgid, &identity, true), true);
         }
     }
 

@@ -88,8 +88,17 @@ impl Ledger {
     pub fn observe(&mut self, observation: Observation<'_>, names: &mut dyn GroupNames) {
         match observation {
             Observation::Unchanged { task } => self.unchanged(task),
-            Observation::Alive(thread) => self.alive(thread, names),
+            Observation::Alive(thread) => self.alive(thread, Some(names)),
             Observation::Ended(thread) => self.thread_ended(thread, names),
+        }
+    }
+
+    /// Takes in the record of a thread of the first scan, when nobody can be asked for names yet: see
+    /// [`Self::name_all`].
+    pub fn observe_unnamed(&mut self, observation: Observation<'_>) {
+        match observation {
+            Observation::Alive(thread) => self.alive(thread, None),
+            Observation::Unchanged { .. } | Observation::Ended(_) => self.losses.unknown_thread += 1,
         }
     }
 
@@ -106,7 +115,7 @@ impl Ledger {
         }
     }
 
-    fn alive(&mut self, observed: ThreadObservation<'_>, names: &mut dyn GroupNames) {
+    fn alive(&mut self, observed: ThreadObservation<'_>, names: Option<&mut dyn GroupNames>) {
         let record = observed.thread;
         let task = record.head.task;
         let previous = match self.threads.remove(&task) {
@@ -144,7 +153,7 @@ impl Ledger {
             // It was counted then, without a lifetime.
             ends.threads = 0;
         }
-        let (_, key) = self.account(observed, previous, ends, names);
+        let (_, key) = self.account(observed, previous, ends, Some(names));
         if observed.process.is_some()
             && let Some(process) = self.processes.get_mut(&key)
         {

@@ -17,6 +17,8 @@ const FRESH: Duration = Duration::from_mins(10);
 /// How long all lookups of a sample together may hold it up. Users whose names take longer are numbers until they are
 /// there.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// The same of the first sample, for which nobody waits yet: a group that is named by a number keeps that name.
+const FIRST_PATIENCE: Duration = Duration::from_secs(2);
 /// How many lookups may wait.
 const QUEUE: usize = 256;
 
@@ -45,7 +47,7 @@ struct Lookups {
 
 impl UserNames {
     /// From now on looks up in a thread of its own; until then the caller waits. A thread keeps the privileges that it
-    /// was started with, so this is called after they were given up.
+    /// was started with, so this is called once they were given up.
     ///
     /// # Errors
     /// The thread could not be started.
@@ -102,7 +104,8 @@ impl UserNames {
         }
         // Who has a name keeps it until there is a newer one.
         let must_wait = is_new && !self.known.contains_key(&uid);
-        let patience = if must_wait { PATIENCE.saturating_sub(self.waited) } else { Duration::ZERO };
+        let of_sample = if self.sample == 0 { FIRST_PATIENCE } else { PATIENCE };
+        let patience = if must_wait { of_sample.saturating_sub(self.waited) } else { Duration::ZERO };
         let began = Instant::now();
         let mut answered = Vec::new();
         while let Ok((of, name)) = lookups.answers.recv_timeout(patience.saturating_sub(began.elapsed())) {
@@ -146,6 +149,7 @@ mod tests {
     #[test]
     fn a_directory_that_does_not_answer_holds_a_sample_up_once_and_briefly() -> io::Result<()> {
         let (mut names, answer) = slow()?;
+        names.finish_sample();
         let began = Instant::now();
         for uid in 0..200 {
             assert_eq!(&*names.get(uid), uid.to_string());

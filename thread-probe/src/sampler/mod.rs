@@ -54,18 +54,19 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// [`Self::start`]s, and gives up every privilege. Called while the process has one thread.
+    /// As [`Self::start`], but gives up every privilege as soon as the programs are attached, before any name is looked
+    /// up. Called while the process has one thread.
     ///
     /// # Errors
     /// What the host lacks, or a privilege that could not be given up.
     pub fn start_and_drop_privileges(config: &SamplerConfig) -> Result<(Self, Model)> {
         // Before anything is attached: a user that does not exist is a mistake of who configured it.
         let user = config.probe.user.as_deref().map(privileges::find_user).transpose()?;
-        let started = Self::start(config)?;
+        let attached = Self::attach(config)?;
         if let Some(kept) = privileges::drop_all(user.as_ref())? {
             tracing::warn!("kept {kept}");
         }
-        Ok(started)
+        attached.first_sample()
     }
 
     /// Loads and attaches the programs and takes the first sample.
@@ -73,6 +74,10 @@ impl Sampler {
     /// # Errors
     /// What the host lacks.
     pub fn start(config: &SamplerConfig) -> Result<(Self, Model)> {
+        Self::attach(config)?.first_sample()
+    }
+
+    fn attach(config: &SamplerConfig) -> Result<Attached> {
         let (options, groups) = (&config.probe, &config.groups);
         let mut limits = Limits::new(config.limits.window);
         warn_of_little_memory(limits.own_memory_limit());
@@ -82,7 +87,6 @@ impl Sampler {
             fold_leaders: groups.by != GroupBy::Pid,
         })?;
         let mut ledger = Ledger::new(group_bounds(groups));
-        let mut names = Names::new(groups.by);
         let started = Started::now();
         let host = limits.read_host();
         tell_limits(&mut probe, &host)?;
@@ -90,15 +94,15 @@ impl Sampler {
         let mut threads = 0;
         probe.start(&mut |observation| {
             threads += 1;
-            ledger.observe(observation, &mut names);
+            ledger.observe_unnamed(observation);
         })?;
         let cost = probe.thread_cost();
         log_programs(probe.programs(), &cost);
         let programs = Arc::from(probe.programs());
-        let mut sampler = Self {
+        let sampler = Self {
             probe,
             ledger,
-            names,
+            names: Names::new(groups.by),
             config: config.clone(),
             config_status: ConfigStatus::loaded(started.time),
             cost,
@@ -112,16 +116,7 @@ impl Sampler {
             system: this_host(),
             own_cost: OwnCostMeter::default(),
         };
-        let model = sampler.finish(started, threads, &host)?;
-        Ok((sampler, model))
-    }
-
-    /// From now on looks up users in a thread of its own; a slow directory must not make samples wait.
-    ///
-    /// # Errors
-    /// There can be no thread.
-    pub fn look_up_users_aside(&mut self) -> Result<()> {
-        self.names.users().look_up_aside().context("starting the thread that looks up users failed")
+        Ok(Attached { sampler, started, threads, host })
     }
 
     /// Takes a sample: scan first, drain second, so that a final record replaces what the scan saw.
@@ -246,6 +241,27 @@ impl Sampler {
     /// Every limit that held for a process in the last sample, the one with room for the fewest threads first.
     pub fn limits_of(&self, pid: u32) -> Vec<LimitUse> {
         self.evaluation.limits_of(pid)
+    }
+}
+
+/// A sampler that has scanned once, and not looked anything up.
+struct Attached {
+    sampler: Sampler,
+    started: Started,
+    threads: u64,
+    host: HostReading,
+}
+
+impl Attached {
+    /// The thread that looks up users keeps the privileges of now.
+    fn first_sample(self) -> Result<(Sampler, Model)> {
+        let Self { mut sampler, started, threads, host } = self;
+        if let Err(error) = sampler.names.users().look_up_aside() {
+            tracing::warn!(%error, "no thread to look up users in: samples wait for the directory of users");
+        }
+        sampler.ledger.name_all(&mut sampler.names);
+        let model = sampler.finish(started, threads, &host)?;
+        Ok((sampler, model))
     }
 }
 

@@ -287,7 +287,7 @@ fn each_rule_does_what_its_tests_say() -> Result<()> {
     promtool(&["test", "rules", "rules/tests/recording.yml", "rules/tests/alerts.yml", "rules/tests/health.yml"])
 }
 
-/// A counter that is born with its first failure has no increase: whom CloneFailures leads to the panel is to see why.
+/// A counter that is born with its first failure has no increase: the panel that CloneFailures leads to says why.
 #[test]
 fn the_panel_of_refused_clones_shows_a_single_burst() -> Result<()> {
     let boards = boards()?;

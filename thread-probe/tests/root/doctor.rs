@@ -109,7 +109,7 @@ fn without_privilege_it_says_what_is_missing_and_still_what_anyone_may_know() ->
         }
         command.output()
     };
-    // As a configuration for root says whom to become, which nobody else can.
+    // A configuration for root names a user to become, which nobody else can.
     let output = run_as_nobody(&["--user", "root"])?;
     ensure_failed(&output)?;
     let of_another = report(&output)?;

@@ -59,7 +59,6 @@ pub fn serve(options: &ServeOptions) -> Result<()> {
     let (socket, _socket_file) = runtime.block_on(server::bind_socket(&config.web, user.as_ref()))?.unzip();
     let nice = priority::raise();
     let (mut sampler, mut first) = Sampler::start_and_drop_privileges(&config.sampler())?;
-    sampler.look_up_users_aside()?;
     let slow_links = sampler.take_slow_links();
     let mut alerting = Alerting::new(config.alerts.clone());
     alerting.apply(&mut first);

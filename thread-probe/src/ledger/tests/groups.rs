@@ -36,6 +36,27 @@ fn a_group_is_asked_for_by_who_the_process_is_and_whether_it_lives() {
 }
 
 #[test]
+fn what_was_observed_before_names_could_be_asked_for_is_in_its_group_once_they_are() {
+    let mut ledger = Ledger::new(bounds(10, 600));
+    ledger.begin_scan(SECOND);
+    let first = leader(5, "a").switched(3);
+    for task in [first, thread(first, 6).switched(4), thread(leader(8, "b"), 9).switched(5)] {
+        let parts = if task.tid == task.tgid { PART_PROCESS } else { 0 };
+        let (thread, process, waits) = task.record(parts);
+        let process = (parts != 0).then_some(&process);
+        ledger.observe_unnamed(Observation::Alive(ThreadObservation { thread: &thread, process, waits: Some(&waits) }));
+    }
+    assert_eq!(ledger.groups().count(), 0);
+    ledger.name_all(&mut ByQuestion);
+    ledger.finish_sample(&mut ByQuestion);
+    let groups: Vec<_> =
+        ledger.groups().map(|(_, group)| (&*group.name, group.totals.counters.voluntary_switches)).collect();
+    // Process 8's leader is still to come.
+    assert_eq!(groups, [("5 of 7 alive", 7)]);
+    assert_eq!(ledger.host().counters.voluntary_switches, 7);
+}
+
+#[test]
 fn groups_beyond_the_bound_go_to_other_and_are_counted() {
     let mut scene = Scene::with_groups(2);
     scene.sample(&[leader(1, "a"), leader(2, "b"), leader(3, "c").switched(3), leader(4, "d").switched(4)], &[]);

@@ -18,11 +18,11 @@ pub struct Within {
     pub sort: Sort,
     /// The view it was chosen in.
     pub from: View,
-    whom: Whom,
+    which: Which,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-enum Whom {
+enum Which {
     All,
     Cgroup(Arc<str>),
     User(Arc<str>),
@@ -38,19 +38,19 @@ pub(super) enum Target {
 }
 
 impl Within {
-    fn new(whom: Whom, label: String, from: View) -> Self {
+    fn new(which: Which, label: String, from: View) -> Self {
         let sort = Sort { column: "threads_grown_per_second", direction: Direction::Descending };
-        Self { label, sort, from, whom }
+        Self { label, sort, from, which }
     }
 
     /// Whether a process is one of them.
     pub fn holds(&self, process: &Process) -> bool {
-        match &self.whom {
-            Whom::All => true,
-            Whom::Cgroup(path) => process.cgroup.as_deref().is_some_and(|cgroup| is_at_or_below(cgroup, path)),
-            Whom::User(name) => process.user == *name && !process.is_kernel_thread,
-            Whom::Group(group) => process.group == *group,
-            Whom::Nearest(limit, scope, name) => process.headroom.as_ref().is_some_and(|headroom| {
+        match &self.which {
+            Which::All => true,
+            Which::Cgroup(path) => process.cgroup.as_deref().is_some_and(|cgroup| is_at_or_below(cgroup, path)),
+            Which::User(name) => process.user == *name && !process.is_kernel_thread,
+            Which::Group(group) => process.group == *group,
+            Which::Nearest(limit, scope, name) => process.headroom.as_ref().is_some_and(|headroom| {
                 let mut near = [Some(&headroom.binding), headroom.first_exhausted.as_ref()].into_iter().flatten();
                 near.any(|of| (of.limit, of.scope, &of.name) == (*limit, *scope, name))
             }),
@@ -65,19 +65,19 @@ fn is_at_or_below(cgroup: &str, path: &str) -> bool {
 
 /// Of a limit: `name` is whose it is, without what kind of owner that is.
 fn of_limit((limit, scope): (Limit, Scope), name: &str, from: View) -> Target {
-    let within = |whom, label| Target::Within(Within::new(whom, label, from));
+    let within = |which, label| Target::Within(Within::new(which, label, from));
     let what = limit.label();
     match scope {
-        Scope::Host => within(Whom::All, format!("{what} of the host")),
-        Scope::Cgroup => within(Whom::Cgroup(name.into()), format!("{what} of {name}")),
-        Scope::User => within(Whom::User(name.into()), format!("{what} of user {name}")),
+        Scope::Host => within(Which::All, format!("{what} of the host")),
+        Scope::Cgroup => within(Which::Cgroup(name.into()), format!("{what} of {name}")),
+        Scope::User => within(Which::User(name.into()), format!("{what} of user {name}")),
         Scope::PidNamespace => {
-            within(Whom::Nearest(limit, scope, name.into()), format!("{what} of pid namespace {name}"))
+            within(Which::Nearest(limit, scope, name.into()), format!("{what} of pid namespace {name}"))
         }
         // As `1200 (java)`.
         Scope::Process => match name.split(' ').next().and_then(|pid| pid.parse().ok()) {
             Some(pid) => Target::Process(pid),
-            None => within(Whom::Nearest(limit, scope, name.into()), format!("{what} of process {name}")),
+            None => within(Which::Nearest(limit, scope, name.into()), format!("{what} of process {name}")),
         },
     }
 }
@@ -110,8 +110,8 @@ impl Target {
     }
 
     fn of_group(alert: &AlertView) -> Self {
-        let whom = if &*alert.group == "host" { Whom::All } else { Whom::Group(Arc::clone(&alert.group)) };
-        Self::Within(Within::new(whom, format!("{} of {}", alert.alert.label(), alert.group), View::Alerts))
+        let which = if &*alert.group == "host" { Which::All } else { Which::Group(Arc::clone(&alert.group)) };
+        Self::Within(Within::new(which, format!("{} of {}", alert.alert.label(), alert.group), View::Alerts))
     }
 }
 
