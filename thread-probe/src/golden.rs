@@ -45,6 +45,7 @@ fn record(tgid: u32, tid: u32, comm: &str, n: u64) -> record::ThreadPart {
             runs: 4 * n,
             cpu_ns: n * 10_000_001,
             same_process_switches: n / 2,
+            time_ns: std::array::from_fn(|state| if state % 3 == 0 { n * state as u64 * 1_000_001 } else { 0 }),
             ..Counters::default()
         },
         ..record::ThreadPart::default()

@@ -14,6 +14,7 @@ mod kernel {
     pub(crate) mod probe;
     pub(crate) mod roles;
     pub(crate) mod tests;
+    pub(crate) mod time;
     mod workload;
 }
 
@@ -22,7 +23,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use libtest_mimic::{Arguments, Trial};
 
-use crate::kernel::{limits, probe, roles, tests};
+use crate::kernel::{limits, probe, roles, tests, time};
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
@@ -42,7 +43,7 @@ fn main() -> ExitCode {
         Trial::test(name, move || run(name, test).map_err(|error| format!("{error:#}").into()))
             .with_ignored_flag(is_ignored)
     };
-    let here = tests::ALL.iter().chain(limits::ALL).map(|test| trial(test, refusal.is_some()));
+    let here = tests::ALL.iter().chain(limits::ALL).chain(time::ALL).map(|test| trial(test, refusal.is_some()));
     let elsewhere = limits::NEED_OWN_MACHINE.iter().map(|test| trial(test, refusal.is_some() || !own_machine));
     libtest_mimic::run(&arguments, here.chain(elsewhere).collect()).exit_code()
 }

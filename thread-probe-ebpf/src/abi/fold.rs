@@ -60,7 +60,7 @@ pub const PF_KTHREAD: u32 = 0x0020_0000;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Folded {
-    /// What the threads did that no scan has seen.
+    /// What the threads did that no scan has seen. The times are whole.
     pub counters: Counters,
     /// Clones that failed, by [`CloneFailure`].
     pub clone_failures: [u64; CloneFailure::ALL.len()],
@@ -158,8 +158,8 @@ const _: () = assert!(
             + size_of::<FoldedLeader>()
             + 8
 );
-// With its key and the kernel's own header an element stays within the 1 kB that the kernel's allocator has.
-const _: () = assert!(size_of::<Folded>() + size_of::<FoldedLeader>() + 56 <= 1024);
+// With its key and the kernel's own header an element stays within the 2 kB that the kernel's allocator has.
+const _: () = assert!(size_of::<Folded>() + size_of::<FoldedLeader>() + 56 <= 2048);
 
 #[cfg(test)]
 mod tests {

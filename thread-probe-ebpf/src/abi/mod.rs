@@ -1,4 +1,5 @@
-//! What the programs and the daemon agree on: records, sums, the histogram, the table of kernel offsets, names.
+//! What the programs and the daemon agree on: records, sums, the histogram, the table of kernel offsets,
+//! names, states of time.
 
 pub mod fold;
 pub mod histogram;
@@ -6,3 +7,4 @@ pub mod names;
 pub mod offsets;
 pub mod record;
 pub mod storage;
+pub mod time;

@@ -26,6 +26,8 @@ macro_rules! indexed {
     (@label $($value:ident),+) => {};
 }
 
+pub(super) use indexed;
+
 indexed! {
     /// Why an event or a part of it was dropped. The value is the index into the per-CPU `LOST` counters.
     pub enum Lost {

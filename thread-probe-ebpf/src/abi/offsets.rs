@@ -15,21 +15,46 @@ pub struct Member {
     pub structure: &'static str,
     /// Alternative dotted paths: what the kernel calls the member in different versions or architectures.
     pub paths: &'static [&'static str],
+    /// What the table has of it.
+    pub figure: Figure,
     /// Whether the kernel may lack it: then its offset is [`MISSING`].
     pub is_optional: bool,
 }
 
+/// What the programs need to know of a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Figure {
+    /// Its offset in bytes.
+    Offset,
+    /// Of a bit: the offset in bytes of the aligned 32 bits that it is in.
+    WordOffset,
+    /// Of a bit: which of those 32 it is, as a mask.
+    Mask,
+}
+
 macro_rules! is_optional {
-    () => {
-        false
-    };
     (optional) => {
         true
+    };
+    ($($other:ident)?) => {
+        false
+    };
+}
+
+macro_rules! figure {
+    (word_of) => {
+        Figure::WordOffset
+    };
+    (mask_of) => {
+        Figure::Mask
+    };
+    ($($other:ident)?) => {
+        Figure::Offset
     };
 }
 
 macro_rules! offsets {
-    ($($(#[$doc:meta])* $field:ident: $($optional:ident)? $structure:literal, $($path:literal)|+;)+) => {
+    ($($(#[$doc:meta])* $field:ident: $($kind:ident)? $structure:literal, $($path:literal)|+;)+) => {
         /// Offsets in bytes of the members in [`MEMBERS`].
         #[repr(C)]
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,7 +64,12 @@ macro_rules! offsets {
 
         /// What each field of [`Offsets`] is the offset of, in the same order.
         pub const MEMBERS: [Member; size_of::<Offsets>() / 8] = [
-            $(Member { structure: $structure, paths: &[$($path),+], is_optional: is_optional!($($optional)?) },)+
+            $(Member {
+                structure: $structure,
+                paths: &[$($path),+],
+                figure: figure!($($kind)?),
+                is_optional: is_optional!($($kind)?),
+            },)+
         ];
 
         impl Offsets {
@@ -58,7 +88,7 @@ macro_rules! offsets {
 }
 
 offsets! {
-    // The eight that the context switch reads, side by side.
+    // Those that the context switch reads, side by side.
     /// Thread id.
     pid: "task_struct", "pid";
     /// Thread group id.
@@ -75,8 +105,32 @@ offsets! {
     rq_clock: "rq", "clock";
     /// Scheduler state.
     state: "task_struct", "__state";
+    /// CPU time.
+    sum_exec_runtime: "task_struct", "se.sum_exec_runtime";
+    /// Voluntary switches.
+    nvcsw: "task_struct", "nvcsw";
+    /// For how long a CFS run queue that has tasks was throttled, periods that are over; since Linux 6.6.
+    throttled_self_time: optional "cfs_rq", "throttled_clock_self_time";
+    /// Where it is said that a task sleeps for a disk.
+    iowait_word: word_of "task_struct", "in_iowait";
+    /// The bit.
+    iowait_mask: mask_of "task_struct", "in_iowait";
+    /// Where it is said that a task is stopped, traced, frozen by a cgroup of version 2, or waits in vfork.
+    frozen_word: word_of "task_struct", "frozen";
+    /// The bit.
+    frozen_mask: mask_of "task_struct", "frozen";
+    /// Where it is said that a task sleeps uninterruptibly, or did before it was woken.
+    contributes_word: word_of "task_struct", "sched_contributes_to_load";
+    /// The bit.
+    contributes_mask: mask_of "task_struct", "sched_contributes_to_load";
     /// `PF_*` flags.
     flags: "task_struct", "flags";
+    /// The system call that a task is in; -1 outside of one.
+    syscall: "pt_regs", "orig_ax" | "syscallno";
+    /// x86: whether that is one of 32-bit programs.
+    thread_status: optional "task_struct", "thread_info.status";
+    /// Since when a CFS run queue that has tasks is throttled; 0 while it is not.
+    throttled_self: optional "cfs_rq", "throttled_clock_self";
     /// Exit state.
     exit_state: "task_struct", "exit_state";
     /// `JOBCTL_*` flags.
@@ -95,12 +149,8 @@ offsets! {
     group_leader: "task_struct", "group_leader";
     /// Parent process.
     real_parent: "task_struct", "real_parent";
-    /// Voluntary switches.
-    nvcsw: "task_struct", "nvcsw";
     /// Involuntary switches.
     nivcsw: "task_struct", "nivcsw";
-    /// CPU time.
-    sum_exec_runtime: "task_struct", "se.sum_exec_runtime";
     /// Runs after a wait.
     pcount: "task_struct", "sched_info.pcount";
     /// Lowest address of the kernel stack.

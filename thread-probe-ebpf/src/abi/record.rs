@@ -4,7 +4,7 @@
 //! alone says "as before"; else the [`ThreadPart`], then the [`ProcessPart`] if [`PART_PROCESS`] is set, then
 //! the [`Waits`] if [`PART_WAITS`] is set. Both sides are on one machine, so the layout is the machine's own.
 
-use super::histogram::BUCKETS;
+use super::{histogram::BUCKETS, time::TIME_STATES};
 
 /// The record has the fields after [`Head`]; without it everything but the head is as in the last record.
 pub const PART_THREAD: u32 = 1 << 0;
@@ -28,6 +28,9 @@ pub const RESERVED_IDS: u64 = 300;
 pub const COMM_BYTES: usize = 16;
 /// Bytes kept of the name of an executable.
 pub const EXE_BYTES: usize = 32;
+
+/// No [`super::time::TimeState`].
+pub const NO_STATE: u32 = u32::MAX;
 
 /// Names the task, and says which parts follow.
 #[repr(C)]
@@ -63,6 +66,9 @@ pub struct Counters {
     pub threads_created: u64,
     /// Processes created. As `threads_created`.
     pub processes_created: u64,
+    /// Nanoseconds since the thread got its storage, by [`super::time::TimeState`], of the run queues' clocks. In the
+    /// record of a live thread with what it is doing now, up to [`ThreadPart::as_of_ns`].
+    pub time_ns: [u64; TIME_STATES],
 }
 
 /// Number of `u64` in [`Counters`].
@@ -71,7 +77,7 @@ pub const COUNTERS: usize = size_of::<Counters>() / 8;
 impl Counters {
     /// The counters in the order of their declaration.
     #[inline(always)]
-    pub fn to_array(self) -> [u64; COUNTERS] {
+    pub const fn to_array(self) -> [u64; COUNTERS] {
         // SAFETY: repr(C), nothing but u64, so no padding and the same size, which the type system checks here.
         unsafe { core::mem::transmute(self) }
     }
@@ -111,6 +117,13 @@ pub struct ThreadPart {
     pub stack_bytes: u32,
     /// `run_delay` when the thread got its storage: the histogram's sum is `run_delay` less this.
     pub run_delay_base_ns: u64,
+    /// Up to when `time_ns` goes, by the run queues' clocks: of a running thread up to a tick ago. 0 without storage.
+    pub as_of_ns: u64,
+    /// What it is doing for as long as its record stands: the [`super::time::TimeState`] that the time from then on
+    /// belongs to; [`NO_STATE`] while that can't be said.
+    pub standing_state: u32,
+    /// Keeps the size a multiple of 8.
+    pub reserved: u32,
     /// Name of the thread, ended by a 0.
     pub comm: [u8; COMM_BYTES],
     /// What it counted.
@@ -250,8 +263,9 @@ impl ShortRecord {
 
 // No padding anywhere: each struct is as large as its fields.
 const _: () = assert!(size_of::<Head>() == 16);
-const _: () = assert!(size_of::<Counters>() == 8 * 8);
-const _: () = assert!(size_of::<ThreadPart>() == 16 + 8 + 3 * 8 + 4 * 4 + 8 + COMM_BYTES + 8 * 8);
+const _: () = assert!(size_of::<Counters>() == 8 * 8 + 8 * TIME_STATES);
+const _: () =
+    assert!(size_of::<ThreadPart>() == 16 + 8 + 3 * 8 + 4 * 4 + 2 * 8 + 2 * 4 + COMM_BYTES + size_of::<Counters>());
 const _: () = assert!(size_of::<ProcessPart>() == 12 * 4 + 9 * 8 + EXE_BYTES);
 const _: () = assert!(size_of::<Waits>() == 4 * BUCKETS);
 const _: () =

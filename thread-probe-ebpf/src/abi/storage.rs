@@ -1,6 +1,9 @@
 //! What the programs keep for each task, in task-local storage.
 
-use super::record::{COMM_BYTES, Counters, Waits};
+use super::{
+    record::{COMM_BYTES, Waits},
+    time::TIME_STATES,
+};
 
 /// The value of the `TASKS` map. The kernel frees it with the task.
 #[repr(C)]
@@ -11,6 +14,15 @@ pub struct TaskStorage {
     pub accounted_ns: u64,
     /// Switches to this task from another of its process.
     pub same_process_switches: u64,
+    /// Where its last arrival on a CPU left it.
+    pub period: Period,
+    /// As `period.since_ns`, which is written before all else at an arrival; this is written after all else. Who finds
+    /// both the same, this one read first and that one last, has read the whole of one arrival.
+    pub closed_ns: u64,
+    /// 1 if it was last switched away from to be stopped, traced or frozen.
+    pub is_stopped: u64,
+    /// Where its time went until `period.since_ns`, by [`super::time::TimeState`], in nanoseconds.
+    pub time_ns: [u64; TIME_STATES],
     /// How long it waited for a CPU, each time.
     pub waits: Waits,
     /// `run_delay` when this storage was made, in nanoseconds.
@@ -25,13 +37,49 @@ pub struct TaskStorage {
     /// value that a register could have.
     pub occupied_words: u64,
     /// What the last scan wrote of this task.
-    pub sent: Counters,
+    pub sent: Sent,
     /// The comm that the last scan wrote.
     pub sent_comm: [u64; COMM_BYTES / 8],
     /// The state that the last scan wrote. 0, which is TASK_RUNNING and fresh storage, means "send it anyway".
     pub sent_state: u32,
     /// [`UNSEEN`], [`SEEN`] or [`ADOPTED`].
     pub seen: u32,
+}
+
+/// The beginning of a period that ends with the next arrival on a CPU.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Period {
+    /// When the task arrived last, or got its storage, by the run queue's clock; 0 before the first arrival of one that
+    /// had its storage before.
+    pub since_ns: u64,
+    /// `sum_exec_runtime` then.
+    pub cpu_ns: u64,
+    /// `nvcsw` then.
+    pub voluntary_switches: u64,
+    /// Address of the CFS run queue that it was on then.
+    pub cfs_rq: u64,
+    /// For how long that had been throttled, in nanoseconds.
+    pub throttled_ns: u64,
+}
+
+/// Those counters of a task that the last scan wrote which are needed again: to tell whether they changed, and what is
+/// to be added if they do not get through.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sent {
+    /// See [`super::record::Counters`], for all of them.
+    pub voluntary_switches: u64,
+    /// Involuntary ones.
+    pub involuntary_switches: u64,
+    /// In nanoseconds.
+    pub run_delay_ns: u64,
+    /// Runs after a wait.
+    pub runs: u64,
+    /// In nanoseconds.
+    pub cpu_ns: u64,
+    /// Switches from another thread of the process.
+    pub same_process_switches: u64,
 }
 
 /// No scan has written this task: the daemon does not know it.
@@ -41,6 +89,6 @@ pub const SEEN: u32 = 1;
 /// No scan has written this storage, which the task did not begin with: the daemon may know the task.
 pub const ADOPTED: u32 = 2;
 
-const _: () = assert!(size_of::<TaskStorage>() == 7 * 8 + 512 + 8 * 8 + 16 + 8);
+const _: () = assert!(size_of::<TaskStorage>() == 14 * 8 + 8 * TIME_STATES + 512 + 6 * 8 + 16 + 8);
 // With the kernel's own element header it stays within the 1 kB slab.
 const _: () = assert!(size_of::<TaskStorage>() <= 900);

@@ -35,13 +35,12 @@ pub const fn is_as_sent(now: Glance, storage: &TaskStorage) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::abi::record::Counters;
+    use crate::abi::storage::Sent;
 
     const SLEEPING: u32 = 1;
 
     fn sent() -> (Glance, TaskStorage) {
-        let sent =
-            Counters { voluntary_switches: 3, involuntary_switches: 4, runs: 5, cpu_ns: 6, ..Counters::default() };
+        let sent = Sent { voluntary_switches: 3, involuntary_switches: 4, runs: 5, cpu_ns: 6, ..Sent::default() };
         let storage = TaskStorage { sent, sent_state: SLEEPING, sent_comm: [7, 8], ..TaskStorage::default() };
         let glance = Glance {
             state: SLEEPING,

@@ -9,20 +9,20 @@ pub const fn waited_ns(run_delay_ns: u64, run_queue_clock_ns: u64, last_queued_n
     run_delay_ns.wrapping_add(run_queue_clock_ns).wrapping_sub(last_queued_ns)
 }
 
-/// Puts what was not accounted yet of all that a task has waited into its histogram. False if that went backwards: then
-/// it is in no bucket.
+/// Puts what was not accounted yet of all that a task has waited into its histogram, and returns it, in nanoseconds.
+/// `None` if that went backwards: then it is in no bucket.
 ///
 /// A wait in parts (the task was moved to another run queue while it waited) stays whole so, an event that was missed
 /// is folded into the next, and the histogram's sum is `run_delay` by construction.
 #[inline(always)]
-pub fn account(storage: &mut TaskStorage, waited_ns: u64) -> bool {
+pub fn account(storage: &mut TaskStorage, waited_ns: u64) -> Option<u64> {
     let wait_ns = waited_ns.wrapping_sub(storage.accounted_ns);
     storage.accounted_ns = waited_ns;
-    let is_possible = wait_ns as i64 >= 0;
-    if is_possible {
-        storage.waits.buckets[bucket_of(wait_ns)] += 1;
+    if (wait_ns as i64) < 0 {
+        return None;
     }
-    is_possible
+    storage.waits.buckets[bucket_of(wait_ns)] += 1;
+    Some(wait_ns)
 }
 
 #[cfg(test)]
@@ -40,7 +40,7 @@ mod tests {
     #[test]
     fn a_wait_is_what_run_delay_is_about_to_grow_by() {
         let mut storage = TaskStorage { accounted_ns: 500, ..TaskStorage::default() };
-        assert!(account(&mut storage, waited_ns(500, 10_000, 8_976)));
+        assert_eq!(account(&mut storage, waited_ns(500, 10_000, 8_976)), Some(1_024));
         assert_eq!(storage.accounted_ns, 1_524);
         assert_eq!(storage.waits.buckets[bucket_of(1_024)], 1);
     }
@@ -54,9 +54,9 @@ mod tests {
     #[test]
     fn what_goes_backwards_is_in_no_bucket_and_the_next_wait_counts_from_there() {
         let mut storage = TaskStorage { accounted_ns: 1_000, ..TaskStorage::default() };
-        assert!(!account(&mut storage, 999));
+        assert_eq!(account(&mut storage, 999), None);
         assert_eq!((counts(&storage), storage.accounted_ns), (0, 999));
-        assert!(account(&mut storage, 999));
+        assert_eq!(account(&mut storage, 999), Some(0));
         assert_eq!((counts(&storage), storage.waits.buckets[bucket_of(0)]), (1, 1));
     }
 
@@ -68,7 +68,7 @@ mod tests {
             for (wait, is_seen) in waits {
                 pending += wait;
                 if is_seen {
-                    prop_assert!(account(&mut storage, waited_ns(run_delay, wait + 7, 7)));
+                    prop_assert_eq!(account(&mut storage, waited_ns(run_delay, wait + 7, 7)), Some(pending));
                     expected.push(pending);
                     pending = 0;
                 }

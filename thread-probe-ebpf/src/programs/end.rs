@@ -129,7 +129,8 @@ unsafe fn fill_ended(thread: *mut ThreadPart, task: Task, storage: Option<&TaskS
     }
     // SAFETY: the caller's.
     unsafe {
-        fill_thread(thread, task, storage, parts);
+        // Its clock stands still since its last run.
+        fill_thread(thread, task, storage, (parts, 0));
         (*thread).ended_ns = if ended_ns == 0 { boot_ns() } else { ended_ns };
     }
 }

@@ -2,20 +2,29 @@
 
 use thread_probe_ebpf::{
     abi::{
-        record::{ProcessPart, ThreadPart},
-        storage::TaskStorage,
+        record::{NO_STATE, ProcessPart, ThreadPart},
+        storage::{Period, TaskStorage},
+        time::TimeState,
     },
-    logic::refusal::{Charge as _, MAX_USER_NAMESPACES, Namespace as _},
+    logic::{
+        refusal::{Charge as _, MAX_USER_NAMESPACES, Namespace as _},
+        time::{AsOf, Standing, add_open},
+    },
 };
 
-use super::kernel::{Comm, RLIMIT_AS, RLIMIT_NPROC, RLIMIT_STACK, Task};
+use super::kernel::{Comm, RLIMIT_AS, RLIMIT_NPROC, RLIMIT_STACK, Task, keeps_time};
 
-/// Fills a thread's part in place: the BPF stack is too small for a copy of it.
+/// Fills a thread's part in place: the BPF stack is too small for a copy of it. `now_ns` is by the run queues' clocks.
 ///
 /// # Safety
 /// `thread` points to a whole one.
 #[inline(always)]
-pub(crate) unsafe fn fill_thread(thread: *mut ThreadPart, task: Task, storage: Option<&TaskStorage>, parts: u32) {
+pub(crate) unsafe fn fill_thread(
+    thread: *mut ThreadPart,
+    task: Task,
+    storage: Option<&TaskStorage>,
+    (parts, now_ns): (u32, u64),
+) {
     // SAFETY: the caller's.
     let thread = unsafe { &mut *thread };
     thread.head.task = task.0 as u64;
@@ -39,7 +48,15 @@ pub(crate) unsafe fn fill_thread(thread: *mut ThreadPart, task: Task, storage: O
     thread.counters.threads_created = 0;
     thread.counters.processes_created = 0;
     match storage {
-        Some(storage) => fill_from_storage(thread, storage),
+        Some(storage) => {
+            fill_from_storage(thread, storage);
+            if keeps_time() {
+                // SAFETY: a whole part and a whole storage.
+                unsafe { fill_times(thread, task, storage, now_ns) };
+            } else {
+                fill_without_times(thread);
+            }
+        }
         None => fill_without_storage(thread),
     }
 }
@@ -85,8 +102,78 @@ fn fill_from_storage(thread: &mut ThreadPart, storage: &TaskStorage) {
     thread.counters.same_process_switches = storage.same_process_switches;
 }
 
+/// Fills where its time went. A thread that arrives on a CPU meanwhile is read once more; if it does so again, what it
+/// has done since its last arrival is left to the next record.
+///
+/// # Safety
+/// `thread` and `storage` point to whole ones.
+#[inline(always)]
+unsafe fn fill_times(thread: *mut ThreadPart, task: Task, storage: *const TaskStorage, now_ns: u64) {
+    // SAFETY: the caller's. Volatile, as the context switch writes at the same time.
+    unsafe {
+        let time_ns = &raw mut (*thread).counters.time_ns;
+        for _ in 0..2 {
+            let closed_ns = (&raw const (*storage).closed_ns).read_volatile();
+            copy_words(&raw const (*storage).time_ns, time_ns);
+            let mut before = Period::default();
+            copy_words(&raw const (*storage).period, &raw mut before);
+            let moved_ns = task.run_delay().wrapping_sub((&raw const (*storage).accounted_ns).read_volatile());
+            let as_of = add_open(time_ns.cast(), &before, standing(task, moved_ns, now_ns), || {
+                if task.is_stopped() { TimeState::Stopped as u32 } else { task.asleep_in() }
+            });
+            set_as_of(thread, as_of);
+            if (&raw const (*storage).period.since_ns).read_volatile() == closed_ns {
+                return;
+            }
+        }
+        copy_words(&raw const (*storage).time_ns, time_ns);
+        let as_of_ns = (&raw const (*storage).closed_ns).read_volatile();
+        set_as_of(thread, AsOf { as_of_ns, standing_state: NO_STATE });
+    }
+}
+
+/// # Safety
+/// `thread` points to a whole one.
+#[inline(always)]
+unsafe fn set_as_of(thread: *mut ThreadPart, as_of: AsOf) {
+    // SAFETY: the caller's.
+    unsafe {
+        (*thread).as_of_ns = as_of.as_of_ns;
+        (*thread).standing_state = as_of.standing_state;
+        (*thread).reserved = 0;
+    }
+}
+
+/// What a task does now.
+#[inline(always)]
+fn standing(task: Task, moved_ns: u64, now_ns: u64) -> Standing {
+    let cfs_rq = task.cfs_rq();
+    let throttled_since_ns = cfs_rq.throttled_since_ns();
+    let throttled_now_ns = if throttled_since_ns == 0 { 0 } else { now_ns.saturating_sub(throttled_since_ns) };
+    Standing {
+        now_ns,
+        cpu_ns: task.sum_exec_runtime(),
+        moved_ns,
+        last_queued_ns: task.last_queued(),
+        voluntary_switches: task.nvcsw(),
+        cfs_rq: cfs_rq.address(),
+        throttled_ns: cfs_rq.throttled_ns() + throttled_now_ns,
+        has_ended: task.exit_state() != 0 || task.is_dead(),
+    }
+}
+
+#[inline(always)]
+fn fill_without_times(thread: &mut ThreadPart) {
+    thread.as_of_ns = 0;
+    thread.standing_state = NO_STATE;
+    thread.reserved = 0;
+    // SAFETY: whole words of plain data.
+    unsafe { zero_words(&raw mut thread.counters.time_ns) };
+}
+
 #[inline(always)]
 fn fill_without_storage(thread: &mut ThreadPart) {
+    fill_without_times(thread);
     thread.process_start_ns = 0;
     thread.run_delay_base_ns = 0;
     thread.counters.same_process_switches = 0;

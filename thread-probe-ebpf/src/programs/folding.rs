@@ -8,11 +8,12 @@ use thread_probe_ebpf::abi::{
     names::{CloneFailure, Lost},
     record::{Counters, Waits},
     storage::{SEEN, TaskStorage, UNSEEN},
+    time::{TIME_STATES, TimeState},
 };
 
 use super::{
     fill::copy_words,
-    kernel::{Comm, Task},
+    kernel::{Comm, Task, keeps_time},
     maps::{FOLDED, FOLDED_KNOWN, FOLDED_LEADER, NOTHING_FOLDED, ORPHANS, lost},
 };
 
@@ -53,6 +54,7 @@ pub(crate) fn fold_unknown(ended: Ended<'_>) -> bool {
     unsafe {
         add_end(sums, ended);
         add_waits(&raw mut (*sums).waits, &raw const ended.storage.waits);
+        add_times(sums, ended);
         name(sums, ended);
     }
     true
@@ -70,6 +72,7 @@ pub(crate) fn fold_leader(ended: Ended<'_>) -> bool {
     unsafe {
         add_end(sums, ended);
         add_waits(&raw mut (*sums).waits, &raw const ended.storage.waits);
+        add_times(sums, ended);
     }
     true
 }
@@ -82,6 +85,7 @@ pub(crate) fn fold_known(ended: Ended<'_>) -> bool {
     unsafe {
         add_end(sums, ended);
         add_waits(&raw mut (*sums).waits, &raw const ended.storage.waits);
+        add_times(sums, ended);
     }
     true
 }
@@ -98,6 +102,7 @@ pub(crate) fn orphan(ended: Ended<'_>) {
         } else {
             add_end(sums, ended);
             add_waits(&raw mut (*sums).waits, &raw const ended.storage.waits);
+            add_times(sums, ended);
         }
     }
 }
@@ -203,7 +208,7 @@ unsafe fn add_end(sums: *mut Folded, ended: Ended<'_>) {
     }
 }
 
-/// Adds what the scan has not sent yet of a thread's counters.
+/// Adds what the scan has not sent yet of a thread's counters, but for its times.
 ///
 /// # Safety
 /// `sums` points to an element of a map.
@@ -223,6 +228,23 @@ unsafe fn add_counters(sums: *mut Folded, ended: Ended<'_>) {
         add(&raw mut (*to).cpu_ns, since(task.sum_exec_runtime(), sent.cpu_ns));
         add(&raw mut (*to).same_process_switches, since(storage.same_process_switches, sent.same_process_switches));
         add(&raw mut (*sums).waited_ns, since(task.run_delay(), waited_before));
+    }
+}
+
+/// Adds where its time went, all of it.
+///
+/// # Safety
+/// `sums` points to an element of a map.
+#[inline(always)]
+unsafe fn add_times(sums: *mut Folded, Ended { task, storage, .. }: Ended<'_>) {
+    let last_run_ns = if keeps_time() { task.sum_exec_runtime().wrapping_sub(storage.period.cpu_ns) } else { 0 };
+    // SAFETY: the caller's, and the index is below the arrays' length.
+    unsafe {
+        let to = (&raw mut (*sums).counters.time_ns).cast::<u64>();
+        for state in 0..TIME_STATES {
+            add(to.add(state), (&raw const storage.time_ns).cast::<u64>().add(state).read_volatile());
+        }
+        add(to.add(TimeState::Running as usize), last_run_ns);
     }
 }
 

@@ -4,12 +4,15 @@ use core::mem::MaybeUninit;
 
 use aya_ebpf::helpers::{
     bpf_probe_read_kernel,
-    generated::{bpf_get_current_task_btf, bpf_ktime_get_boot_ns, bpf_probe_read_kernel_str, bpf_task_pt_regs},
+    generated::{
+        bpf_get_current_task_btf, bpf_ktime_get_boot_ns, bpf_ktime_get_ns, bpf_probe_read_kernel_str, bpf_task_pt_regs,
+    },
 };
 use thread_probe_ebpf::{
     abi::{
         offsets::{MISSING, Offsets},
         record::{COMM_BYTES, EXE_BYTES},
+        time::{SYSCALLS, SyscallClasses, TimeState, VFORK},
     },
     logic::refusal::{Cgroup, Charge, Namespace},
 };
@@ -29,6 +32,21 @@ pub(crate) fn may_fold_leaders() -> bool {
     // SAFETY: initialised above; volatile as in `offset`.
     unsafe { (&raw const FOLD_LEADERS).cast::<u8>().read_volatile() != 0 }
 }
+
+/// Set by the daemon before load: whether to keep the ledger of time.
+#[unsafe(no_mangle)]
+static TIME_LEDGER: MaybeUninit<u8> = MaybeUninit::new(0);
+
+/// See [`TIME_LEDGER`].
+#[inline(always)]
+pub(crate) fn keeps_time() -> bool {
+    // SAFETY: initialised above; volatile as in `offset`.
+    unsafe { (&raw const TIME_LEDGER).cast::<u8>().read_volatile() != 0 }
+}
+
+/// Set by the daemon before load: what each system call is slept in for.
+#[unsafe(no_mangle)]
+static SYSCALL_CLASSES: MaybeUninit<SyscallClasses> = MaybeUninit::new([0; 2 * SYSCALLS]);
 
 /// `TASK_COMM_LEN` read as words.
 pub(crate) type Comm = [u64; COMM_BYTES / 8];
@@ -117,6 +135,61 @@ impl Task {
         last_queued -> u64;
     }
 
+    /// The CFS run queue that it is on; there for tasks of every scheduling class.
+    #[inline(always)]
+    pub(crate) fn cfs_rq(self) -> CfsRq {
+        CfsRq(load(self.0, offset!(cfs_rq)))
+    }
+
+    /// What it sleeps in, or did before it was woken, as a [`TimeState`]. It was switched away from voluntarily.
+    #[inline(always)]
+    pub(crate) fn asleep_in(self) -> u32 {
+        if self.bit(offset!(iowait_word), offset!(iowait_mask)) {
+            return TimeState::Io as u32;
+        }
+        let class = self.syscall_class();
+        let is_frozen = self.bit(offset!(frozen_word), offset!(frozen_mask));
+        if is_frozen && class & VFORK == 0 {
+            return TimeState::Stopped as u32;
+        }
+        let state = u32::from(class & !VFORK);
+        // Who waits in vfork does so uninterruptibly.
+        let is_uninterruptible = self.bit(offset!(contributes_word), offset!(contributes_mask));
+        if is_uninterruptible && state != TimeState::Child as u32 { TimeState::Uninterruptible as u32 } else { state }
+    }
+
+    #[inline(always)]
+    fn bit(self, word_offset: u64, mask: u64) -> bool {
+        load::<u32>(self.0, word_offset) & mask as u32 != 0
+    }
+
+    /// The class of the system call that it is in.
+    #[inline(always)]
+    fn syscall_class(self) -> u8 {
+        /// Of include/linux/sched.h: PF_KTHREAD, PF_USER_WORKER, PF_IO_WORKER. They make no system calls.
+        const WORKERS: u32 = 0x0020_0000 | 0x4000 | 0x10;
+        /// Set in the numbers of x32, which are else the kernel's own.
+        const X32: u32 = 0x4000_0000;
+        /// Of arch/x86/include/asm/thread_info.h: the system call is one of 32-bit programs.
+        const TS_COMPAT: u32 = 2;
+        if self.flags() & WORKERS != 0 {
+            return TimeState::Other as u8;
+        }
+        let number: u32 = load(self.entry_registers(), offset!(syscall));
+        if number as i32 == -1 {
+            return TimeState::Fault as u8;
+        }
+        let number = (number & !X32) as usize;
+        if number >= SYSCALLS {
+            return TimeState::Other as u8;
+        }
+        let status = offset!(thread_status);
+        let is_compat = status != MISSING && load::<u32>(self.0, status) & TS_COMPAT != 0;
+        let index = if is_compat { number + SYSCALLS } else { number };
+        // SAFETY: initialised above, and the index is below the array's length; volatile as in `offset`.
+        unsafe { (&raw const SYSCALL_CLASSES).cast::<u8>().add(index).read_volatile() }
+    }
+
     /// `TASK_*` state, with TASK_FROZEN where a cgroup of version 2 froze it: there it sleeps as any other
     /// (`do_freezer_trap` of kernel/signal.c).
     #[inline(always)]
@@ -128,20 +201,22 @@ impl Task {
         if state & INTERRUPTIBLE != 0 && self.jobctl() & JOBCTL_TRAP_FREEZE != 0 { state | FROZEN } else { state }
     }
 
-    /// The clock of the run queue the task is on, in nanoseconds: the one `sched_info` is kept in.
-    #[inline(always)]
-    pub(crate) fn run_queue_clock(self) -> u64 {
-        let cfs_rq: *const u8 = load(self.0, offset!(cfs_rq));
-        let rq: *const u8 = load(cfs_rq, offset!(cfs_rq_rq));
-        load(rq, offset!(rq_clock))
-    }
-
-    /// Whether it ran for the last time: it is being switched away from in `do_task_dead`.
+    /// Whether it ran for the last time: it is being switched away from in `do_task_dead`, or was.
     #[inline(always)]
     pub(crate) fn is_dead(self) -> bool {
-        /// Of include/linux/sched.h.
-        const TASK_DEAD: u32 = 0x80;
         self.state() & TASK_DEAD != 0
+    }
+
+    /// Whether it is stopped, traced or, by a cgroup of version 1 or a suspend, frozen.
+    #[inline(always)]
+    pub(crate) fn is_stopped(self) -> bool {
+        self.state() & TASKS_STOPPED != 0
+    }
+
+    /// Whether it is either, which is rare.
+    #[inline(always)]
+    pub(crate) fn is_dead_or_stopped(self) -> bool {
+        self.state() & (TASK_DEAD | TASKS_STOPPED) != 0
     }
 
     /// Lowest address of the kernel stack; null once it is gone.
@@ -252,6 +327,44 @@ impl Task {
         let cgroup: *const u8 = load(self.css_set(), offset!(dfl_cgrp));
         let node: *const u8 = load(cgroup, offset!(cgroup_kn));
         load(node, offset!(kn_id))
+    }
+}
+
+/// Of include/linux/sched.h.
+const TASK_DEAD: u32 = 0x80;
+/// __TASK_STOPPED, __TASK_TRACED and TASK_FROZEN of the same.
+const TASKS_STOPPED: u32 = 0x4 | 0x8 | 0x8000;
+
+/// A `struct cfs_rq *`.
+#[derive(Clone, Copy)]
+pub(crate) struct CfsRq(*const u8);
+
+impl CfsRq {
+    /// Names it.
+    #[inline(always)]
+    pub(crate) fn address(self) -> u64 {
+        self.0 as u64
+    }
+
+    /// The clock of its CPU's run queue, in nanoseconds: the one `sched_info` is kept in.
+    #[inline(always)]
+    pub(crate) fn clock(self) -> u64 {
+        let rq: *const u8 = load(self.0, offset!(cfs_rq_rq));
+        load(rq, offset!(rq_clock))
+    }
+
+    /// For how long it was throttled while it had tasks, until it was unthrottled last; 0 where the kernel keeps none.
+    #[inline(always)]
+    pub(crate) fn throttled_ns(self) -> u64 {
+        let offset = offset!(throttled_self_time);
+        if offset == MISSING { 0 } else { load(self.0, offset) }
+    }
+
+    /// Since when it is throttled and has tasks, by its CPU's clock; 0 if it is not.
+    #[inline(always)]
+    pub(crate) fn throttled_since_ns(self) -> u64 {
+        let offset = offset!(throttled_self);
+        if offset == MISSING { 0 } else { load(self.0, offset) }
     }
 }
 
@@ -439,6 +552,13 @@ impl Mm {
 pub(crate) fn current() -> Task {
     // SAFETY: the helper has no preconditions.
     Task(unsafe { bpf_get_current_task_btf() }.cast_const().cast())
+}
+
+/// Nanoseconds of the monotonic clock.
+#[inline(always)]
+pub(crate) fn monotonic_ns() -> u64 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_ktime_get_ns() }
 }
 
 /// Nanoseconds since boot, suspended time included: the clock of `start_boottime`.

@@ -24,7 +24,7 @@ const NO_PREALLOC: usize = 1;
 /// Bytes of the ring buffer. It carries threads that a scan has seen, and leaders: what else ends is folded.
 const RING_BYTES: usize = 4 << 20;
 
-/// Processes that threads can be folded for. An element takes 1 kB, and only while it is there.
+/// Processes that threads can be folded for. An element takes 2 kB, and only while it is there.
 const FOLDED_PROCESSES: usize = 65_536;
 /// Kinds of processes: as many as there are names of short-lived programs, users and cgroups.
 const FOLDED_LEADERS: usize = 16_384;
@@ -48,8 +48,8 @@ pub(crate) static LOST: PerCpuArray<[u64; Lost::ALL.len()], 1> = PerCpuArray::ne
 #[btf_map]
 pub(crate) static FOLDED: HashMap<FoldedProcess, Folded, FOLDED_PROCESSES, NO_PREALLOC> = HashMap::new();
 
-/// By process: the ends of threads that a scan has seen and that the ring had no room for. `waits` are their whole
-/// histograms, of which the daemon knows the part that it has seen. Written, read and deleted as [`FOLDED`].
+/// By process: the ends of threads that a scan has seen and that the ring had no room for. Histograms and times are
+/// whole, of which the daemon knows the part that it has seen. Written, read and deleted as [`FOLDED`].
 #[btf_map]
 pub(crate) static FOLDED_KNOWN: HashMap<FoldedProcess, Folded, FOLDED_PROCESSES, NO_PREALLOC> = HashMap::new();
 
@@ -76,6 +76,11 @@ pub(crate) static CLONE_DURATION: PerCpuArray<[u64; BUCKETS + 1], 1> = PerCpuArr
 /// deleted.
 #[btf_map]
 pub(crate) static HOST_LIMITS: Array<HostLimits, 1> = Array::new();
+
+/// What is to be taken off the monotonic clock to have that of the run queues. Written at the beginning of a scan; read
+/// by the scan; never deleted.
+#[btf_map]
+pub(crate) static SCAN_CLOCK: Array<u64, 1> = Array::new();
 
 /// Where the scan puts records together, which the BPF stack is too small for. Written and read within one run of it;
 /// never deleted.

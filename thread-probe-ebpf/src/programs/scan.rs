@@ -5,16 +5,16 @@ use core::ptr;
 use aya_ebpf::{bindings::seq_file, helpers::generated::bpf_seq_write};
 use thread_probe_ebpf::{
     abi::{
-        record::{Head, PART_PROCESS, PART_STORAGE, PART_THREAD, PART_WAITS, ThreadRecord},
-        storage::{SEEN, UNSEEN},
+        record::{Counters, Head, PART_PROCESS, PART_STORAGE, PART_THREAD, PART_WAITS, ThreadRecord},
+        storage::{SEEN, Sent, UNSEEN},
     },
     logic::unchanged::{Glance, is_as_sent},
 };
 
 use super::{
-    fill::{copy_words, fill_process, fill_thread},
-    kernel::Task,
-    maps::{SCRATCH, TASKS},
+    fill::{fill_process, fill_thread},
+    kernel::{Task, current, monotonic_ns},
+    maps::{SCAN_CLOCK, SCRATCH, TASKS},
     tasks::{Adopter, adopt},
 };
 
@@ -32,13 +32,15 @@ pub struct IterContext {
 #[repr(C)]
 struct IterMeta {
     seq: *mut seq_file,
+    session_id: u64,
+    seq_num: u64,
 }
 
 /// Writes the record of one task to the scan's stream, cut to what changed since the last scan.
 #[inline(always)]
 pub(crate) fn scan(context: *const IterContext) {
     // SAFETY: the kernel passes a valid context, and the verifier checks the loads.
-    let (seq, task) = unsafe { ((*(*context).meta).seq, Task((*context).task)) };
+    let (seq, number, task) = unsafe { ((*(*context).meta).seq, (*(*context).meta).seq_num, Task((*context).task)) };
     if task.0.is_null() {
         return;
     }
@@ -46,11 +48,14 @@ pub(crate) fn scan(context: *const IterContext) {
     let Some(record) = SCRATCH.get_ptr_mut(0) else {
         return;
     };
+    let Some(now_ns) = run_queue_now(number == 0) else {
+        return;
+    };
     let leads = task.pid() == task.tgid();
     let parts = PART_THREAD | if leads { PART_PROCESS } else { 0 };
-    let Some(storage) = TASKS.get(task).or_else(|| adopt(task, Adopter::Scan)) else {
+    let Some(storage) = TASKS.get(task).or_else(|| adopt(task, Adopter::Scan, now_ns)) else {
         // SAFETY: a whole record.
-        unsafe { fill_thread(&raw mut (*record).thread, task, None, parts) };
+        unsafe { fill_thread(&raw mut (*record).thread, task, None, (parts, now_ns)) };
         write_record(seq, record, task, parts);
         return;
     };
@@ -66,19 +71,46 @@ pub(crate) fn scan(context: *const IterContext) {
     }
     // SAFETY: a whole record.
     let waits = unsafe {
-        fill_thread(&raw mut (*record).thread, task, Some(storage), parts | PART_STORAGE);
+        fill_thread(&raw mut (*record).thread, task, Some(storage), (parts | PART_STORAGE, now_ns));
         // By the runs of this very record: the thread may go on meanwhile, and the next record must not miss a wait.
         if storage.seen != SEEN || (*record).thread.counters.runs != storage.sent.runs { PART_WAITS } else { 0 }
     };
     // On a full buffer the kernel drops what this call wrote and calls again for the same task: only what was
     // written whole counts as sent.
     if write_record(seq, record, task, parts | PART_STORAGE | waits) && (waits == 0 || write(seq, &storage.waits)) {
-        // SAFETY: both are whole counters; the record was just filled.
-        unsafe { copy_words(&raw const (*record).thread.counters, &raw mut storage.sent) };
+        // SAFETY: the record was just filled.
+        storage.sent = unsafe { sent(&(*record).thread.counters) };
         storage.sent_comm = task.comm();
         // SAFETY: as above.
         storage.sent_state = unsafe { (*record).thread.state };
         storage.seen = SEEN;
+    }
+}
+
+/// The time by the clock of the run queues, which is that of no helper. At the beginning of a scan its reader has just
+/// been switched to, so that its own run queue's clock is that of now.
+#[inline(always)]
+fn run_queue_now(is_first: bool) -> Option<u64> {
+    let offset = SCAN_CLOCK.get_ptr_mut(0)?;
+    let monotonic_ns = monotonic_ns();
+    if is_first {
+        // SAFETY: the array's element; one scan runs at a time.
+        unsafe { offset.write_volatile(monotonic_ns.wrapping_sub(current().cfs_rq().clock())) };
+    }
+    // SAFETY: as above.
+    Some(monotonic_ns.wrapping_sub(unsafe { offset.read_volatile() }))
+}
+
+/// What of the counters is needed again.
+#[inline(always)]
+fn sent(counters: &Counters) -> Sent {
+    Sent {
+        voluntary_switches: counters.voluntary_switches,
+        involuntary_switches: counters.involuntary_switches,
+        run_delay_ns: counters.run_delay_ns,
+        runs: counters.runs,
+        cpu_ns: counters.cpu_ns,
+        same_process_switches: counters.same_process_switches,
     }
 }
 

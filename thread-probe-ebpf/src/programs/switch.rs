@@ -1,22 +1,28 @@
 //! The hot path. Every instruction here is paid for at every context switch of the host.
 
-use thread_probe_ebpf::{abi::names::Lost, logic::wait};
+use thread_probe_ebpf::{
+    abi::names::Lost,
+    logic::{
+        time::{self, Arrival},
+        wait,
+    },
+};
 
 use super::{
-    kernel::{Task, can_create_storage_under_lock},
+    kernel::{Task, can_create_storage_under_lock, keeps_time},
     maps::{TASKS, lost},
     tasks::{self, Adopter},
 };
 
-/// Puts the wait of `next` into its histogram, by the kernel's own definition and clock (`sched_info_arrive` in
+/// Puts the wait of `next` into its histogram, and closes its period off the CPU, by the kernel's own definition and clock (`sched_info_arrive` in
 /// kernel/sched/stats.h, which runs right after this): `run_delay` is about to grow by `clock - last_queued`.
 ///
 /// No atomics: a task is switched in on one CPU at a time.
 #[inline(always)]
 pub(crate) fn switched(prev: Task, next: Task) {
     // Here nothing can be missed, as it can in sched_process_exit: see there.
-    if prev.is_dead() {
-        tasks::exiting(prev);
+    if prev.is_dead_or_stopped() {
+        tasks::left_for_long(prev);
     }
     if next.pid() == 0 {
         return;
@@ -24,17 +30,31 @@ pub(crate) fn switched(prev: Task, next: Task) {
     let Some(storage) = TASKS.get(next) else {
         lost(Lost::StorageMissing);
         if can_create_storage_under_lock() {
-            let _ = tasks::adopt(next, Adopter::Switch);
+            let _ = tasks::adopt(next, Adopter::Switch, next.cfs_rq().clock());
         }
         return;
     };
     let last_queued = next.last_queued();
+    let cfs_rq = next.cfs_rq();
+    let now_ns = cfs_rq.clock();
+    let mut wait_ns = 0;
     // 0: it was not waiting, so the kernel counts no run (pcount) either.
     if last_queued != 0 {
-        let waited_ns = wait::waited_ns(next.run_delay(), next.run_queue_clock(), last_queued);
-        if !wait::account(storage, waited_ns) {
-            lost(Lost::ImpossibleWait);
+        match wait::account(storage, wait::waited_ns(next.run_delay(), now_ns, last_queued)) {
+            Some(waited_ns) => wait_ns = waited_ns,
+            None => lost(Lost::ImpossibleWait),
         }
+    }
+    if keeps_time() {
+        let arrival = Arrival {
+            now_ns,
+            cpu_ns: next.sum_exec_runtime(),
+            wait_ns,
+            voluntary_switches: next.nvcsw(),
+            cfs_rq: cfs_rq.address(),
+            throttled_ns: cfs_rq.throttled_ns(),
+        };
+        time::arrive(storage, arrival, || next.asleep_in());
     }
     if prev.tgid() == next.tgid() {
         storage.same_process_switches += 1;

@@ -4,7 +4,7 @@ use core::ptr;
 
 use thread_probe_ebpf::abi::{
     names::Lost,
-    storage::{ADOPTED, TaskStorage},
+    storage::{ADOPTED, Period, TaskStorage},
 };
 
 use super::{
@@ -51,12 +51,23 @@ pub(crate) enum Adopter {
 }
 
 /// Storage for a task that was there before the probe, whose storage could not be allocated when it was created, or
-/// whose storage a kernel has emptied (docs/kernels.md).
+/// whose storage a kernel has emptied (docs/kernels.md). `now_ns` is by the run queues' clocks: from then on its time is
+/// accounted for.
 #[inline(always)]
-pub(crate) fn adopt(task: Task, adopter: Adopter) -> Option<&'static mut TaskStorage> {
+pub(crate) fn adopt(task: Task, adopter: Adopter, now_ns: u64) -> Option<&'static mut TaskStorage> {
     // Put in whole: from the moment it is there the context switch counts in it.
     let slots = maps::ADOPTED.get_ptr_mut(0)?;
     let run_delay = task.run_delay();
+    // One that sleeps left the CPU voluntarily, which its next arrival is to see.
+    let is_asleep = matches!(adopter, Adopter::Scan) && task.state() != 0;
+    let cfs_rq = task.cfs_rq();
+    let period = Period {
+        since_ns: now_ns,
+        cpu_ns: task.sum_exec_runtime(),
+        voluntary_switches: task.nvcsw().wrapping_sub(u64::from(is_asleep)),
+        cfs_rq: cfs_rq.address(),
+        throttled_ns: cfs_rq.throttled_ns(),
+    };
     // SAFETY: this CPU's slots, of which each is one program's; that is not migrated, and one scan runs at a time.
     let initial = unsafe {
         let initial = &raw mut (*slots)[adopter as usize];
@@ -64,9 +75,22 @@ pub(crate) fn adopt(task: Task, adopter: Adopter) -> Option<&'static mut TaskSto
         (*initial).run_delay_base_ns = run_delay;
         (*initial).process_start_ns = task.process_start_ns();
         (*initial).seen = ADOPTED;
+        (*initial).period = period;
+        (*initial).closed_ns = now_ns;
+        (*initial).is_stopped = u64::from(task.is_stopped());
         initial
     };
     TASKS.get_or_create(task, initial)
+}
+
+/// A task is switched away from and does not come back, or not before somebody lets it go on.
+#[inline(always)]
+pub(crate) fn left_for_long(task: Task) {
+    if task.is_dead() {
+        exiting(task);
+    } else if let Some(storage) = TASKS.get(task) {
+        storage.is_stopped = 1;
+    }
 }
 
 /// A task has begun to exit. It is freed only after its parent has waited for it and an RCU grace period, so this is

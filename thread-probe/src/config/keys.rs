@@ -133,6 +133,9 @@ keys! {
     fixed "probe.ebpf_log" probe.ebpf_log = Switch, |log: &bool| Value::from(*log),
         --"ebpf-log" "BOOL"
         "Let the eBPF programs log what is rare (a failed clone, a full ring buffer), at level info and warn";
+    fixed "probe.time_ledger" probe.time_ledger = Switch, |keeps: &bool| Value::from(*keeps),
+        --"time-ledger" "BOOL"
+        "Whether to account for where threads' time goes, which costs a context switch some nanoseconds";
     live "limits.window" limits.window = Text(DURATION, value::window), duration;
     live "alerts.alertmanager_urls" alerts.alertmanager_urls = List(value::alertmanager_url), strings,
         --"alertmanager.url" "URL"

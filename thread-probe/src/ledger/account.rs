@@ -4,7 +4,7 @@ use thread_probe_ebpf::abi::record::{self, Counters, PART_ENDED, PART_STORAGE};
 
 use super::{
     Ledger,
-    entries::{ProcessEntry, ProcessKey, StorageOrigin, ThreadEntry},
+    entries::{ProcessEntry, ProcessKey, Standing, StorageOrigin, ThreadEntry},
     groups::GroupId,
     state::ThreadState,
     totals::{Delta, Ends, ThreadWaits, Totals, combine, of_storage},
@@ -69,6 +69,7 @@ impl Ledger {
             comm: record.comm,
             stack_depth_bytes: record.stack_depth_bytes,
             counters,
+            standing: Standing::of(record),
             waits,
             storage_origin: origin,
             before: remember(old_before, self.epoch, before.unwrap_or_default()),
@@ -105,7 +106,11 @@ impl Ledger {
             0 => of_storage(before),
             _ => origin.earlier(),
         };
-        let counters = combine(record.counters, earlier, u64::wrapping_add);
+        let mut counters = combine(record.counters, earlier, u64::wrapping_add);
+        // What was told of a period that was open may be more than it came to: then the next one fills it up.
+        for (now, before) in counters.time_ns.iter_mut().zip(before.time_ns) {
+            *now = (*now).max(before);
+        }
         if counters.to_array().iter().zip(before.to_array()).any(|(now, before)| *now < before) {
             // Whatever it means, totals must not shrink.
             self.losses.counter_backwards += 1;
@@ -115,12 +120,7 @@ impl Ledger {
     }
 
     /// Makes the process known, and takes over what its leader says of it.
-    fn update_process(
-        &mut self,
-        key: ProcessKey,
-        observed: ThreadObservation<'_>,
-        names: Option<&mut dyn GroupNames>,
-    ) {
+    fn update_process(&mut self, key: ProcessKey, observed: ThreadObservation<'_>, names: Option<&mut dyn GroupNames>) {
         let process = self.processes.entry(key).or_default();
         process.touched_ns = self.now_ns;
         let Some(facts) = observed.process else {
@@ -185,6 +185,20 @@ impl Ledger {
             if self.groups.has_room_for(&named.name) {
                 self.assign(key, identity, &named, true);
             }
+        }
+    }
+
+    /// Counts what threads did that only went on with what they did.
+    pub(super) fn add_what_stood(&mut self) {
+        let has_stood = |process: &ProcessEntry| process.stood_ns.iter().any(|ns| *ns != 0);
+        let stood: Vec<_> = self
+            .processes
+            .iter()
+            .filter(|(_, process)| has_stood(process))
+            .map(|(key, it)| (*key, it.stood_ns))
+            .collect();
+        for (key, time_ns) in stood {
+            self.add(key, &Delta { counters: Counters { time_ns, ..Counters::default() }, ..Delta::default() });
         }
     }
 

@@ -44,6 +44,8 @@ pub struct Ledger {
     pub(super) has_started: bool,
     pub(super) epoch: u64,
     pub(super) now_ns: u64,
+    /// The same by the clock of the run queues, as far as this scan has come.
+    pub(super) clock_ns: u64,
     pub(super) stack_bytes: u64,
     pub(super) changes: Vec<(u8, u32)>,
 }
@@ -64,6 +66,7 @@ impl Ledger {
             has_started: false,
             epoch: 0,
             now_ns: 0,
+            clock_ns: 0,
             stack_bytes: 0,
             changes: Vec::new(),
         }
@@ -81,6 +84,7 @@ impl Ledger {
         for process in self.processes.values_mut() {
             process.threads = Default::default();
             process.stack_depth_max_bytes = 0;
+            process.stood_ns = Default::default();
         }
     }
 
@@ -109,7 +113,14 @@ impl Ledger {
         };
         thread.seen_ns = self.now_ns;
         thread.missing_since_ns = 0;
+        let stood = thread.standing.go_on(self.clock_ns, self.epoch);
+        if let Some((state, ns)) = stood {
+            thread.counters.time_ns[state as usize] += ns;
+        }
         if let Some(process) = self.processes.get_mut(&thread.process) {
+            if let Some((state, ns)) = stood {
+                process.stood_ns[state as usize] += ns;
+            }
             process.threads[thread.state as usize] += 1;
             process.stack_depth_max_bytes = process.stack_depth_max_bytes.max(thread.stack_depth_bytes);
         }
@@ -118,6 +129,7 @@ impl Ledger {
     fn alive(&mut self, observed: ThreadObservation<'_>, names: Option<&mut dyn GroupNames>) {
         let record = observed.thread;
         let task = record.head.task;
+        self.clock_ns = self.clock_ns.max(record.as_of_ns);
         let previous = match self.threads.remove(&task) {
             Some(thread) if thread.process.tgid == record.tgid && record.start_boottime_ns <= thread.start_ns => {
                 Some(thread)
@@ -192,6 +204,7 @@ impl Ledger {
 
     /// Ends the sample: gives up what is overdue and drops groups past their retention.
     pub fn finish_sample(&mut self, names: &mut dyn GroupNames) {
+        self.add_what_stood();
         self.give_up_overdue(names);
         if !std::mem::replace(&mut self.has_started, true) {
             self.groups.start();

@@ -3,6 +3,7 @@
 use thread_probe_ebpf::abi::{
     histogram::BUCKETS,
     record::{self, COMM_BYTES, Counters, Waits},
+    time::{TIME_STATES, TimeState},
 };
 
 use super::{
@@ -39,6 +40,8 @@ pub struct ThreadEntry {
     pub stack_depth_bytes: u32,
     /// Its counters.
     pub counters: Counters,
+    /// Up to when its times go, and what it does while its record stands.
+    pub(super) standing: Standing,
     pub(super) waits: ThreadWaits,
     pub(super) storage_origin: StorageOrigin,
     pub(super) before: Option<Box<(u64, Counters)>>,
@@ -59,8 +62,44 @@ impl ThreadEntry {
     pub fn grown(&self, epoch: u64) -> Counters {
         match self.before.as_deref() {
             Some((of, before)) if *of == epoch => combine(self.counters, *before, u64::wrapping_sub),
-            _ => Counters::default(),
+            _ => self.standing.grown(epoch),
         }
+    }
+}
+
+/// What a thread goes on with for as long as the programs say that its record stands.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Standing {
+    /// Up to when its times go, by the clock of the run queues.
+    as_of_ns: u64,
+    state: Option<TimeState>,
+    /// The last interval in which it only stood, and for how long.
+    stood: (u64, u64),
+}
+
+impl Standing {
+    /// As its record has it.
+    pub(super) fn of(record: &record::ThreadPart) -> Self {
+        Self { as_of_ns: record.as_of_ns, state: TimeState::of_index(record.standing_state), stood: (u64::MAX, 0) }
+    }
+
+    /// It still does the same. Returns what, and for how long since it was asked last, in nanoseconds.
+    pub(super) fn go_on(&mut self, now_ns: u64, epoch: u64) -> Option<(TimeState, u64)> {
+        let state = self.state?;
+        let more_ns = now_ns.saturating_sub(self.as_of_ns);
+        self.as_of_ns = self.as_of_ns.max(now_ns);
+        self.stood = (epoch, more_ns);
+        Some((state, more_ns))
+    }
+
+    fn grown(&self, epoch: u64) -> Counters {
+        let mut grown = Counters::default();
+        if let (Some(state), (of, ns)) = (self.state, self.stood)
+            && of == epoch
+        {
+            grown.time_ns[state as usize] = ns;
+        }
+        grown
     }
 }
 
@@ -77,8 +116,10 @@ impl StorageOrigin {
     /// Whether a record's storage is another one than that of the record before, after which the thread's counters were
     /// `before`. One that was emptied before its thread ever waited has the same base.
     pub(super) fn is_other(&self, record: &record::ThreadPart, before: Counters) -> bool {
-        let last = combine(of_storage(before), self.earlier(), u64::wrapping_sub).to_array();
-        let lacks_counts = || of_storage(record.counters).to_array().iter().zip(last).any(|(now, last)| *now < last);
+        // Times are told before they are over, so they say nothing.
+        let counts = |counters| Counters { time_ns: [0; TIME_STATES], ..of_storage(counters) };
+        let last = combine(counts(before), counts(self.earlier()), u64::wrapping_sub).to_array();
+        let lacks_counts = || counts(record.counters).to_array().iter().zip(last).any(|(now, last)| *now < last);
         self.base_ns.is_some_and(|base_ns| base_ns != record.run_delay_base_ns || lacks_counts())
     }
 
@@ -102,6 +143,8 @@ pub(super) struct Unresolved {
     pub(super) waits: Waits,
     /// What they waited since the last scan that saw them.
     pub(super) waited_ns: u64,
+    /// Their whole times, less those of the entries that went.
+    pub(super) time_ns: [u64; TIME_STATES],
 }
 
 /// One process.
@@ -127,6 +170,8 @@ pub struct ProcessEntry {
     pub(super) interval: Interval,
     /// What was counted before the group was known.
     pub(super) unassigned: Totals,
+    /// How long its threads did nothing but what they did at the last scan, by [`TimeState`].
+    pub(super) stood_ns: [u64; TIME_STATES],
     /// What its children had taken before an interval.
     children_cpu_before: Option<(u64, u64)>,
     /// Entries in [`Ledger::threads`].

@@ -2,7 +2,8 @@
 
 use thread_probe_ebpf::abi::{
     fold::{Folded, FoldedLeader, FoldedProcess, PF_KTHREAD},
-    record::Waits,
+    record::{Counters, Waits},
+    time::TIME_STATES,
 };
 
 use super::{Ledger, ProcessKey, folds::LEADERS_KEPT, groups::LOST, totals::Delta};
@@ -54,8 +55,12 @@ impl Ledger {
         for (to, more) in unresolved.waits.buckets.iter_mut().zip(added.waits.buckets) {
             *to = to.wrapping_add(more);
         }
-        let without_waits = Folded { waits: Waits::default(), waited_ns: 0, ..*added };
-        self.add_sums(&without_waits, |ledger, delta| ledger.add(key, delta));
+        for (to, more) in unresolved.time_ns.iter_mut().zip(added.counters.time_ns) {
+            *to = to.wrapping_add(more);
+        }
+        let counters = Counters { time_ns: [0; TIME_STATES], ..added.counters };
+        let without_what_is_whole = Folded { counters, waits: Waits::default(), waited_ns: 0, ..*added };
+        self.add_sums(&without_what_is_whole, |ledger, delta| ledger.add(key, delta));
     }
 
     fn leaders_folded(&mut self, leader: &FoldedLeader, (sums, added): (&Folded, &Folded), names: &mut dyn GroupNames) {

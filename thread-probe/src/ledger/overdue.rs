@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
+use thread_probe_ebpf::abi::record::Counters;
 
 use super::{
     Ledger, ProcessKey,
@@ -81,7 +82,10 @@ impl Ledger {
             self.processes.get_mut(&key).and_then(|process| process.unresolved.take_if(|it| it.threads == 0));
         if let Some(sums) = unresolved {
             let waits: Vec<_> = (0u8..).zip(sums.waits.buckets).filter(|(_, count)| *count != 0).collect();
-            self.add(key, &Delta { waited_ns: sums.waited_ns, waits: &waits, ..Delta::default() });
+            // What is told of a period that is open may be more than it comes to.
+            let time_ns = sums.time_ns.map(|ns| if ns.cast_signed() < 0 { 0 } else { ns });
+            let counters = Counters { time_ns, ..Counters::default() };
+            self.add(key, &Delta { counters, waited_ns: sums.waited_ns, waits: &waits, ..Delta::default() });
         }
     }
 
@@ -109,6 +113,9 @@ impl ProcessEntry {
         for (left, seen) in unresolved.waits.buckets.iter_mut().zip(thread.wait_buckets()) {
             // The kernel's counter is the low half of ours.
             *left = left.wrapping_sub(seen as u32);
+        }
+        for (left, seen) in unresolved.time_ns.iter_mut().zip(thread.counters.time_ns) {
+            *left = left.wrapping_sub(seen);
         }
         true
     }

@@ -181,12 +181,13 @@ fn add_each(counts: &mut [u64], more: &[u64]) {
     }
 }
 
-/// The counters that live in the storage.
+/// The counters that live in the storage, the times among them.
 pub(super) fn of_storage(counters: Counters) -> Counters {
     Counters {
         same_process_switches: counters.same_process_switches,
         threads_created: counters.threads_created,
         processes_created: counters.processes_created,
+        time_ns: counters.time_ns,
         ..Counters::default()
     }
 }

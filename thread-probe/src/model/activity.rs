@@ -1,10 +1,15 @@
 //! What threads did: totals, rates, counts by state.
 
 use serde::{Deserialize, Serialize};
-use thread_probe_ebpf::abi::{histogram::BUCKETS, names::CloneFailure, record::Counters};
+use thread_probe_ebpf::abi::{
+    histogram::BUCKETS,
+    names::CloneFailure,
+    record::Counters,
+    time::{TIME_STATES, TimeState},
+};
 
 use super::{
-    counts::{CloneFailures, CloneFailuresByLimit},
+    counts::{CloneFailures, CloneFailuresByLimit, Times},
     histogram::{NS_PER_SECOND, longest_seconds, quantile_seconds},
 };
 use crate::{
@@ -71,6 +76,10 @@ pub struct Activity {
     pub clone_failures: CloneFailures,
     /// Those that a limit may have refused, by limit, since the probe was started.
     pub clone_failures_by_limit: CloneFailuresByLimit,
+    /// Where threads' time went, by state, since the probe was started: together their wall clock. Empty from a daemon
+    /// of an earlier version, and of one that keeps no ledger of time.
+    #[serde(default)]
+    pub time_seconds: Times,
 }
 
 /// What happened in the interval, per second of it.
@@ -107,6 +116,9 @@ pub struct Rates {
     pub short_lived_ratio: f64,
     /// Clones that failed.
     pub clone_failures_per_second: f64,
+    /// Threads in each state, on average: 1 is one thread all the time.
+    #[serde(default)]
+    pub time_ratio: Times,
 }
 
 impl ThreadCounts {
@@ -132,6 +144,11 @@ pub(super) fn by_limit(failures: &[u64; CloneFailure::ALL.len()]) -> CloneFailur
     CloneFailuresByLimit::of(refused.filter_map(|(failure, count)| Some((Limit::of(failure)?, count))))
 }
 
+/// Nanoseconds by state in another unit.
+fn times(time_ns: &[u64; TIME_STATES], ns_per_unit: f64) -> Times {
+    Times::of(TimeState::ALL.into_iter().zip(*time_ns).map(|(state, ns)| (state, ns as f64 / ns_per_unit)))
+}
+
 impl Activity {
     pub(super) fn of(totals: &Totals) -> Self {
         Self {
@@ -153,6 +170,7 @@ impl Activity {
             cpu_seconds: counters.cpu_ns as f64 / NS_PER_SECOND,
             threads_created: counters.threads_created,
             processes_created: counters.processes_created,
+            time_seconds: times(&counters.time_ns, NS_PER_SECOND),
             ..Self::default()
         }
     }
@@ -178,6 +196,7 @@ impl Rates {
             threads_exited_per_second: per_second(events.threads_exited),
             short_lived_ratio: events.short_lived as f64 / events.threads_exited.max(1) as f64,
             clone_failures_per_second: per_second(events.clone_failures),
+            time_ratio: times(&counters.time_ns, NS_PER_SECOND * seconds),
         }
     }
 

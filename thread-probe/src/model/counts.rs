@@ -1,13 +1,13 @@
-//! Counts by the values of an enum, in JSON by their names.
+//! Counts and times by the values of an enum, in JSON by their names.
 
-use std::{fmt, marker::PhantomData};
+use std::{fmt, iter::Sum, marker::PhantomData, ops::AddAssign};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{MapAccess, Visitor},
     ser::SerializeMap as _,
 };
-use thread_probe_ebpf::abi::names::CloneErrno;
+use thread_probe_ebpf::abi::{names::CloneErrno, time::TimeState};
 
 use crate::{limits::Limit, text::named::Named};
 
@@ -17,12 +17,20 @@ pub trait Counted: Named {
     fn is_counted(self) -> bool {
         true
     }
+
+    /// Whether the JSON has only what is not 0.
+    const IS_SPARSE: bool = false;
 }
 
-/// A count for each of `N` values.
+/// What each of the values may have: a count, or a time.
+pub trait Amount: Copy + Default + PartialEq + AddAssign + Sum + Serialize + for<'de> Deserialize<'de> {}
+impl Amount for u64 {}
+impl Amount for f64 {}
+
+/// A count, or an amount, for each of `N` values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Counts<K, const N: usize> {
-    counts: [u64; N],
+pub struct Counts<K, const N: usize, V = u64> {
+    counts: [V; N],
     by: PhantomData<K>,
 }
 
@@ -31,15 +39,18 @@ pub type CloneFailures = Counts<CloneErrno, { CloneErrno::ALL.len() }>;
 /// Clones that failed with EAGAIN or ENOMEM, by the limit that was exhausted at that moment.
 pub type CloneFailuresByLimit = Counts<Limit, { Limit::ALL.len() }>;
 
-impl<K, const N: usize> Default for Counts<K, N> {
+/// Seconds by state, or a share or rate of them.
+pub type Times = Counts<TimeState, { TimeState::ALL.len() }, f64>;
+
+impl<K, const N: usize, V: Amount> Default for Counts<K, N, V> {
     fn default() -> Self {
-        Self { counts: [0; N], by: PhantomData }
+        Self { counts: [V::default(); N], by: PhantomData }
     }
 }
 
-impl<K: Counted, const N: usize> Counts<K, N> {
+impl<K: Counted, const N: usize, V: Amount> Counts<K, N, V> {
     /// These counts, and 0 of all else.
-    pub fn of(counts: impl IntoIterator<Item = (K, u64)>) -> Self {
+    pub fn of(counts: impl IntoIterator<Item = (K, V)>) -> Self {
         let mut made = Self::default();
         for (key, count) in counts {
             made.counts[key.index()] += count;
@@ -48,12 +59,12 @@ impl<K: Counted, const N: usize> Counts<K, N> {
     }
 
     /// That of one value.
-    pub fn get(&self, key: K) -> u64 {
+    pub fn get(&self, key: K) -> V {
         self.counts[key.index()]
     }
 
     /// Each value with its count, in the order of their declaration.
-    pub fn iter(&self) -> impl Iterator<Item = (K, u64)> {
+    pub fn iter(&self) -> impl Iterator<Item = (K, V)> {
         K::ALL.iter().zip(self.counts).filter(|(key, _)| key.is_counted()).map(|(key, count)| (*key, count))
     }
 
@@ -63,27 +74,27 @@ impl<K: Counted, const N: usize> Counts<K, N> {
     }
 
     /// All of them.
-    pub fn total(&self) -> u64 {
-        self.counts.iter().sum()
+    pub fn total(&self) -> V {
+        self.counts.iter().copied().sum()
     }
 }
 
-impl<K: Counted, const N: usize> Serialize for Counts<K, N> {
+impl<K: Counted, const N: usize, V: Amount> Serialize for Counts<K, N, V> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        for (key, count) in self.iter() {
+        for (key, count) in self.iter().filter(|(_, count)| !K::IS_SPARSE || *count != V::default()) {
             map.serialize_entry(key.label(), &count)?;
         }
         map.end()
     }
 }
 
-impl<'de, K: Counted, const N: usize> Deserialize<'de> for Counts<K, N> {
+impl<'de, K: Counted, const N: usize, V: Amount> Deserialize<'de> for Counts<K, N, V> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ByName<K, const N: usize>(PhantomData<K>);
+        struct ByName<K, const N: usize, V>(PhantomData<(K, V)>);
 
-        impl<'de, K: Counted, const N: usize> Visitor<'de> for ByName<K, N> {
-            type Value = Counts<K, N>;
+        impl<'de, K: Counted, const N: usize, V: Amount> Visitor<'de> for ByName<K, N, V> {
+            type Value = Counts<K, N, V>;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("counts by name")
@@ -92,7 +103,7 @@ impl<'de, K: Counted, const N: usize> Deserialize<'de> for Counts<K, N> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut counts = Counts::default();
                 // A newer daemon may count by more.
-                while let Some((Key(key), count)) = map.next_entry::<Key<K>, u64>()? {
+                while let Some((Key(key), count)) = map.next_entry::<Key<K>, V>()? {
                     if let Some(key) = key {
                         counts.counts[key.index()] = count;
                     }
@@ -101,7 +112,7 @@ impl<'de, K: Counted, const N: usize> Deserialize<'de> for Counts<K, N> {
             }
         }
 
-        deserializer.deserialize_map(ByName(PhantomData))
+        deserializer.deserialize_map(ByName::<K, N, V>(PhantomData))
     }
 }
 
@@ -142,6 +153,22 @@ impl Named for CloneErrno {
 
 impl Counted for CloneErrno {}
 
+impl Named for TimeState {
+    const ALL: &'static [Self] = &Self::ALL;
+
+    fn label(self) -> &'static str {
+        self.label()
+    }
+
+    fn index(self) -> usize {
+        self as usize
+    }
+}
+
+impl Counted for TimeState {
+    const IS_SPARSE: bool = true;
+}
+
 impl Counted for Limit {
     fn is_counted(self) -> bool {
         self.refuses_clones()
@@ -161,6 +188,15 @@ mod tests {
         let newer = json.replace("\"nproc\"", "\"moon_phase\":7,\"nproc\"");
         assert_eq!(serde_json::from_str::<CloneFailuresByLimit>(&newer)?, counts);
         assert_eq!(counts.total(), 4);
+        Ok(())
+    }
+
+    #[test]
+    fn of_times_only_those_are_written_that_are_not_0() -> serde_json::Result<()> {
+        let times = Times::of([(TimeState::Poll, 1.5), (TimeState::Running, 0.25)]);
+        let json = serde_json::to_string(&times)?;
+        assert_eq!(json, r#"{"running":0.25,"poll":1.5}"#);
+        assert_eq!(serde_json::from_str::<Times>(&json)?, times);
         Ok(())
     }
 }

@@ -9,13 +9,14 @@ mod histogram;
 pub mod losses;
 mod snapshot;
 mod status;
+pub mod time;
 
 pub use self::{
     activity::{Activity, Rates, ThreadCounts},
     alert::{AlertView, NotificationCount},
     build::{SampleFacts, one_process},
     by_name::{ThreadsOfName, without_numbers},
-    counts::{CloneFailures, CloneFailuresByLimit, Counted, Counts},
+    counts::{CloneFailures, CloneFailuresByLimit, Counted, Counts, Times},
     histogram::{Bucket, IntervalWaits, quantile_seconds},
     losses::Loss,
     snapshot::{Group, Host, HostRaw, Limits, Memory, Model, OneProcess, Process, Scheduling, System, Thread},

@@ -5,7 +5,7 @@ use std::{fs::File, io, os::fd::AsRawFd as _, path::Path};
 use btf_rs::{Backend, Btf, Struct, Type};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use thread_probe_ebpf::abi::{
-    offsets::{MEMBERS, MISSING, Member, Offsets},
+    offsets::{Figure, MEMBERS, MISSING, Member, Offsets},
     storage::TaskStorage,
 };
 
@@ -97,7 +97,7 @@ fn find(btf: &Btf, name: &str) -> Result<Struct, LoadError> {
 fn member_offset(btf: &Btf, member: &Member) -> Result<u64, LoadError> {
     let found = find(btf, member.structure).map(|structure| {
         let bits = member.paths.iter().find_map(|path| bit_offset(btf, &structure, path));
-        bits.map(|bits| u64::from(bits) / 8)
+        bits.map(|bits| figure(member.figure, u64::from(bits)))
     });
     let name = || format!("{}.{}", member.structure, member.paths.join(" or "));
     match found {
@@ -108,6 +108,17 @@ fn member_offset(btf: &Btf, member: &Member) -> Result<u64, LoadError> {
             None => LoadError::MissingMember { member: name() },
         }),
         Err(error) => Err(error),
+    }
+}
+
+/// What the table has of a member at that many bits.
+fn figure(figure: Figure, bits: u64) -> u64 {
+    const WORD_BITS: u64 = 32;
+    match figure {
+        Figure::Offset => bits / 8,
+        Figure::WordOffset => bits / WORD_BITS * (WORD_BITS / 8),
+        Figure::Mask if cfg!(target_endian = "little") => 1 << (bits % WORD_BITS),
+        Figure::Mask => 1 << (WORD_BITS - 1 - bits % WORD_BITS),
     }
 }
 
@@ -196,7 +207,8 @@ mod tests {
     fn a_member_behind_an_anonymous_union_or_an_embedded_structure_is_found_where_it_is() {
         let Some(btf) = kernel_btf() else { return };
         let offset = |structure, path: &'static [&'static str]| {
-            member_offset(&btf, &Member { structure, paths: path, is_optional: false }).unwrap_or(u64::MAX)
+            let member = Member { structure, paths: path, figure: Figure::Offset, is_optional: false };
+            member_offset(&btf, &member).unwrap_or(u64::MAX)
         };
         let outer = offset("task_struct", &["sched_info"]);
         assert_eq!(offset("task_struct", &["sched_info.run_delay"]), outer + offset("sched_info", &["run_delay"]));
@@ -205,10 +217,20 @@ mod tests {
     }
 
     #[test]
+    fn a_bit_is_found_in_its_word() {
+        assert_eq!([Figure::Offset, Figure::WordOffset].map(|of| figure(of, 64 + 32 + 3)), [12, 12]);
+        assert_eq!(figure(Figure::WordOffset, 64 + 17), 8);
+        if cfg!(target_endian = "little") {
+            assert_eq!(figure(Figure::Mask, 64 + 32 + 3), 8);
+        }
+    }
+
+    #[test]
     fn a_missing_member_is_named_with_all_its_alternatives() {
         let Some(btf) = kernel_btf() else { return };
-        let error =
-            member_offset(&btf, &Member { structure: "task_struct", paths: &["nope", "se.nope"], is_optional: false });
+        let paths = &["nope", "se.nope"];
+        let member = Member { structure: "task_struct", paths, figure: Figure::Offset, is_optional: false };
+        let error = member_offset(&btf, &member);
         assert!(error.is_err_and(|error| error.to_string().contains("task_struct.nope or se.nope")));
     }
 }

@@ -28,7 +28,7 @@ use super::{
     cost::thread_cost,
     requirements::{self, LoadError, chain},
     runs::RunFiles,
-    scan,
+    scan, syscalls,
 };
 use crate::{
     os::memory,
@@ -56,6 +56,8 @@ pub struct LoadOptions {
     pub clone_probe: CloneProbe,
     /// Whether short-lived processes may be added up by what names their group: not where each is a group of its own.
     pub fold_leaders: bool,
+    /// Whether to keep the ledger of time.
+    pub time_ledger: bool,
 }
 
 /// The programs, loaded. Dropping it detaches them.
@@ -322,6 +324,9 @@ fn load_object(types: &KernelTypes, options: LoadOptions) -> Result<Ebpf, LoadEr
     );
     let fold_leaders = u8::from(options.fold_leaders);
     loader.override_global("FOLD_LEADERS", &fold_leaders, true);
+    let (time_ledger, classes) = (u8::from(options.time_ledger), syscalls::classes());
+    loader.override_global("TIME_LEDGER", &time_ledger, true);
+    loader.override_global("SYSCALL_CLASSES", &classes[..], true);
     loader.load(OBJECT).map_err(|error| LoadError::object(&error))
 }
 

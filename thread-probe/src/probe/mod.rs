@@ -7,6 +7,7 @@ mod loaded;
 mod requirements;
 mod runs;
 mod scan;
+mod syscalls;
 
 pub use attach::{CloneProbe, SlowToDetach};
 pub use btf::task_struct_bytes;

@@ -29,7 +29,7 @@ pub struct GroupsConfig {
 }
 
 /// How the programs are loaded.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeConfig {
     /// The user to become once they are attached, by name or number.
     pub user: Option<String>,
@@ -37,6 +37,8 @@ pub struct ProbeConfig {
     pub clone_probe: CloneProbe,
     /// Whether the programs log what is rare.
     pub ebpf_log: bool,
+    /// Whether to keep the ledger of time.
+    pub time_ledger: bool,
 }
 
 /// How limits are evaluated.
@@ -49,6 +51,12 @@ pub struct LimitsConfig {
 impl Default for GroupsConfig {
     fn default() -> Self {
         Self { by: GroupBy::default(), max: 500, retention: Duration::from_mins(10), keep: Vec::new() }
+    }
+}
+
+impl Default for ProbeConfig {
+    fn default() -> Self {
+        Self { user: None, clone_probe: CloneProbe::default(), ebpf_log: false, time_ledger: true }
     }
 }
 

@@ -85,12 +85,14 @@ impl Sampler {
             log: options.ebpf_log,
             clone_probe: options.clone_probe,
             fold_leaders: groups.by != GroupBy::Pid,
+            time_ledger: options.time_ledger,
         })?;
         let mut ledger = Ledger::new(group_bounds(groups));
         let started = Started::now();
         let host = limits.read_host();
         tell_limits(&mut probe, &host)?;
         ledger.begin_scan(boot_ns()?);
+        begin_scan_on_time();
         let mut threads = 0;
         probe.start(&mut |observation| {
             threads += 1;
@@ -128,6 +130,7 @@ impl Sampler {
         let host = self.limits.read_host();
         tell_limits(&mut self.probe, &host)?;
         self.ledger.begin_scan(boot_ns()?);
+        begin_scan_on_time();
         let (ledger, names) = (&mut self.ledger, &mut self.names);
         let threads = self
             .probe
@@ -308,6 +311,11 @@ fn log_programs(programs: &[AttachedProgram], cost: &ThreadCost) {
     if !cost.task_struct_from_slab {
         tracing::warn!("the size of the task_struct slab is not readable: its FPU area is not counted");
     }
+}
+
+/// Brings the clock of this CPU's run queue up to now: the scan reads it.
+fn begin_scan_on_time() {
+    std::thread::yield_now();
 }
 
 /// Time since boot, suspended time included: the clock of the records.

@@ -3,7 +3,11 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
-use thread_probe::{export::metrics, model::losses, top::columns};
+use thread_probe::{
+    export::metrics,
+    model::{losses, time},
+    top::columns,
+};
 
 /// Holds the table between two marks to the code's. With `UPDATE_README=1` it writes it instead.
 fn hold(document: &str, mark: &str, current: &str) -> Result<()> {
@@ -26,5 +30,6 @@ fn hold(document: &str, mark: &str, current: &str) -> Result<()> {
 fn the_tables_of_the_documents_are_the_codes() -> Result<()> {
     hold("metrics.md", "metrics", &metrics::markdown())?;
     hold("metrics.md", "losses", &losses::markdown())?;
+    hold("metrics.md", "states", &time::markdown())?;
     hold("top.md", "columns", &columns::markdown())
 }

@@ -85,6 +85,21 @@ fn switches() -> Vec<Panel> {
         series("Context switches", "Voluntary: the thread blocked. Involuntary: something else was to run.", "cps")
             .query("sum by (kind) (rate(threadprobe_context_switches_total{*}[$__rate_interval]))", "{{kind}}")
             .stacked(),
+        series(
+            "Where the time goes",
+            "Of its threads' wall clock, each state's share. Waits are for a CPU; io is a disk, throttled a quota.",
+            "percentunit",
+        )
+        .query(
+            "sum by (state) (rate(threadprobe_time_seconds_total{*}[$__rate_interval])) / on () group_left () sum(rate(threadprobe_time_seconds_total{*}[$__rate_interval]))",
+            "{{state}}",
+        )
+        .stacked()
+        .up_to(1.0),
+        series("Throttled against contended", "Threads that wait for a CPU, on average: for their quota, or for others.", "short")
+            .query("sum(rate(threadprobe_time_seconds_total{*, state=\"throttled\"}[$__rate_interval]))", "throttled")
+            .query("sum(rate(threadprobe_time_seconds_total{*, state=~\"wait_.*\"}[$__rate_interval]))", "contended")
+            .stacked(),
         series("To a thread of the same process", "Their share of all runs, where it is largest. They keep the address space.", "percentunit")
             .query(
                 "topk(10, sum by (instance) (rate(threadprobe_same_process_switches_total{*}[$__rate_interval])) / sum by (instance) (rate(threadprobe_runqueue_latency_seconds_count{*}[$__rate_interval])))",

@@ -87,6 +87,15 @@ fn switches() -> Vec<Panel> {
         top("CPUs in use", "CPU time of all threads a second.", "short")
             .query("topk(10, sum by (group) (rate(threadprobe_cpu_seconds_total{*}[$__rate_interval])))", "{{group}}")
             .query("threadprobe_host_cpus{*}", "CPUs that there are"),
+        top("Threads throttled by a quota", "On average; each waits for a CPU that its cgroup may not use.", "short")
+            .query(
+                "topk(10, sum by (group) (rate(threadprobe_time_seconds_total{*, state=\"throttled\"}[$__rate_interval])) > 0)",
+                "{{group}}",
+            ),
+        top("Threads in uninterruptible sleep", "On average: for a disk, or for a lock in the kernel.", "short").query(
+            "topk(10, sum by (group) (rate(threadprobe_time_seconds_total{*, state=~\"io|uninterruptible\"}[$__rate_interval])))",
+            "{{group}}",
+        ),
         series("Kinds of switches", "Voluntary: the thread blocked. Involuntary: something else was to run.", "cps")
             .query("sum by (kind) (rate(threadprobe_context_switches_total{*}[$__rate_interval]))", "{{kind}}")
             .query("sum(rate(threadprobe_same_process_switches_total{*}[$__rate_interval]))", "to the same process")

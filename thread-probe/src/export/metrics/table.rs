@@ -64,6 +64,8 @@ metrics! {
         "Time runnable but not running, each time a thread was put on a CPU; the sum is the kernel's run_delay, \
          which is 0 where a wake-up preempts who runs, though that takes some 10 us.";
     CPU: Counter "threadprobe_cpu_seconds_total" ["group"] "Time on a CPU (sum_exec_runtime).";
+    TIME: Counter "threadprobe_time_seconds_total" ["group", "state"]
+        "Where threads' time went since the probe was started, by state; together their wall clock. A state that never was is left out.";
     LIFETIME: Histogram "threadprobe_thread_lifetime_seconds" ["group"] "Age of threads when they ended; of groups of which one has.";
     STACK: Gauge "threadprobe_kernel_stack_bytes" ["group"]
         "Kernel stacks, which can't be swapped: threads that did not end, times THREAD_SIZE.";

@@ -75,7 +75,7 @@ fn wait_until_alone() -> Result<()> {
     Ok(())
 }
 
-fn pin_to_first_cpu() -> Result<()> {
+pub(super) fn pin_to_first_cpu() -> Result<()> {
     let mut cpus = CpuSet::new();
     cpus.set(0)?;
     Ok(sched_setaffinity(Pid::from_raw(0), &cpus)?)

@@ -3,6 +3,7 @@
 
 mod life;
 mod limits;
+mod time;
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -45,6 +46,9 @@ pub(crate) fn play(args: &[String]) -> ExitCode {
         // What tp-exec becomes: its usage goes on across the exec.
         "tp-execd" => life::report_usage_when_asked(),
         "tp-zombie" => life::zombie_leader(),
+        "tp-time" => time::spend(),
+        "tp-contend" => time::contend(),
+        "tp-spin" => time::spin(),
         "tp-io-uring" => life::io_uring_worker(),
         "tp-hostile" => rename(b"a\"b\\c\nd\xffe").and_then(|()| report(&[])).and_then(|()| wait_for_line()),
         other => bail!("no workload {other:?}"),

@@ -6,6 +6,7 @@ use prometheus::{TextEncoder, core::Collector as _, process_collector::ProcessCo
 use thread_probe_ebpf::abi::{
     histogram::{BUCKETS, bucket_of},
     names::CloneFailure,
+    time::TimeState,
 };
 
 use super::{
@@ -86,6 +87,7 @@ fn groups(out: &mut Exposition, groups: &[Group]) {
     per_group(out, table::SAME_PROCESS, groups, |group| group.totals.same_process_switches);
     waits(out, groups);
     per_group(out, table::CPU, groups, |group| group.raw.counters.cpu_ns as f64 * SECONDS_PER_NS);
+    times(out, groups);
     lifetimes(out, groups);
     per_group(out, table::STACK, groups, |group| group.memory.kernel_stack_bytes);
     per_group(out, table::STACK_DEPTH, groups, |group| group.memory.kernel_stack_depth_max_bytes);
@@ -124,6 +126,15 @@ fn waits(out: &mut Exposition, groups: &[Group]) {
     let mut family = out.family(table::WAIT);
     for Group { group, raw, .. } in groups {
         durations(&mut family, &[group], &le, raw.waits.buckets(), raw.waited_ns);
+    }
+}
+
+fn times(out: &mut Exposition, groups: &[Group]) {
+    let mut family = out.family(table::TIME);
+    for Group { group, raw, .. } in groups {
+        for (state, ns) in TimeState::ALL.into_iter().zip(raw.counters.time_ns).filter(|(_, ns)| *ns != 0) {
+            family.value(&[group, state.label()], ns as f64 * SECONDS_PER_NS);
+        }
     }
 }
 

@@ -89,15 +89,15 @@ fn interval_waits(rates: &Rates) -> IntervalWaits {
     serde_json::from_value(serde_json::json!([[p50, 90], [p99, 9], [max, 1]])).unwrap_or_default()
 }
 
-fn busy(pid: u32, parent_pid: u32, comm: &str, (user, cgroup): (&str, &str), rates: Rates) -> Process {
+fn busy(pid: u32, parent_pid: u32, comm: &str, (user, cgroup): (&str, &str), rates: &Rates) -> Process {
     let total = u64::from(pid % 37 + 1);
     Process {
         parent_pid,
         user: user.into(),
         cgroup: Some(cgroup.into()),
         exe: comm.to_owned(),
-        rates: Some(rates),
-        interval_waits: interval_waits(&rates),
+        rates: Some(*rates),
+        interval_waits: interval_waits(rates),
         threads: ThreadCounts { total, running: 1, sleeping: total - 1, ..ThreadCounts::default() },
         memory: Memory {
             kernel_stack_bytes: total * 16384,
@@ -144,34 +144,34 @@ fn processes() -> Vec<Process> {
             cgroup_pids: Some("/system.slice/java.service".into()),
             cgroup_memory: None,
         },
-        ..busy(1200, 1, "java", ("app", "/system.slice/java.service"), java_rates)
+        ..busy(1200, 1, "java", ("app", "/system.slice/java.service"), &java_rates)
     };
     let postgres = Process {
         headroom: Some(Headroom { binding: limits()[4].clone(), first_exhausted: None }),
-        ..busy(900, 1, "postgres", ("postgres", "/system.slice/db.service"), rates(812.0, 0.0023))
+        ..busy(900, 1, "postgres", ("postgres", "/system.slice/db.service"), &rates(812.0, 0.0023))
     };
     let kernel = Process {
         is_kernel_thread: true,
         cgroup: None,
         headroom: None,
-        ..busy(15, 2, "ksoftirqd/0", ("root", "/"), rates(95.0, 0.00004))
+        ..busy(15, 2, "ksoftirqd/0", ("root", "/"), &rates(95.0, 0.00004))
     };
     vec![
-        busy(1, 0, "systemd", ("root", "/init.scope"), rates(12.0, 0.0001)),
+        busy(1, 0, "systemd", ("root", "/init.scope"), &rates(12.0, 0.0001)),
         Process { parent_pid: 0, cgroup: None, is_kernel_thread: true, headroom: None, ..process(2, "kthreadd") },
         kernel,
         postgres,
-        busy(905, 900, "postgres", ("postgres", "/system.slice/db.service"), rates(4_120.0, 0.0162)),
-        busy(906, 900, "checkpointer", ("postgres", "/system.slice/db.service"), rates(2.5, 0.00021)),
+        busy(905, 900, "postgres", ("postgres", "/system.slice/db.service"), &rates(4_120.0, 0.0162)),
+        busy(906, 900, "checkpointer", ("postgres", "/system.slice/db.service"), &rates(2.5, 0.00021)),
         java,
-        busy(2001, 1, "sshd", ("root", "/system.slice/ssh.service"), Rates::default()),
-        busy(2002, 2001, "bash", ("alice", "/user.slice/user-1000.slice/session-3.scope"), rates(1.0, 0.00003)),
+        busy(2001, 1, "sshd", ("root", "/system.slice/ssh.service"), &Rates::default()),
+        busy(2002, 2001, "bash", ("alice", "/user.slice/user-1000.slice/session-3.scope"), &rates(1.0, 0.00003)),
         busy(
             2003,
             2002,
             "stress-ng-switc",
             ("alice", "/user.slice/user-1000.slice/session-3.scope"),
-            rates(3_300.0, 0.0009),
+            &rates(3_300.0, 0.0009),
         ),
     ]
 }
@@ -281,7 +281,7 @@ pub(super) fn huge() -> Sample {
     let one = |index: u32| {
         let cgroup = format!("/kubepods.slice/pod{}.slice/{}", index / 40, index / 4);
         let rates = rates(f64::from(index * 7_919 % 50_000), f64::from(index % 97) / 1000.0);
-        busy(3_000_000 + index, 1, &format!("worker-{index}"), ("www-data", &cgroup), rates)
+        busy(3_000_000 + index, 1, &format!("worker-{index}"), ("www-data", &cgroup), &rates)
     };
     sample.model.processes.extend((0..2_000).map(one));
     sample.model.alerts = (0..300).flat_map(|_| alerts()).collect();
@@ -303,7 +303,7 @@ pub(super) fn hostile() -> Sample {
     ];
     let odd = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, 1e300, f64::MIN_POSITIVE, 0.0];
     for (index, (name, figure)) in names.into_iter().zip(odd).enumerate() {
-        let mut process = busy(4_294_967_288 + index as u32, 1, name, (name, &long), rates(figure, figure));
+        let mut process = busy(4_294_967_288 + index as u32, 1, name, (name, &long), &rates(figure, figure));
         let mut limit = limit_use((Limit::AddressSpace, Scope::Process), name, u64::MAX, u64::MAX);
         (limit.used_ratio, limit.exhaustion_seconds) = (figure, Some(figure));
         process.threads.total = u64::MAX / 100;

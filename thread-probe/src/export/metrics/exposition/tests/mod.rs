@@ -35,6 +35,7 @@ fn model_of(comms: &[&[u8]]) -> Model {
         thread.counters.voluntary_switches = 7;
         thread.counters.run_delay_ns = 3_000_000;
         thread.counters.runs = 3;
+        thread.counters.time_ns[TimeState::Poll as usize] = 5_000_000;
         let mut waits = Waits::default();
         for wait_ns in [1024, 1025, 2_000_000_000] {
             waits.buckets[bucket_of(wait_ns)] += 1;

@@ -1,0 +1,95 @@
+//! Threads that are named after what they spend their time with.
+
+use std::{
+    io::{Read as _, Write as _},
+    os::unix::net::UnixDatagram,
+    process::{Command, Stdio},
+    sync::{Arc, Condvar, Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use anyhow::Result;
+use nix::{
+    poll::{PollTimeout, poll},
+    sys::{
+        memfd::{MFdFlags, memfd_create},
+        uio::pwrite,
+    },
+};
+
+use super::{ROLE, rename, report, wait_for_line};
+
+/// How long each sleeps at a time.
+const NAP: Duration = Duration::from_millis(10);
+
+/// Has a thread for each of these, until it is let go on.
+pub(super) fn spend() -> Result<()> {
+    let (pipe_out, pipe_in) = std::io::pipe()?;
+    let (receiver, sender) = UnixDatagram::pair()?;
+    start("t-sleep", move || {
+        let mut pipe_in = &pipe_in;
+        loop {
+            thread::sleep(NAP);
+            let _ = pipe_in.write(&[0]);
+            let _ = sender.send(&[0]);
+        }
+    })?;
+    start("t-file", move || while (&pipe_out).read(&mut [0]).is_ok() {})?;
+    start("t-network", move || while receiver.recv(&mut [0]).is_ok() {})?;
+    start("t-poll", || {
+        loop {
+            let _ = poll(&mut [], PollTimeout::from(NAP.as_millis() as u8));
+        }
+    })?;
+    start("t-lock", || {
+        let (lock, never) = (Mutex::new(()), Condvar::new());
+        loop {
+            let guard = lock.lock().unwrap_or_else(PoisonError::into_inner);
+            drop(never.wait_timeout(guard, NAP));
+        }
+    })?;
+    start("t-running", || while std::hint::black_box(true) {})?;
+    let mut child = Command::new(std::env::current_exe()?)
+        .args([ROLE, "tp-sleeper"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()?;
+    let input = child.stdin.take();
+    start("t-child", move || drop(child.wait()))?;
+    report(&[])?;
+    wait_for_line()?;
+    drop(input);
+    Ok(())
+}
+
+/// Returns once the thread has its name.
+fn start(name: &'static str, work: impl FnOnce() + Send + 'static) -> Result<()> {
+    let (renamed, outcome) = std::sync::mpsc::channel();
+    thread::Builder::new().spawn(move || {
+        let _ = renamed.send(rename(name.as_bytes()));
+        work();
+    })?;
+    outcome.recv()?
+}
+
+/// Two threads on one CPU that write to one file in memory, of which one holds its lock for long.
+pub(super) fn contend() -> Result<()> {
+    super::life::pin_to_first_cpu()?;
+    let file = Arc::new(memfd_create(c"contended", MFdFlags::empty())?);
+    let holder = Arc::clone(&file);
+    start("t-holder", move || {
+        let block = vec![1; 64 << 20];
+        while pwrite(&holder, &block, 0).is_ok() {}
+    })?;
+    start("t-uninterrupt", move || while pwrite(&file, &[1], 0).is_ok() {})?;
+    report(&[])?;
+    wait_for_line()
+}
+
+/// Has one thread that only runs, besides the main one.
+pub(super) fn spin() -> Result<()> {
+    start("t-spin", || while std::hint::black_box(true) {})?;
+    report(&[])?;
+    wait_for_line()
+}

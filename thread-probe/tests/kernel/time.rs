@@ -1,0 +1,203 @@
+//! Where a thread's time goes, against workloads that are known to spend it so.
+
+use std::{fs, thread, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use thread_probe::model::{Model, Thread};
+use thread_probe_ebpf::abi::time::TimeState;
+
+use crate::{
+    kernel::{
+        probe::{Probe, process},
+        tests::Test,
+        workload::Workload,
+    },
+    support::cgroup::Cgroup,
+};
+
+pub(crate) const ALL: &[(&str, Test)] = &[
+    ("each_kind_of_sleep_is_in_its_class_and_the_parts_are_the_wall_clock", each_sleep_is_in_its_class),
+    ("a_lock_in_the_kernel_is_an_uninterruptible_sleep", a_lock_in_the_kernel_is_uninterruptible),
+    ("what_is_stopped_is_stopped_while_it_lasts_and_afterwards", what_is_stopped_is_stopped),
+    ("what_a_quota_takes_is_what_its_cgroup_says", what_a_quota_takes_is_what_its_cgroup_says),
+    ("the_times_of_all_groups_are_the_hosts_and_none_ever_shrinks", times_add_up_and_never_shrink),
+];
+
+/// What two figures of one time may differ by.
+fn is_near(a_seconds: f64, b_seconds: f64) -> bool {
+    (a_seconds - b_seconds).abs() <= 0.001 + 0.001 * b_seconds
+}
+
+/// Two samples of a process's threads, and the time between the scans.
+struct Window {
+    before: Vec<Thread>,
+    after: Vec<Thread>,
+    seconds: f64,
+}
+
+impl Window {
+    fn of(probe: &mut Probe, pid: u32, length: Duration) -> Result<Self> {
+        probe.sample()?;
+        let before = probe.threads_of(pid)?;
+        thread::sleep(length);
+        let model = probe.sample()?;
+        let seconds = model.interval_seconds.context("the second sample")?;
+        Ok(Self { before, after: probe.threads_of(pid)?, seconds })
+    }
+
+    /// What the times of the thread of that name grew by.
+    fn grown(&self, name: &str) -> Result<impl Fn(TimeState) -> f64 + use<>> {
+        let find = |threads: &[Thread]| threads.iter().find(|thread| thread.comm == name).cloned();
+        let pair = find(&self.before).zip(find(&self.after));
+        let (before, after) = pair.with_context(|| format!("thread {name} in both samples"))?;
+        Ok(move |state| after.totals.time_seconds.get(state) - before.totals.time_seconds.get(state))
+    }
+}
+
+fn each_sleep_is_in_its_class() -> Result<()> {
+    let mut probe = Probe::get()?;
+    let mut workload = Workload::start("tp-time", &[])?;
+    workload.facts()?;
+    let window = Window::of(&mut probe, workload.pid(), Duration::from_secs(2))?;
+    for state in [
+        TimeState::Sleep,
+        TimeState::File,
+        TimeState::Network,
+        TimeState::Poll,
+        TimeState::Lock,
+        TimeState::Child,
+        TimeState::Running,
+    ] {
+        let grown = window.grown(&format!("t-{}", state.label()))?;
+        let on_cpu = [TimeState::Running, TimeState::WaitWakeup, TimeState::WaitPreempted, TimeState::Unaccounted];
+        let busy: f64 = on_cpu.into_iter().map(&grown).sum();
+        let all: f64 = TimeState::ALL.into_iter().map(&grown).sum();
+        let told: Vec<_> = TimeState::ALL.map(|state| (state.label(), grown(state))).to_vec();
+        if state == TimeState::Running {
+            ensure!(is_near(busy, all), "a thread that only runs slept: {told:?}");
+            // It has not been charged for its last tick.
+            ensure!((all - window.seconds).abs() <= 0.02, "{all} s of {} s: {told:?}", window.seconds);
+        } else {
+            ensure!(is_near(grown(state), all - busy), "{}: {told:?}", state.label());
+            ensure!(grown(state) > window.seconds / 2.0, "{} slept little: {told:?}", state.label());
+            ensure!(is_near(all, window.seconds), "{all} s of {} s: {told:?}", window.seconds);
+        }
+    }
+    workload.finish()
+}
+
+fn a_lock_in_the_kernel_is_uninterruptible() -> Result<()> {
+    let mut probe = Probe::get()?;
+    let mut workload = Workload::start("tp-contend", &[])?;
+    workload.facts()?;
+    let window = Window::of(&mut probe, workload.pid(), Duration::from_secs(2))?;
+    let grown = window.grown("t-uninterrupt")?;
+    let told: Vec<_> = TimeState::ALL.map(|state| (state.label(), grown(state))).to_vec();
+    ensure!(grown(TimeState::Uninterruptible) > window.seconds / 2.0, "{told:?}");
+    ensure!(grown(TimeState::File) < 0.001, "{told:?}");
+    workload.finish()
+}
+
+fn what_is_stopped_is_stopped() -> Result<()> {
+    let mut probe = Probe::get()?;
+    let mut workload = Workload::start("tp-spin", &[])?;
+    workload.facts()?;
+    let pid = Pid::from_raw(workload.pid().cast_signed());
+    let stopped = |probe: &Probe| -> Result<f64> {
+        let threads = probe.threads_of(workload.pid())?;
+        let spinner = threads.iter().find(|thread| thread.comm == "t-spin").context("the spinner")?;
+        Ok(spinner.totals.time_seconds.get(TimeState::Stopped))
+    };
+    probe.sample()?;
+    ensure!(stopped(&probe)? == 0.0, "it is stopped before it was");
+    kill(pid, Signal::SIGSTOP)?;
+    thread::sleep(Duration::from_secs(1));
+    let model = probe.sample()?;
+    let meanwhile = stopped(&probe)?;
+    ensure!((0.9..1.2).contains(&meanwhile), "{meanwhile} s of 1 s, {:?}", model.interval_seconds);
+    kill(pid, Signal::SIGCONT)?;
+    thread::sleep(Duration::from_millis(200));
+    probe.sample()?;
+    let afterwards = stopped(&probe)?;
+    ensure!((meanwhile..meanwhile + 0.1).contains(&afterwards), "{meanwhile} s became {afterwards} s");
+    thread::sleep(Duration::from_millis(200));
+    probe.sample()?;
+    ensure!(stopped(&probe)? == afterwards, "it goes on being stopped");
+    Ok(())
+}
+
+/// The kernel's own figure of what a cgroup's quota took: of each CPU, from when it was used up until it is there again.
+fn throttled_seconds(cgroup: &Cgroup) -> Result<f64> {
+    let stat = fs::read_to_string(cgroup.folder().join("cpu.stat"))?;
+    let field = |name: &str| stat.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
+    let micros = field("throttled_usec ").map(|usec| usec / 1e6);
+    micros.or_else(|| field("throttled_time ").map(|ns| ns / 1e9)).context("throttled time in cpu.stat")
+}
+
+fn what_a_quota_takes_is_what_its_cgroup_says() -> Result<()> {
+    const PERIOD: f64 = 0.1;
+    let mut probe = Probe::get()?;
+    let cgroup = Cgroup::new("cpu", "tp-quota")?;
+    if cgroup.is_v2 {
+        cgroup.set("cpu.max", "30000 100000")?;
+    } else {
+        cgroup.set("cpu.cfs_period_us", "100000")?;
+        cgroup.set("cpu.cfs_quota_us", "30000")?;
+    }
+    let mut workload = Workload::start("tp-spin", &[])?;
+    workload.facts()?;
+    cgroup.add(workload.pid())?;
+    thread::sleep(Duration::from_millis(500));
+    let before = throttled_seconds(&cgroup)?;
+    let window = Window::of(&mut probe, workload.pid(), Duration::from_secs(3))?;
+    let truth = throttled_seconds(&cgroup)? - before;
+    let grown = window.grown("t-spin")?;
+    let told: Vec<_> = TimeState::ALL.map(|state| (state.label(), grown(state))).to_vec();
+    ensure!(truth > 1.0, "the quota took {truth} s only");
+    if tells_throttling() {
+        let throttled = grown(TimeState::Throttled);
+        ensure!((throttled - truth).abs() <= PERIOD, "{throttled} s throttled, its cgroup says {truth} s: {told:?}");
+    } else {
+        ensure!(grown(TimeState::Throttled) == 0.0, "{told:?}");
+    }
+    drop(workload);
+    Ok(())
+}
+
+/// Whether the kernel keeps how long a run queue was throttled: since Linux 6.6.
+fn tells_throttling() -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = release.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
+    (numbers.next(), numbers.next()) >= (Some(6), Some(6))
+}
+
+fn times_add_up_and_never_shrink() -> Result<()> {
+    let mut probe = Probe::get()?;
+    let mut workload = Workload::start("tp-churn", &["2000", "200"])?;
+    let mut last: Option<Model> = None;
+    for round in 0..5 {
+        if round == 2 {
+            workload.facts_while_sampling(&mut probe)?;
+        }
+        let model = probe.sample()?;
+        for state in TimeState::ALL {
+            let groups: f64 = model.groups.iter().map(|group| group.totals.time_seconds.get(state)).sum();
+            let host = model.host.totals.time_seconds.get(state);
+            ensure!((groups - host).abs() <= 1e-6 * host.max(1.0), "{}: {groups} of {host}", state.label());
+            for process in last.iter().flat_map(|last| &last.processes) {
+                let before = process.totals.time_seconds.get(state);
+                let now = model.processes.iter().find(|now| now.pid == process.pid);
+                let now = now.filter(|now| now.start_boottime_seconds == process.start_boottime_seconds);
+                let now = now.map_or(before, |now| now.totals.time_seconds.get(state));
+                ensure!(now >= before, "{} of {} went from {before} to {now}", state.label(), process.comm);
+            }
+        }
+        last = Some(model);
+    }
+    process(&last.context("five samples")?, workload.pid())?;
+    workload.finish()
+}
