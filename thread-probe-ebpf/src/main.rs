@@ -13,6 +13,8 @@
 #![no_main]
 // The target's atomics have no addition, for want of compare-and-swap on the oldest kernels; the instruction is there.
 #![feature(core_intrinsics)]
+// Instructions with a mark: see `abi::offsets`.
+#![feature(asm_experimental_arch)]
 #![expect(internal_features, reason = "see above")]
 #![expect(clippy::cast_ptr_alignment, reason = "fields and contexts are at multiples of their size")]
 

@@ -1,10 +1,29 @@
 //! Where the members of kernel structures are that the programs read: one table for both sides.
 //!
-//! Rust emits no CO-RE relocations, so the daemon resolves each entry from the running kernel's BTF and sets the
-//! [`Offsets`] in the object's read-only data before it loads. The verifier sees constants.
+//! Rust emits no CO-RE relocations, so the instructions that read a member are built with a mark in place of its
+//! offset, and the daemon, which resolves each entry from the running kernel's BTF, puts the offset there before it
+//! loads the programs. So a member costs one instruction, and the verifier sees constants.
 
 /// The offset of a member that this kernel does not have, of those it may lack.
 pub const MISSING: u64 = u64::MAX;
+
+const _: () = assert!(MEMBERS.len() < 0x1000);
+
+/// What stands in a load for the offset of the member at that index of [`MEMBERS`]: more than any structure of the
+/// programs' own is large.
+pub const fn load_mark(index: usize) -> i16 {
+    0x6000 + index as i16
+}
+
+/// What stands in `register = number` for the figure of that member.
+pub const fn figure_mark(index: usize) -> i32 {
+    0x7e50_0000 + index as i32
+}
+
+/// What stands in `register &= number` for its mask.
+pub const fn mask_mark(index: usize) -> i32 {
+    0x7e51_0000 + index as i32
+}
 
 /// One member that the programs need: the structure and the paths to the member, of which the first that exists counts.
 /// A path goes through embedded structures and anonymous ones, never through a pointer. `name[enum.value]` is an
@@ -88,7 +107,6 @@ macro_rules! offsets {
 }
 
 offsets! {
-    // Those that the context switch reads, side by side.
     /// Thread id.
     pid: "task_struct", "pid";
     /// Thread group id.

@@ -82,6 +82,9 @@ pub struct Sent {
     pub same_process_switches: u64,
 }
 
+/// As [`Period::voluntary_switches`] of a new task: no number of switches is the same, so it counts as woken.
+pub const NEVER_SWITCHED: u64 = u64::MAX;
+
 /// No scan has written this task: the daemon does not know it.
 pub const UNSEEN: u32 = 0;
 /// A scan has written this task, its histogram too.

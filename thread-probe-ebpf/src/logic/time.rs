@@ -32,9 +32,9 @@ pub struct Arrival {
 pub fn arrive(storage: &mut TaskStorage, arrival: Arrival, asleep_in: impl FnOnce() -> u32) {
     let before = storage.period;
     put(&mut storage.period.since_ns, arrival.now_ns);
-    let is_first = before.since_ns == 0;
-    let was_asleep = arrival.voluntary_switches != before.voluntary_switches || is_first;
-    let all_ns = if is_first { arrival.wait_ns } else { elapsed(before.since_ns, arrival.now_ns) };
+    let was_asleep = arrival.voluntary_switches != before.voluntary_switches;
+    // All that is known of a new one is its first wait.
+    let all_ns = if before.since_ns == 0 { arrival.wait_ns } else { elapsed(before.since_ns, arrival.now_ns) };
     let wait_ns = least(arrival.wait_ns, all_ns);
     let run_ns = least(arrival.cpu_ns.wrapping_sub(before.cpu_ns), all_ns - wait_ns);
     let rest_ns = all_ns - wait_ns - run_ns;
@@ -50,8 +50,12 @@ pub fn arrive(storage: &mut TaskStorage, arrival: Arrival, asleep_in: impl FnOnc
     }
     if was_asleep {
         add(&mut time_ns[TimeState::WaitWakeup as usize], wait_ns - throttled_ns);
-        let state = if storage.is_stopped == 0 { asleep_in() } else { TimeState::Stopped as u32 };
-        put(&mut storage.is_stopped, 0);
+        let state = if storage.is_stopped == 0 {
+            asleep_in()
+        } else {
+            put(&mut storage.is_stopped, 0);
+            TimeState::Stopped as u32
+        };
         add(&mut time_ns[state as usize % TIME_STATES], rest_ns);
     } else {
         add(&mut time_ns[TimeState::WaitPreempted as usize], wait_ns - throttled_ns);
@@ -137,7 +141,7 @@ pub unsafe fn add_open(
     let queued_ns = if is_queued { elapsed(standing.last_queued_ns, standing.now_ns) } else { 0 };
     let all_ns = if is_first { queued_ns } else { elapsed(before.since_ns, standing.now_ns) };
     let begun_ns = standing.now_ns - all_ns;
-    let was_asleep = standing.voluntary_switches != before.voluntary_switches || is_first;
+    let was_asleep = standing.voluntary_switches != before.voluntary_switches;
     let run_ns = least(run_ns, all_ns);
     add(TimeState::Running as u32, run_ns);
     let wait_ns = least(elapsed(0, standing.moved_ns) + queued_ns, all_ns - run_ns);
@@ -170,12 +174,19 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::abi::storage::NEVER_SWITCHED;
 
     const START: u64 = 1_000;
 
+    /// A new thread's storage.
+    fn created() -> TaskStorage {
+        let period = Period { voluntary_switches: NEVER_SWITCHED, ..Period::default() };
+        TaskStorage { period, ..TaskStorage::default() }
+    }
+
     /// A thread that arrived at [`START`] for the first time.
     fn arrived() -> TaskStorage {
-        let mut storage = TaskStorage::default();
+        let mut storage = created();
         let arrival = Arrival { now_ns: START, cfs_rq: 7, throttled_ns: 50, ..Arrival::default() };
         arrive(&mut storage, arrival, || TimeState::Other as u32);
         storage
@@ -240,7 +251,7 @@ mod tests {
 
     #[test]
     fn the_first_wait_of_a_new_thread_follows_its_wake_up_and_is_all_that_is_known_of_it() {
-        let mut storage = TaskStorage::default();
+        let mut storage = created();
         arrive(&mut storage, Arrival { wait_ns: 300, ..again(START) }, || TimeState::Other as u32);
         assert_eq!((time(&storage, TimeState::WaitWakeup), sum(&storage)), (300, 300));
     }

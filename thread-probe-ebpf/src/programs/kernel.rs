@@ -10,16 +10,14 @@ use aya_ebpf::helpers::{
 };
 use thread_probe_ebpf::{
     abi::{
-        offsets::{MISSING, Offsets},
+        offsets::MISSING,
         record::{COMM_BYTES, EXE_BYTES},
         time::{SYSCALLS, SyscallClasses, TimeState, VFORK},
     },
     logic::refusal::{Cgroup, Charge, Namespace},
 };
 
-/// Set by the daemon before load; frozen, so the verifier sees constants.
-#[unsafe(no_mangle)]
-static OFFSETS: MaybeUninit<Offsets> = MaybeUninit::new(Offsets::from_array([0; size_of::<Offsets>() / 8]));
+use super::member::{figure, load, masked};
 
 /// Set by the daemon before load: whether processes that no scan has seen may be added up by what names their group.
 /// Not where each is a group of its own.
@@ -58,20 +56,14 @@ pub(crate) const RLIMIT_NPROC: u64 = 6;
 /// See [`RLIMIT_STACK`].
 pub(crate) const RLIMIT_AS: u64 = 9;
 
-/// An offset; a volatile read, as the compiler must not take the object's placeholder for the value.
-macro_rules! offset {
-    ($field:ident) => {{
-        // SAFETY: initialised above, and Offsets has no invalid values.
-        unsafe { (&raw const OFFSETS).cast::<Offsets>().as_ref().map_or(0, |o| (&raw const o.$field).read_volatile()) }
-    }};
+/// A member that the kernel may lack; what is 0 then.
+macro_rules! load_optional {
+    ($base:expr, $field:ident) => {
+        if figure!($field) == MISSING { NOTHING as _ } else { load!($base, $field) }
+    };
 }
 
-/// A load through a pointer the verifier knows, at a constant offset. A fault reads as 0.
-#[inline(always)]
-fn load<T: Copy>(base: *const u8, offset: u64) -> T {
-    // SAFETY: the verifier checks the access against the kernel's own types.
-    unsafe { base.add(offset as usize).cast::<T>().read_volatile() }
-}
+const NOTHING: u64 = 0;
 
 /// A number that the verifier does not know to be there; `None` on a fault.
 #[inline(always)]
@@ -83,7 +75,7 @@ fn read(base: *const u8, offset: u64) -> Option<u64> {
 /// Whether this kernel can make task storage with a run queue locked.
 #[inline(always)]
 pub(crate) fn can_create_storage_under_lock() -> bool {
-    offset!(storage_reserve) != MISSING || offset!(storage_rqspinlock) != MISSING
+    figure!(storage_reserve) != MISSING || figure!(storage_rqspinlock) != MISSING
 }
 
 /// A `struct task_struct *` that the kernel handed to the program.
@@ -93,7 +85,7 @@ pub(crate) struct Task(pub(crate) *const u8);
 
 macro_rules! members {
     ($($(#[$doc:meta])* $name:ident -> $type:ty;)+) => {
-        $($(#[$doc])* #[inline(always)] pub(crate) fn $name(self) -> $type { load(self.0, offset!($name)) })+
+        $($(#[$doc])* #[inline(always)] pub(crate) fn $name(self) -> $type { load!(self.0, $name) })+
     };
 }
 
@@ -117,8 +109,6 @@ impl Task {
         policy -> u32;
         /// How many CPUs it may run on.
         nr_cpus_allowed -> u32;
-        /// The thread's name.
-        comm -> Comm;
         /// Start time on the boot clock, in nanoseconds.
         start_boottime -> u64;
         /// Voluntary switches.
@@ -135,32 +125,33 @@ impl Task {
         last_queued -> u64;
     }
 
+    /// The thread's name.
+    #[inline(always)]
+    pub(crate) fn comm(self) -> Comm {
+        [load!(self.0, comm), load!(self.0.wrapping_add(8), comm)]
+    }
+
     /// The CFS run queue that it is on; there for tasks of every scheduling class.
     #[inline(always)]
     pub(crate) fn cfs_rq(self) -> CfsRq {
-        CfsRq(load(self.0, offset!(cfs_rq)))
+        CfsRq(load!(self.0, cfs_rq))
     }
 
     /// What it sleeps in, or did before it was woken, as a [`TimeState`]. It was switched away from voluntarily.
     #[inline(always)]
     pub(crate) fn asleep_in(self) -> u32 {
-        if self.bit(offset!(iowait_word), offset!(iowait_mask)) {
+        if masked!(load!(self.0, iowait_word), iowait_mask) != 0 {
             return TimeState::Io as u32;
         }
         let class = self.syscall_class();
-        let is_frozen = self.bit(offset!(frozen_word), offset!(frozen_mask));
+        let is_frozen = masked!(load!(self.0, frozen_word), frozen_mask) != 0;
         if is_frozen && class & VFORK == 0 {
             return TimeState::Stopped as u32;
         }
         let state = u32::from(class & !VFORK);
         // Who waits in vfork does so uninterruptibly.
-        let is_uninterruptible = self.bit(offset!(contributes_word), offset!(contributes_mask));
+        let is_uninterruptible = masked!(load!(self.0, contributes_word), contributes_mask) != 0;
         if is_uninterruptible && state != TimeState::Child as u32 { TimeState::Uninterruptible as u32 } else { state }
-    }
-
-    #[inline(always)]
-    fn bit(self, word_offset: u64, mask: u64) -> bool {
-        load::<u32>(self.0, word_offset) & mask as u32 != 0
     }
 
     /// The class of the system call that it is in.
@@ -175,7 +166,7 @@ impl Task {
         if self.flags() & WORKERS != 0 {
             return TimeState::Other as u8;
         }
-        let number: u32 = load(self.entry_registers(), offset!(syscall));
+        let number: u32 = load!(self.entry_registers(), syscall);
         if number as i32 == -1 {
             return TimeState::Fault as u8;
         }
@@ -183,8 +174,8 @@ impl Task {
         if number >= SYSCALLS {
             return TimeState::Other as u8;
         }
-        let status = offset!(thread_status);
-        let is_compat = status != MISSING && load::<u32>(self.0, status) & TS_COMPAT != 0;
+        let status: u32 = load_optional!(self.0, thread_status);
+        let is_compat = status & TS_COMPAT != 0;
         let index = if is_compat { number + SYSCALLS } else { number };
         // SAFETY: initialised above, and the index is below the array's length; volatile as in `offset`.
         unsafe { (&raw const SYSCALL_CLASSES).cast::<u8>().add(index).read_volatile() }
@@ -222,13 +213,13 @@ impl Task {
     /// Lowest address of the kernel stack; null once it is gone.
     #[inline(always)]
     pub(crate) fn stack(self) -> *const u8 {
-        load(self.0, offset!(stack))
+        load!(self.0, stack)
     }
 
     /// Saved kernel stack pointer: current only while the task is switched out.
     #[inline(always)]
     pub(crate) fn stack_pointer(self) -> u64 {
-        load(self.0, offset!(stack_pointer))
+        load!(self.0, stack_pointer)
     }
 
     /// The registers saved on entry to the kernel, which are at the top of the kernel stack.
@@ -241,22 +232,22 @@ impl Task {
     /// `start_boottime` of the group's leader, in nanoseconds. Only while the task is not yet released.
     #[inline(always)]
     pub(crate) fn process_start_ns(self) -> u64 {
-        let leader: *const u8 = load(self.0, offset!(group_leader));
-        load(leader, offset!(start_boottime))
+        let leader: *const u8 = load!(self.0, group_leader);
+        load!(leader, start_boottime)
     }
 
     /// tgid of the real parent.
     #[inline(always)]
     pub(crate) fn parent_tgid(self) -> u32 {
-        let parent: *const u8 = load(self.0, offset!(real_parent));
-        load(parent, offset!(tgid))
+        let parent: *const u8 = load!(self.0, real_parent);
+        load!(parent, tgid)
     }
 
     /// Real uid.
     #[inline(always)]
     pub(crate) fn uid(self) -> u32 {
-        let cred: *const u8 = load(self.0, offset!(real_cred));
-        load(cred, offset!(cred_uid))
+        let cred: *const u8 = load!(self.0, real_cred);
+        load!(cred, cred_uid)
     }
 
     /// Whether RLIMIT_NPROC does not hold for it: see `copy_process`, which asks for the real user and for two
@@ -265,68 +256,63 @@ impl Task {
     pub(crate) fn is_exempt_from_nproc(self) -> bool {
         const CAP_SYS_ADMIN: u64 = 1 << 21;
         const CAP_SYS_RESOURCE: u64 = 1 << 24;
-        let cred: *const u8 = load(self.0, offset!(cred));
-        let user_ns: *const u8 = load(cred, offset!(cred_user_ns));
-        let level: u32 = load(user_ns, offset!(user_ns_level));
-        let capabilities: u64 = load(cred, offset!(cred_caps));
+        let cred: *const u8 = load!(self.0, cred);
+        let user_ns: *const u8 = load!(cred, cred_user_ns);
+        let level: u32 = load!(user_ns, user_ns_level);
+        let capabilities: u64 = load!(cred, cred_caps);
         self.uid() == 0 || (level == 0 && capabilities & (CAP_SYS_ADMIN | CAP_SYS_RESOURCE) != 0)
     }
 
     /// What its real user is charged for its threads, against its own RLIMIT_NPROC.
     #[inline(always)]
     pub(crate) fn nproc_charge(self, rlimit: u64) -> NprocCharge {
-        let cred: *const u8 = load(self.0, offset!(real_cred));
-        NprocCharge { ucounts: load(cred, offset!(cred_ucounts)), max: rlimit }
+        let cred: *const u8 = load!(self.0, real_cred);
+        NprocCharge { ucounts: load!(cred, cred_ucounts), max: rlimit }
     }
 
     /// The pid namespace of the threads it creates; reads as all 0 once it exits.
     #[inline(always)]
     pub(crate) fn pid_ns(self) -> PidNamespace {
-        let nsproxy: *const u8 = load(self.0, offset!(nsproxy));
-        PidNamespace(load(nsproxy, offset!(pid_ns)))
+        let nsproxy: *const u8 = load!(self.0, nsproxy);
+        PidNamespace(load!(nsproxy, pid_ns))
     }
 
     /// Its cgroup for the pids controller; null where the kernel has none.
     #[inline(always)]
     pub(crate) fn pids_cgroup(self) -> Css {
-        self.css(offset!(css_pids))
+        Css(load_optional!(self.css_set(), css_pids))
     }
 
     /// Its cgroup for the memory controller; null where the kernel has none.
     #[inline(always)]
     pub(crate) fn memory_cgroup(self) -> Css {
-        self.css(offset!(css_memory))
-    }
-
-    #[inline(always)]
-    fn css(self, offset: u64) -> Css {
-        Css(if offset == MISSING { core::ptr::null() } else { load(self.css_set(), offset) })
+        Css(load_optional!(self.css_set(), css_memory))
     }
 
     /// The signal state of the group.
     #[inline(always)]
     pub(crate) fn signal(self) -> Signal {
-        Signal(load(self.0, offset!(signal)))
+        Signal(load!(self.0, signal))
     }
 
     /// The memory map; reads as all 0 for a task without one.
     #[inline(always)]
     pub(crate) fn mm(self) -> Mm {
-        Mm(load(self.0, offset!(mm)))
+        Mm(load!(self.0, mm))
     }
 
     /// Address of the task's `css_set`.
     #[inline(always)]
     pub(crate) fn css_set(self) -> *const u8 {
-        load(self.0, offset!(cgroups))
+        load!(self.0, cgroups)
     }
 
     /// Id of the task's cgroup in the v2 hierarchy.
     #[inline(always)]
     pub(crate) fn cgroup_id(self) -> u64 {
-        let cgroup: *const u8 = load(self.css_set(), offset!(dfl_cgrp));
-        let node: *const u8 = load(cgroup, offset!(cgroup_kn));
-        load(node, offset!(kn_id))
+        let cgroup: *const u8 = load!(self.css_set(), dfl_cgrp);
+        let node: *const u8 = load!(cgroup, cgroup_kn);
+        load!(node, kn_id)
     }
 }
 
@@ -349,22 +335,20 @@ impl CfsRq {
     /// The clock of its CPU's run queue, in nanoseconds: the one `sched_info` is kept in.
     #[inline(always)]
     pub(crate) fn clock(self) -> u64 {
-        let rq: *const u8 = load(self.0, offset!(cfs_rq_rq));
-        load(rq, offset!(rq_clock))
+        let rq: *const u8 = load!(self.0, cfs_rq_rq);
+        load!(rq, rq_clock)
     }
 
     /// For how long it was throttled while it had tasks, until it was unthrottled last; 0 where the kernel keeps none.
     #[inline(always)]
     pub(crate) fn throttled_ns(self) -> u64 {
-        let offset = offset!(throttled_self_time);
-        if offset == MISSING { 0 } else { load(self.0, offset) }
+        load_optional!(self.0, throttled_self_time)
     }
 
     /// Since when it is throttled and has tasks, by its CPU's clock; 0 if it is not.
     #[inline(always)]
     pub(crate) fn throttled_since_ns(self) -> u64 {
-        let offset = offset!(throttled_self);
-        if offset == MISSING { 0 } else { load(self.0, offset) }
+        load_optional!(self.0, throttled_self)
     }
 }
 
@@ -377,13 +361,13 @@ impl Signal {
     #[inline(always)]
     pub(crate) fn rlimit(self, limit: u64) -> u64 {
         const RLIMIT_BYTES: u64 = 16;
-        load(self.0, offset!(rlim) + limit * RLIMIT_BYTES)
+        load!(self.0.wrapping_add((limit * RLIMIT_BYTES) as usize), rlim)
     }
 
     /// CPU time of children that were waited for, in nanoseconds.
     #[inline(always)]
     pub(crate) fn children_cpu_ns(self) -> u64 {
-        let (user, system): (u64, u64) = (load(self.0, offset!(cutime)), load(self.0, offset!(cstime)));
+        let (user, system): (u64, u64) = (load!(self.0, cutime), load!(self.0, cstime));
         user.wrapping_add(system)
     }
 }
@@ -401,7 +385,7 @@ impl NprocCharge {
     /// The user, as a uid in the first user namespace.
     #[inline(always)]
     pub(crate) fn uid(self) -> u32 {
-        load(self.ucounts, offset!(ucounts_uid))
+        load!(self.ucounts, ucounts_uid)
     }
 }
 
@@ -414,7 +398,7 @@ impl Charge for NprocCharge {
     #[inline(always)]
     fn used(self) -> u64 {
         // Linux 6.1's verifier does not look through the typedef of the array's elements.
-        read(self.ucounts, offset!(ucounts_nproc)).unwrap_or(0)
+        read(self.ucounts, figure!(ucounts_nproc)).unwrap_or(0)
     }
 
     #[inline(always)]
@@ -424,10 +408,10 @@ impl Charge for NprocCharge {
 
     #[inline(always)]
     fn above(self) -> Self {
-        let namespace: *const u8 = load(self.ucounts, offset!(ucounts_ns));
+        let namespace: *const u8 = load!(self.ucounts, ucounts_ns);
         Self {
-            ucounts: load(namespace, offset!(user_ns_ucounts)),
-            max: read(namespace, offset!(user_ns_nproc_max)).unwrap_or(u64::MAX),
+            ucounts: load!(namespace, user_ns_ucounts),
+            max: read(namespace, figure!(user_ns_nproc_max)).unwrap_or(u64::MAX),
         }
     }
 }
@@ -443,12 +427,12 @@ impl PidNamespace {
     /// Its inode.
     #[inline(always)]
     pub(crate) fn inode(self) -> u32 {
-        load(self.0, offset!(pid_ns_inode))
+        load!(self.0, pid_ns_inode)
     }
 
     #[inline(always)]
     fn allocated(self) -> u32 {
-        load(self.0, offset!(pid_ns_allocated))
+        load!(self.0, pid_ns_allocated)
     }
 }
 
@@ -470,18 +454,17 @@ impl Namespace for PidNamespace {
 
     #[inline(always)]
     fn own_max(self) -> u32 {
-        let offset = offset!(pid_ns_max);
-        if offset == MISSING { 0 } else { load(self.0, offset) }
+        load_optional!(self.0, pid_ns_max)
     }
 
     #[inline(always)]
     fn level(self) -> u32 {
-        load(self.0, offset!(pid_ns_level))
+        load!(self.0, pid_ns_level)
     }
 
     #[inline(always)]
     fn parent(self) -> Self {
-        Self(load(self.0, offset!(pid_ns_parent)))
+        Self(load!(self.0, pid_ns_parent))
     }
 }
 
@@ -498,24 +481,24 @@ impl Cgroup for Css {
 
     #[inline(always)]
     fn id(self) -> u64 {
-        let cgroup: *const u8 = load(self.0, offset!(css_cgroup));
-        let node: *const u8 = load(cgroup, offset!(cgroup_kn));
-        load(node, offset!(kn_id))
+        let cgroup: *const u8 = load!(self.0, css_cgroup);
+        let node: *const u8 = load!(cgroup, cgroup_kn);
+        load!(node, kn_id)
     }
 
     #[inline(always)]
     fn parent(self) -> Self {
-        Self(load(self.0, offset!(css_parent)))
+        Self(load!(self.0, css_parent))
     }
 
     #[inline(always)]
     fn threads(self) -> Option<(u64, u64)> {
-        Some((read(self.0, offset!(pids_counter))?, read(self.0, offset!(pids_limit))?))
+        Some((read(self.0, figure!(pids_counter))?, read(self.0, figure!(pids_limit))?))
     }
 
     #[inline(always)]
     fn pages(self) -> Option<(u64, u64)> {
-        Some((read(self.0, offset!(memory_usage))?, read(self.0, offset!(memory_max))?))
+        Some((read(self.0, figure!(memory_usage))?, read(self.0, figure!(memory_max))?))
     }
 }
 
@@ -527,21 +510,21 @@ impl Mm {
     /// Mappings.
     #[inline(always)]
     pub(crate) fn map_count(self) -> u32 {
-        load(self.0, offset!(map_count))
+        load!(self.0, map_count)
     }
 
     /// Pages of address space.
     #[inline(always)]
     pub(crate) fn total_vm_pages(self) -> u64 {
-        load(self.0, offset!(total_vm))
+        load!(self.0, total_vm)
     }
 
     /// Writes the file name of the executable, cut to fit and ended by a 0. Leaves `name` as it is without one.
     #[inline(always)]
     pub(crate) fn exe_name(self, name: &mut [u8; EXE_BYTES]) {
-        let file: *const u8 = load(self.0, offset!(exe_file));
-        let dentry: *const u8 = load(file, offset!(file_dentry));
-        let source: *const u8 = load(dentry, offset!(dentry_name));
+        let file: *const u8 = load!(self.0, exe_file);
+        let dentry: *const u8 = load!(file, file_dentry);
+        let source: *const u8 = load!(dentry, dentry_name);
         // SAFETY: the helper checks the source; the destination is as long as said. A failure writes an empty name.
         unsafe { bpf_probe_read_kernel_str(name.as_mut_ptr().cast(), EXE_BYTES as u32, source.cast()) };
     }

@@ -6,6 +6,7 @@ mod fill;
 mod folding;
 pub(crate) mod kernel;
 mod maps;
+mod member;
 mod refusal;
 pub(crate) mod scan;
 pub(crate) mod switch;

@@ -4,7 +4,7 @@ use core::ptr;
 
 use thread_probe_ebpf::abi::{
     names::Lost,
-    storage::{ADOPTED, Period, TaskStorage},
+    storage::{ADOPTED, NEVER_SWITCHED, Period, TaskStorage},
 };
 
 use super::{
@@ -23,7 +23,12 @@ pub(crate) fn created(child: Task) {
         return;
     }
     match TASKS.get_or_create(child, ptr::null_mut()) {
-        Some(storage) => storage.process_start_ns = child.process_start_ns(),
+        Some(storage) => {
+            storage.process_start_ns = child.process_start_ns();
+            if storage.period.since_ns == 0 {
+                storage.period.voluntary_switches = NEVER_SWITCHED;
+            }
+        }
         None => lost(Lost::StorageNotCreated),
     }
 }

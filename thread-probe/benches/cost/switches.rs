@@ -29,7 +29,7 @@ const REPEATS: usize = 7;
 enum Watcher {
     Nobody,
     Empty,
-    ThreadProbe(CloneProbe),
+    ThreadProbe { clone_probe: CloneProbe, time_ledger: bool },
     Runqlat,
 }
 
@@ -55,8 +55,14 @@ const RUNQLAT: &str = "/usr/sbin/runqlat";
 
 impl Watcher {
     fn all() -> Vec<Self> {
-        let mut all =
-            vec![Self::Nobody, Self::Empty, Self::ThreadProbe(CloneProbe::Fexit), Self::ThreadProbe(CloneProbe::Auto)];
+        let ours = |clone_probe, time_ledger| Self::ThreadProbe { clone_probe, time_ledger };
+        let mut all = vec![
+            Self::Nobody,
+            Self::Empty,
+            ours(CloneProbe::Fexit, false),
+            ours(CloneProbe::Fexit, true),
+            ours(CloneProbe::Auto, true),
+        ];
         if Path::new(RUNQLAT).exists() {
             all.push(Self::Runqlat);
         }
@@ -67,8 +73,9 @@ impl Watcher {
         match self {
             Self::Nobody => "no program",
             Self::Empty => "empty program",
-            Self::ThreadProbe(CloneProbe::Auto) => "thread-probe, clones as this kernel allows",
-            Self::ThreadProbe(_) => "thread-probe, no tracepoints on system calls",
+            Self::ThreadProbe { clone_probe: CloneProbe::Auto, .. } => "thread-probe, clones as this kernel allows",
+            Self::ThreadProbe { time_ledger: true, .. } => "thread-probe, no tracepoints on system calls",
+            Self::ThreadProbe { .. } => "the same without the ledger of time",
             Self::Runqlat => "runqlat -P",
         }
     }
@@ -77,8 +84,8 @@ impl Watcher {
         Ok(match self {
             Self::Nobody => Watching::Nobody,
             Self::Empty => Watching::Empty { _ebpf: load_empty()? },
-            Self::ThreadProbe(clone_probe) => {
-                let probe = ProbeConfig { clone_probe, ..ProbeConfig::default() };
+            Self::ThreadProbe { clone_probe, time_ledger } => {
+                let probe = ProbeConfig { clone_probe, time_ledger, ..ProbeConfig::default() };
                 let config = SamplerConfig { probe, ..SamplerConfig::default() };
                 Watching::ThreadProbe { _sampler: Box::new(Sampler::start(&config)?.0) }
             }

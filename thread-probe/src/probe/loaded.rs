@@ -26,6 +26,7 @@ use super::{
     attach::{self, CloneProbe, SlowToDetach},
     btf::{KernelTypes, kernel_types},
     cost::thread_cost,
+    relocate::relocated,
     requirements::{self, LoadError, chain},
     runs::RunFiles,
     scan, syscalls,
@@ -313,21 +314,17 @@ fn is_shortage(error: &io::Error) -> bool {
 }
 
 fn load_object(types: &KernelTypes, options: LoadOptions) -> Result<Ebpf, LoadError> {
-    let offsets = types.offsets.to_array();
+    let object = relocated(OBJECT, &types.offsets).map_err(|fault| LoadError::Object(fault.to_owned()))?;
     // The levels are those of the crate log; 0 is off and lets the verifier remove the calls.
     let log_level: u8 = if options.log { 5 } else { 0 };
     let mut loader = EbpfLoader::new();
-    loader.allow_unsupported_maps().override_global("OFFSETS", &offsets[..], true).override_global(
-        aya_log::LEVEL,
-        &log_level,
-        true,
-    );
+    loader.allow_unsupported_maps().override_global(aya_log::LEVEL, &log_level, true);
     let fold_leaders = u8::from(options.fold_leaders);
     loader.override_global("FOLD_LEADERS", &fold_leaders, true);
     let (time_ledger, classes) = (u8::from(options.time_ledger), syscalls::classes());
     loader.override_global("TIME_LEDGER", &time_ledger, true);
     loader.override_global("SYSCALL_CLASSES", &classes[..], true);
-    loader.load(OBJECT).map_err(|error| LoadError::object(&error))
+    loader.load(&object).map_err(|error| LoadError::object(&error))
 }
 
 fn map<M>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, LoadError>

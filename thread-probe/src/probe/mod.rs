@@ -4,6 +4,7 @@ mod attach;
 mod btf;
 mod cost;
 mod loaded;
+mod relocate;
 mod requirements;
 mod runs;
 mod scan;

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use super::{Column, Rated, Value, rate_columns};
+use super::{Column, Rated, Value, rate_columns, time::time_columns};
 use crate::model::{Rates, ThreadsOfName};
 
 impl Rated for ThreadsOfName {
@@ -14,7 +14,7 @@ impl Rated for ThreadsOfName {
 /// The columns of the threads of a name, in their order.
 pub fn name_columns() -> &'static [Column<ThreadsOfName>] {
     static COLUMNS: LazyLock<Vec<Column<ThreadsOfName>>> =
-        LazyLock::new(|| [&identity()[..], &rate_columns(), &[depth()]].concat());
+        LazyLock::new(|| [&identity()[..], &rate_columns(), &[depth()], &time_columns()].concat());
     &COLUMNS
 }
 

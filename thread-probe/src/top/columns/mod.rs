@@ -7,6 +7,7 @@ mod markdown;
 mod process;
 mod sort;
 mod thread;
+mod time;
 mod value;
 
 pub use self::{

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use super::{Column, Rated, Value, per_second, rate_columns, ratio};
+use super::{Column, Rated, Value, per_second, rate_columns, ratio, time::time_columns};
 use crate::{
     limits::{LimitUse, Scope, words::Level},
     model::{Process, Rates},
@@ -43,7 +43,7 @@ impl Rated for Process {
 /// The columns of processes, in the order they have at first.
 pub fn process_columns() -> &'static [Column<Process>] {
     static COLUMNS: LazyLock<Vec<Column<Process>>> =
-        LazyLock::new(|| [&identity()[..], &rate_columns(), &costs(), &owners(), &more()].concat());
+        LazyLock::new(|| [&identity()[..], &rate_columns(), &costs(), &owners(), &more(), &time_columns()].concat());
     &COLUMNS
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use super::{Column, Rated, Value, rate_columns};
+use super::{Column, Rated, Value, rate_columns, time::time_columns};
 use crate::model::{Rates, Thread};
 
 impl Rated for Thread {
@@ -14,7 +14,7 @@ impl Rated for Thread {
 /// The columns of threads, in the order they have at first.
 pub fn thread_columns() -> &'static [Column<Thread>] {
     static COLUMNS: LazyLock<Vec<Column<Thread>>> =
-        LazyLock::new(|| [&identity()[..], &rate_columns(), &[depth()]].concat());
+        LazyLock::new(|| [&identity()[..], &rate_columns(), &[depth()], &time_columns()].concat());
     &COLUMNS
 }
 
