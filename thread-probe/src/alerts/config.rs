@@ -24,6 +24,10 @@ pub struct Rules {
     pub clone_failures: Rule,
     /// 99th percentile of a group's waits for a CPU, in seconds.
     pub runqueue_latency: Rule,
+    /// Share of the time in which a group's threads had work that a quota took from them.
+    pub cpu_throttled: Rule,
+    /// Share of that time in which they waited for a CPU that others had.
+    pub cpu_contended: Rule,
     /// Deepest kernel stack of a group's threads at the last scan, as a ratio of THREAD_SIZE.
     pub kernel_stack_depth: Rule,
     /// Share of a group's ended threads that lived for a millisecond at most, where over 100 a second ended.
@@ -71,6 +75,8 @@ impl Default for Rules {
             // A failure is over as soon as it has happened: the alert stays for a while, to be seen.
             clone_failures: rule(Some(0.0), None, 0, 300, 0.0),
             runqueue_latency: rule(Some(0.05), Some(0.25), 300, 60, 0.1),
+            cpu_throttled: rule(Some(0.1), Some(0.5), 300, 60, 0.1),
+            cpu_contended: rule(Some(0.5), Some(0.8), 300, 60, 0.1),
             kernel_stack_depth: rule(Some(0.75), Some(0.9), 0, 300, 0.05),
             short_lived_threads: rule(Some(0.5), None, 300, 60, 0.1),
             switch_overhead: rule(Some(0.1), None, 300, 60, 0.1),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     limits::{self, Limit, LimitUse, Scope, Unit},
-    model::{Process, Rates},
+    model::{CpuWork, Process, Rates},
     names::owner::own_unit,
     text::human::{bytes, count, duration, pace, percent, plain},
 };
@@ -120,11 +120,38 @@ pub(super) struct Refused<'a> {
 }
 
 /// Of the rule `runqueue_latency`.
-pub(super) fn runqueue_latency(group: &str, p99_seconds: f64) -> (String, String) {
+pub(super) fn runqueue_latency(group: &str, p99_seconds: f64, rates: &Rates) -> (String, String) {
+    let work = rates.cpu_work();
+    let waited = work.throttled + work.contended;
+    let because =
+        (waited > 0.0).then(|| format!("; {} of what they wait is for a quota", percent(work.throttled / waited)));
+    let advice = match because {
+        Some(_) if work.throttled > work.contended => RAISE_QUOTA,
+        Some(_) => GIVE_WAY,
+        None => "look at the quota of its cgroup (cpu.max), its priority, and what else runs",
+    };
+    let (group, because) = (plain(group), because.unwrap_or_default());
     (
-        format!("1 % of the waits for a CPU of threads of {} last {} or longer", plain(group), duration(p99_seconds)),
-        "look at the quota of its cgroup (cpu.max), its priority, and what else runs".to_owned(),
+        format!("1 % of the waits for a CPU of threads of {group} last {} or longer{because}", duration(p99_seconds)),
+        advice.to_owned(),
     )
+}
+
+const RAISE_QUOTA: &str = "raise cpu.max of its cgroup (CPUQuota=), or let fewer threads run at a time";
+const GIVE_WAY: &str = "give it more weight (cpu.weight, nice) or CPUs of its own, let others run less, or let fewer of its threads run at a time";
+
+/// Of the rule `cpu_throttled`.
+pub(super) fn cpu_throttled(group: &str, work: CpuWork) -> (String, String) {
+    let share = percent(work.throttled / work.wanted);
+    let ran = format!("{:.2} threads had work on average, {:.2} ran", work.wanted, work.running);
+    (format!("{share} of the work of {} waited for a quota: {ran}", plain(group)), RAISE_QUOTA.to_owned())
+}
+
+/// Of the rule `cpu_contended`.
+pub(super) fn cpu_contended(group: &str, work: CpuWork) -> (String, String) {
+    let share = percent(work.contended / work.wanted);
+    let ran = format!("{:.2} threads had work on average, {:.2} ran", work.wanted, work.running);
+    (format!("{share} of the work of {} waited for a CPU: {ran}", plain(group)), GIVE_WAY.to_owned())
 }
 
 /// Of the rule `kernel_stack_depth`.

@@ -54,6 +54,8 @@ rules! {
     exhaustion Thresholds::Time(Duration::from_secs(1)..=Duration::from_hours(8760)), true;
     clone_failures Thresholds::Number(1e6), false;
     runqueue_latency Thresholds::Time(Duration::from_micros(1)..=Duration::from_mins(1)), false;
+    cpu_throttled RATIO, false;
+    cpu_contended RATIO, false;
     kernel_stack_depth RATIO, false;
     short_lived_threads RATIO, false;
     switch_overhead Thresholds::Number(1e5), false;

@@ -176,7 +176,28 @@ impl Activity {
     }
 }
 
+/// Threads that have work, on average.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct CpuWork {
+    /// All of them: those that run and those that would.
+    pub wanted: f64,
+    /// Those that run.
+    pub running: f64,
+    /// Those that wait as a quota is used up.
+    pub throttled: f64,
+    /// Those that wait for a CPU that others have.
+    pub contended: f64,
+}
+
 impl Rates {
+    /// How many threads have work, and what becomes of it; nothing without a ledger of time.
+    pub fn cpu_work(&self) -> CpuWork {
+        let of = |state| self.time_ratio.get(state);
+        let (running, throttled) = (of(TimeState::Running), of(TimeState::Throttled));
+        let contended = of(TimeState::WaitWakeup) + of(TimeState::WaitPreempted);
+        CpuWork { wanted: running + throttled + contended, running, throttled, contended }
+    }
+
     pub(super) fn new(counters: &Counters, waits: &[u64; BUCKETS], events: ProcessEvents, seconds: f64) -> Self {
         let per_second = |count: u64| count as f64 / seconds;
         let switches = counters.voluntary_switches + counters.involuntary_switches;

@@ -20,6 +20,10 @@ named! {
         CloneFailures = "CloneFailures",
         /// `runqueue_latency`.
         RunQueueLatencyHigh = "RunQueueLatencyHigh",
+        /// `cpu_throttled`.
+        CpuThrottled = "CpuThrottled",
+        /// `cpu_contended`.
+        CpuContended = "CpuContended",
         /// `kernel_stack_depth`.
         KernelStackDeep = "KernelStackDeep",
         /// `short_lived_threads`.

@@ -12,7 +12,7 @@ mod status;
 pub mod time;
 
 pub use self::{
-    activity::{Activity, Rates, ThreadCounts},
+    activity::{Activity, CpuWork, Rates, ThreadCounts},
     alert::{AlertView, NotificationCount},
     build::{SampleFacts, one_process},
     by_name::{ThreadsOfName, without_numbers},

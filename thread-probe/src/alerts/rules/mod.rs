@@ -21,6 +21,8 @@ use crate::{
 const MANY_ENDS_PER_SECOND: f64 = 100.0;
 /// The time until a limit is reached whose use does not grow any more: ten years.
 const NEVER_SECONDS: f64 = 10.0 * 365.0 * 86_400.0;
+/// Threads of a group that have work on average, up to which it does not matter what of it they may not do.
+const LITTLE_WORK: f64 = 0.1;
 /// Switches of a group in a second up to which hardly anything of it waits: what does is no reason to wake anybody.
 const FEW_SWITCHES_PER_SECOND: f64 = 1.0;
 
@@ -32,6 +34,8 @@ impl AlertName {
             Self::ThreadLimitExhaustionSoon => &rules.exhaustion,
             Self::CloneFailures => &rules.clone_failures,
             Self::RunQueueLatencyHigh => &rules.runqueue_latency,
+            Self::CpuThrottled => &rules.cpu_throttled,
+            Self::CpuContended => &rules.cpu_contended,
             Self::KernelStackDeep => &rules.kernel_stack_depth,
             Self::ShortLivedThreads => &rules.short_lived_threads,
             Self::ContextSwitchOverhead => &rules.switch_overhead,
@@ -190,8 +194,9 @@ impl<'a> Findings<'a> {
         let (alert, waits) = (AlertName::RunQueueLatencyHigh, rates.wait_p99_seconds);
         let waits = waits.filter(|_| rates.switches_per_second > FEW_SWITCHES_PER_SECOND);
         if let Some(value) = waits.filter(|wait| self.matters(alert, *wait)) {
-            self.add(of_group(alert, group), value, describe::runqueue_latency(group, value));
+            self.add(of_group(alert, group), value, describe::runqueue_latency(group, value, rates));
         }
+        self.cpu_time(group, rates);
         let (alert, value) = (AlertName::ShortLivedThreads, rates.short_lived_ratio);
         if rates.threads_exited_per_second > MANY_ENDS_PER_SECOND && self.matters(alert, value) {
             self.add(of_group(alert, group), value, describe::short_lived_threads(group, rates));
@@ -201,6 +206,22 @@ impl<'a> Findings<'a> {
         if self.matters(alert, value) {
             let text = describe::switch_overhead(group, rates.switches_per_second, value, cost);
             self.add(of_group(alert, group), value, text);
+        }
+    }
+
+    /// What of the time in which its threads had work they did not get a CPU.
+    fn cpu_time(&mut self, group: &Arc<str>, rates: &Rates) {
+        let work = rates.cpu_work();
+        if work.wanted <= LITTLE_WORK {
+            return;
+        }
+        let (alert, value) = (AlertName::CpuThrottled, work.throttled / work.wanted);
+        if self.matters(alert, value) {
+            self.add(of_group(alert, group), value, describe::cpu_throttled(group, work));
+        }
+        let (alert, value) = (AlertName::CpuContended, work.contended / work.wanted);
+        if self.matters(alert, value) {
+            self.add(of_group(alert, group), value, describe::cpu_contended(group, work));
         }
     }
 

@@ -1,9 +1,11 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use thread_probe_ebpf::abi::time::TimeState;
+
 use crate::{
     limits::{Foremost, Headroom, Limit, Refusers},
-    model::{CloneFailuresByLimit, Memory},
+    model::{CloneFailuresByLimit, Memory, Times},
     testing::{empty_model, idle_group, limit_use},
 };
 
@@ -218,4 +220,47 @@ fn a_figure_is_found_until_it_is_behind_the_lowest_threshold_that_is_on() {
     assert_eq!(count(&rules), 0, "0.9 less 5 % is 0.855");
     rules.limit_use = Rule { warning: Some(0.1), enabled: false, ..rules.limit_use };
     assert_eq!(count(&rules), 0);
+}
+
+/// A group of which so many threads on average run, are throttled and wait.
+fn working(running: f64, throttled: f64, contended: f64) -> Group {
+    let times = [
+        (TimeState::Running, running),
+        (TimeState::Throttled, throttled),
+        (TimeState::WaitWakeup, contended / 3.0),
+        (TimeState::WaitPreempted, contended / 1.5),
+        (TimeState::Poll, 100.0),
+    ];
+    Group { rates: Some(Rates { time_ratio: Times::of(times), ..Rates::default() }), ..idle_group("java") }
+}
+
+#[test]
+fn what_of_its_work_a_group_may_not_do_is_told_by_who_keeps_it_from_it() {
+    let (alert, _, finding) = only(&of_group(working(0.5, 1.5, 0.0)));
+    assert_eq!((alert, finding.value), (AlertName::CpuThrottled, 0.75));
+    let summary = "75 % of the work of java waited for a quota: 2.00 threads had work on average, 0.50 ran";
+    assert_eq!(&*finding.summary, summary);
+    let (alert, _, finding) = only(&of_group(working(0.5, 0.0, 1.5)));
+    assert_eq!((alert, finding.value), (AlertName::CpuContended, 0.75));
+    assert!(finding.advice.contains("cpu.weight"), "{}", finding.advice);
+    // Nearly all of it was done, or there was hardly any.
+    assert_eq!(found(&of_group(working(0.9, 0.05, 0.05))), []);
+    assert_eq!(found(&of_group(working(0.01, 0.04, 0.04))), []);
+}
+
+#[test]
+fn long_waits_say_how_much_of_them_was_for_a_quota() {
+    let told = |group: Group| {
+        let rates = group.rates.map(|rates| Rates { wait_p99_seconds: Some(0.08), switches_per_second: 9.0, ..rates });
+        let all = found(&of_group(Group { rates, ..group }));
+        all.into_iter().find(|(alert, ..)| *alert == AlertName::RunQueueLatencyHigh).map(|(.., finding)| finding)
+    };
+    let texts = told(working(1.0, 0.03, 0.01)).map(|finding| (finding.summary, finding.advice));
+    let (summary, advice) = texts.unwrap_or_default();
+    let expected =
+        "1 % of the waits for a CPU of threads of java last 80 ms or longer; 75 % of what they wait is for a quota";
+    assert_eq!(&*summary, expected);
+    assert!(advice.starts_with("raise cpu.max"), "{advice}");
+    let without_ledger = told(idle_group("java")).map(|finding| finding.advice.to_string()).unwrap_or_default();
+    assert!(without_ledger.starts_with("look at the quota"), "{without_ledger}");
 }

@@ -43,7 +43,7 @@ shares! {
     Fault "time_fault_ratio" "FAULT%" "sleeping outside of a system call, for a page mostly";
     Stopped "time_stopped_ratio" "STOP%" "stopped, traced or frozen";
     Other "time_other_ratio" "OTHER%" "sleeping in another system call, or as a kernel thread without work";
-    Unaccounted "time_unaccounted_ratio" "LOST%" "that went to interrupts, or was taken by a hypervisor";
+    Unaccounted "time_unaccounted_ratio" "LOSS%" "that went to interrupts, or was taken by a hypervisor";
 }
 
 #[cfg(test)]

@@ -219,11 +219,11 @@ fn where_columns_do_not_fit_the_names_and_what_is_sorted_by_stay() {
     // Choosing columns: the last one is what it is sorted by.
     chars("cG").into_iter().for_each(|key| drop(app.on_key(key)));
     chars(" \n").into_iter().for_each(|key| drop(app.on_key(key)));
-    assert_eq!(headings(&app, 50), "PID COMM THR SW/s ▲ROOM");
+    assert_eq!(headings(&app, 50), "PID COMM THR SW/s ▼LOSS%");
     app.on_key(Key::Right);
     app.on_key(Key::Right);
     // Threads of this host are blocked.
-    assert_eq!(headings(&app, 50), "PID COMM BLOCK +THR/s ▲ROOM");
+    assert_eq!(headings(&app, 50), "PID COMM BLOCK +THR/s ▼LOSS%");
 }
 
 /// Every view and overlay of samples that are hard to draw.
