@@ -159,12 +159,7 @@ fn what_a_quota_takes_is_what_its_cgroup_says() -> Result<()> {
     const PERIOD: f64 = 0.1;
     let mut probe = Probe::get()?;
     let cgroup = Cgroup::new("cpu", "tp-quota")?;
-    if cgroup.is_v2 {
-        cgroup.set("cpu.max", "30000 100000")?;
-    } else {
-        cgroup.set("cpu.cfs_period_us", "100000")?;
-        cgroup.set("cpu.cfs_quota_us", "30000")?;
-    }
+    cgroup.set_cpu_quota(30)?;
     let mut workload = Workload::start("tp-spin", &[])?;
     workload.facts()?;
     cgroup.add(workload.pid())?;

@@ -65,6 +65,17 @@ impl Cgroup {
         fs::write(self.folder.join(file), value).with_context(|| format!("{value} into {file} of {}", self.path))
     }
 
+    /// So much of one CPU, in percent, in each tenth of a second.
+    pub(crate) fn set_cpu_quota(&self, percent: u32) -> Result<()> {
+        const PERIOD_US: u32 = 100_000;
+        let quota_us = percent * PERIOD_US / 100;
+        if self.is_v2 {
+            return self.set("cpu.max", &format!("{quota_us} {PERIOD_US}"));
+        }
+        self.set("cpu.cfs_period_us", &PERIOD_US.to_string())?;
+        self.set("cpu.cfs_quota_us", &quota_us.to_string())
+    }
+
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }

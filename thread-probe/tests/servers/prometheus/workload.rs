@@ -24,12 +24,13 @@ use crate::support::cgroup::Cgroup;
 pub(crate) const ROLE: &str = "workload";
 
 /// All of them, by their comm.
-const ROLES: [&str; 7] = ["tp-switches", "tp-churn", "tp-births", "tp-busy", "tp-leak", "tp-full", "tp-nproc"];
+const ROLES: [&str; 8] =
+    ["tp-switches", "tp-churn", "tp-births", "tp-busy", "tp-quota", "tp-leak", "tp-full", "tp-nproc"];
 
 /// Threads that the leak creates in a second.
 const LEAKS_PER_SECOND: u64 = 10;
 
-/// The processes, and the cgroups of two: gone with this.
+/// The processes, and the cgroups of three: gone with this.
 pub(crate) struct Workloads {
     processes: Vec<Process>,
     cgroups: Vec<Cgroup>,
@@ -66,6 +67,12 @@ impl Workloads {
                 cgroup.add(process.0.id())?;
                 workloads.cgroups.push(cgroup);
             }
+            if role == "tp-quota" {
+                let cgroup = Cgroup::new("cpu", role)?;
+                cgroup.set_cpu_quota(20)?;
+                cgroup.add(process.0.id())?;
+                workloads.cgroups.push(cgroup);
+            }
             workloads.processes.push(process);
         }
         Ok(workloads)
@@ -99,6 +106,7 @@ pub(crate) fn play(role: &str) -> Result<()> {
         "tp-churn" => every(Duration::from_millis(2), || thread::spawn(|| {}).join().is_ok()),
         "tp-births" => every(Duration::from_millis(100), || Command::new("true").status().is_ok()),
         "tp-busy" => keep_cpus_busy(),
+        "tp-quota" => every(Duration::ZERO, || goes_on(std::hint::black_box(0))),
         "tp-leak" => every(Duration::from_millis(1000 / LEAKS_PER_SECOND), || sleeper().is_ok()),
         "tp-full" => every(Duration::from_millis(100), || goes_on(sleeper())),
         "tp-nproc" => beyond_nproc(),
