@@ -75,7 +75,7 @@ impl Watcher {
             Self::Empty => "empty program",
             Self::ThreadProbe { clone_probe: CloneProbe::Auto, .. } => "thread-probe, clones as this kernel allows",
             Self::ThreadProbe { time_ledger: true, .. } => "thread-probe, no tracepoints on system calls",
-            Self::ThreadProbe { .. } => "the same without the ledger of time",
+            Self::ThreadProbe { .. } => "thread-probe without tracepoints and ledger of time",
             Self::Runqlat => "runqlat -P",
         }
     }

@@ -15,6 +15,7 @@ mod table;
 mod tabs;
 mod text;
 mod theme;
+mod time;
 
 use ratatui::{Frame, layout::Rect, text::Line};
 

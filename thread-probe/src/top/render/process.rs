@@ -10,6 +10,7 @@ use super::{
     details, histogram,
     table::{Instead, Layout, Wanted},
     text::{Canvas, below, name, split, top},
+    time,
 };
 use crate::{
     ledger::ThreadState,
@@ -47,7 +48,11 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
             ),
         );
     }
-    let area = below(area, 2);
+    let times = process.rates.as_ref().and_then(|rates| time::line(&rates.time_ratio, area.width, canvas.theme));
+    if let Some(line) = &times {
+        canvas.line(area, 2, line);
+    }
+    let area = below(area, if times.is_some() { 3 } else { 2 });
     match app.one() {
         Some(one) if area.width >= WIDE => {
             let layout = layout(app, area.width * 3 / 5);

@@ -27,7 +27,7 @@ use crate::{
 /// bucket, so the exported counts are exact. With +Inf they are 14.
 const BOUND_EXPONENTS: [u32; 13] = [10, 12, 14, 16, 17, 18, 19, 20, 22, 24, 26, 28, 30];
 
-const SECONDS_PER_NS: f64 = 1e-9;
+const NS_PER_SECOND: f64 = 1e9;
 
 /// The text exposition of a model, and of the daemon's own process.
 ///
@@ -74,7 +74,7 @@ fn at_bounds(buckets: &[u64; BUCKETS]) -> impl Iterator<Item = u64> {
 
 fn durations(family: &mut Family<'_>, labels: &[&str], le: &[String], buckets: &[u64; BUCKETS], sum_ns: u64) {
     let cumulative = le.iter().map(String::as_str).zip(at_bounds(buckets));
-    family.histogram(labels, cumulative, buckets.iter().sum(), sum_ns as f64 * SECONDS_PER_NS);
+    family.histogram(labels, cumulative, buckets.iter().sum(), sum_ns as f64 / NS_PER_SECOND);
 }
 
 fn groups(out: &mut Exposition, groups: &[Group]) {
@@ -86,7 +86,7 @@ fn groups(out: &mut Exposition, groups: &[Group]) {
     switches(out, groups);
     per_group(out, table::SAME_PROCESS, groups, |group| group.totals.same_process_switches);
     waits(out, groups);
-    per_group(out, table::CPU, groups, |group| group.raw.counters.cpu_ns as f64 * SECONDS_PER_NS);
+    per_group(out, table::CPU, groups, |group| group.raw.counters.cpu_ns as f64 / NS_PER_SECOND);
     times(out, groups);
     lifetimes(out, groups);
     per_group(out, table::STACK, groups, |group| group.memory.kernel_stack_bytes);
@@ -133,7 +133,7 @@ fn times(out: &mut Exposition, groups: &[Group]) {
     let mut family = out.family(table::TIME);
     for Group { group, raw, .. } in groups {
         for (state, ns) in TimeState::ALL.into_iter().zip(raw.counters.time_ns).filter(|(_, ns)| *ns != 0) {
-            family.value(&[group, state.label()], ns as f64 * SECONDS_PER_NS);
+            family.value(&[group, state.label()], ns as f64 / NS_PER_SECOND);
         }
     }
 }
@@ -148,7 +148,7 @@ fn lifetimes(out: &mut Exposition, groups: &[Group]) {
             below += count;
             (le.as_str(), below)
         });
-        let sum = totals.lifetimes_ns as f64 * SECONDS_PER_NS;
+        let sum = totals.lifetimes_ns as f64 / NS_PER_SECOND;
         family.histogram(&[&group.group], cumulative, totals.lifetimes.iter().sum(), sum);
     }
 }

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use thread_probe_ebpf::abi::names::CloneErrno;
+use thread_probe_ebpf::abi::{names::CloneErrno, time::TimeState};
 
 use crate::{
     ledger::ThreadState,
     limits::{Foremost, Headroom, Limit, LimitUse, Scope},
     model::{
         Activity, Bucket, CloneFailures, CloneFailuresByLimit, IntervalWaits, LostCount, Memory, Model, OneProcess,
-        Process, Rates, Thread, ThreadCounts, ThreadsOfName,
+        Process, Rates, Thread, ThreadCounts, ThreadsOfName, Times,
         alert::{AlertName, AlertView, Severity, State},
     },
     testing::{alert, empty_model, limit_use, process},
@@ -134,8 +134,20 @@ fn lost(reason: &'static str, count: u64) -> LostCount {
 }
 
 fn processes() -> Vec<Process> {
-    let java_rates =
-        Rates { threads_created_per_second: 120.0, clone_failures_per_second: 3.0, ..rates(140_000.0, 0.131) };
+    let java_rates = Rates {
+        threads_created_per_second: 120.0,
+        clone_failures_per_second: 3.0,
+        time_ratio: Times::of([
+            (TimeState::Running, 1.4),
+            (TimeState::WaitWakeup, 11.2),
+            (TimeState::WaitPreempted, 7.1),
+            (TimeState::Throttled, 200.0),
+            (TimeState::Io, 2.0),
+            (TimeState::Lock, 3_100.0),
+            (TimeState::Poll, 1_160.0),
+        ]),
+        ..rates(140_000.0, 0.131)
+    };
     let java = Process {
         threads: ThreadCounts { total: 4_484, running: 12, sleeping: 4_470, blocked: 2, ..ThreadCounts::default() },
         totals: java_totals(),
