@@ -134,6 +134,7 @@ fn add_rates(sum: &mut Rates, more: &Rates) {
     sum.voluntary_switches_per_second += more.voluntary_switches_per_second;
     sum.involuntary_switches_per_second += more.involuntary_switches_per_second;
     sum.cpu_ratio += more.cpu_ratio;
+    sum.time_ratio.include(&more.time_ratio);
     sum.wait_ratio += more.wait_ratio;
     sum.threads_created_per_second += more.threads_created_per_second;
     sum.processes_created_per_second += more.processes_created_per_second;

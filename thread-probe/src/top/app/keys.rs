@@ -24,7 +24,7 @@ const fn help(keys: &'static str, what: &'static str) -> HelpLine {
 }
 
 /// All keys.
-pub const HELP: [HelpLine; 22] = [
+pub const HELP: [HelpLine; 23] = [
     help("↑ ↓ PgUp PgDn Home End", "move (also j k g G)"),
     help("Enter", "threads of a process; processes of a limit or an alert; open a name, fold a cgroup"),
     help("Esc", "back; close what is open; drop the filter"),
@@ -40,6 +40,7 @@ pub const HELP: [HelpLine; 22] = [
     help("[ ]", "while paused: a minute back or forward"),
     help("t", "tree by cgroup, by parent, none"),
     help("o O", "fold or unfold, a name of threads, too; all"),
+    help("w", "where the time goes, or the columns"),
     help("i", "show or hide processes that did nothing"),
     help("K", "show or hide kernel threads"),
     help("Space", "pause, go on"),
@@ -108,6 +109,7 @@ impl App {
             Key::Char('<' | ',') => self.sort_by_neighbour(-1),
             Key::Char('>' | '.') => self.sort_by_neighbour(1),
             Key::Char('r') => self.reverse(),
+            Key::Char('w') => self.shows_time = !self.shows_time,
             Key::Char('t') => {
                 self.settings.tree = match self.settings.tree {
                     Tree::None => Tree::Cgroup,

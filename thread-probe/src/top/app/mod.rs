@@ -85,6 +85,8 @@ pub struct App {
     within: Option<Within>,
     folded: FxHashSet<RowKey>,
     column_scroll: usize,
+    /// Whether rows say where the time goes, in place of the columns.
+    shows_time: bool,
     rows: Rows,
     limits: Vec<LimitUse>,
     threads: Vec<ThreadRow>,
@@ -332,6 +334,11 @@ impl App {
     /// How many columns are scrolled out to the left, besides those that stay.
     pub fn column_scroll(&self) -> usize {
         self.column_scroll
+    }
+
+    /// Whether rows say where the time goes, in place of the columns.
+    pub fn shows_time(&self) -> bool {
+        self.shows_time
     }
 
     /// The pid of the process that the view of one is about.

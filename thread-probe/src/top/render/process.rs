@@ -56,7 +56,8 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
     match app.one() {
         Some(one) if area.width >= WIDE => {
             let layout = layout(app, area.width * 3 / 5);
-            let (threads, details) = split(area, layout.width(), 3);
+            let width = if app.shows_time() { area.width * 3 / 5 } else { layout.width() };
+            let (threads, details) = split(area, width, 3);
             draw_threads(canvas, threads, app, &layout);
             let waits = (details.height / 2).max(8);
             let taken = draw_waits(canvas, top(details, waits), app, one);
@@ -113,9 +114,10 @@ fn summary(canvas: &Canvas<'_>, process: &Process) -> Line<'static> {
 }
 
 fn layout(app: &App, width: u16) -> Layout<'static, Thread> {
+    const WITH_TIME: [&str; 3] = ["tid", "comm", "state"];
     let settings = app.settings();
     let wanted = Wanted {
-        ids: &settings.thread_columns,
+        ids: if app.shows_time() { &WITH_TIME } else { &settings.thread_columns },
         fixed: &["tid", "comm"],
         scroll: app.column_scroll(),
         sort: settings.thread_sort,
@@ -126,6 +128,10 @@ fn layout(app: &App, width: u16) -> Layout<'static, Thread> {
 
 fn draw_threads(canvas: &mut Canvas<'_>, area: Rect, app: &App, layout: &Layout<'_, Thread>) {
     layout.draw_headings(canvas, top(area, 1), app.targets());
+    let beside = |area| split(area, layout.width(), 2).1;
+    if app.shows_time() {
+        time::draw_heading(canvas, beside(area));
+    }
     let area = below(area, 1);
     let (rows, cursor) = (app.thread_rows(), app.threads_cursor());
     if rows.is_empty() {
@@ -137,7 +143,11 @@ fn draw_threads(canvas: &mut Canvas<'_>, area: Rect, app: &App, layout: &Layout<
     for (y, row) in rows[window].iter().enumerate() {
         let Some(thread) = app.thread_of(row) else { continue };
         app.targets().add(area.y + y as u16, area.x..area.right(), Target::Row(first + y));
-        layout.draw_row(canvas, top(below(area, y as u16), 1), thread, &in_pool(row));
+        let line = top(below(area, y as u16), 1);
+        layout.draw_row(canvas, line, thread, &in_pool(row));
+        if app.shows_time() {
+            time::draw(canvas, beside(line), thread.rates.as_ref());
+        }
         if first + y == cursor.index() {
             canvas.row_style(area, y as u16, canvas.theme.cursor());
         }

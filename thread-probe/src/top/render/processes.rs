@@ -6,7 +6,8 @@ use ratatui::{layout::Rect, style::Style, text::Line};
 
 use super::{
     table::{Instead, Layout, Wanted},
-    text::{Canvas, below, top},
+    text::{Canvas, below, split, top},
+    time,
 };
 use crate::{
     model::Process,
@@ -22,16 +23,30 @@ use crate::{
 pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
     let settings = app.settings();
     let is_tree = settings.tree != Tree::None;
-    let mut ids = settings.process_columns.clone();
+    let mut ids = if app.shows_time() { WITH_TIME.to_vec() } else { settings.process_columns.clone() };
     if is_tree && !ids.contains(&"comm") {
         ids.insert(0, "comm");
     }
-    add_what_is_not_nothing(&mut ids, app);
+    if !app.shows_time() {
+        add_what_is_not_nothing(&mut ids, app);
+    }
     let wanted =
         Wanted { ids: &ids, fixed: &["pid", "comm"], scroll: app.column_scroll(), sort: app.process_sort(), is_tree };
-    let layout = Layout::new(process_columns(), &wanted, area.width);
+    let width = if app.shows_time() { area.width / 2 } else { area.width };
+    let layout = Layout::new(process_columns(), &wanted, width);
     layout.draw_headings(canvas, top(area, 1), app.targets());
+    if app.shows_time() {
+        time::draw_heading(canvas, beside(area, &layout));
+    }
     draw_rows(canvas, below(area, 1), app, &layout);
+}
+
+/// The columns beside where the time goes.
+const WITH_TIME: [&str; 4] = ["pid", "comm", "threads", "cpu_ratio"];
+
+/// What the columns leave of an area.
+fn beside(area: Rect, layout: &Layout<'_, Process>) -> Rect {
+    split(area, layout.width(), 2).1
 }
 
 /// The column sorted by, and those that are shown only while they have something to say.
@@ -91,7 +106,11 @@ fn draw_rows(canvas: &mut Canvas<'_>, area: Rect, app: &App, layout: &Layout<'_,
         let instead = lines.get(y).map_or_else(Vec::new, |lines| in_tree(canvas, row, process, lines));
         let y = y as u16;
         app.targets().add(area.y + y, area.x..area.right(), Target::Row(index));
-        layout.draw_row(canvas, top(below(area, y), 1), process, &instead);
+        let line = top(below(area, y), 1);
+        layout.draw_row(canvas, line, process, &instead);
+        if app.shows_time() {
+            time::draw(canvas, beside(line, layout), process.rates.as_ref());
+        }
         if index == cursor.index() {
             canvas.row_style(area, y, canvas.theme.cursor());
         }

@@ -1,19 +1,24 @@
 //! Where the time goes, in one line: a bar of 100 %, of letters and colours, and the largest shares in words.
 
 use ratatui::{
+    layout::Rect,
     style::Style,
     text::{Line, Span},
 };
 use thread_probe_ebpf::abi::time::TimeState;
 
-use super::theme::Theme;
-use crate::{limits::words::Level, model::Times, text::human};
+use super::{text::Canvas, theme::Theme};
+use crate::{
+    limits::words::Level,
+    model::{Rates, Times},
+    text::human,
+};
 
 /// What a state is in a bar, and in words.
 fn letter(state: TimeState) -> (char, &'static str) {
     match state {
         TimeState::Running => ('R', "running"),
-        TimeState::WaitWakeup => ('w', "waiting for a CPU once woken"),
+        TimeState::WaitWakeup => ('w', "waiting for a CPU"),
         TimeState::WaitPreempted => ('p', "preempted"),
         TimeState::Throttled => ('T', "throttled"),
         TimeState::Io => ('I', "disk"),
@@ -51,6 +56,18 @@ pub(super) fn line(times: &Times, columns: u16, theme: &Theme) -> Option<Line<'s
     let mut spans = bar(times, columns / 2, theme);
     spans.push(Span::raw(format!(" {}", in_words(times, all))));
     Some(Line::from(spans))
+}
+
+/// A row of a table: the bar, and the words if there is room.
+pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, rates: Option<&Rates>) {
+    if let Some(line) = rates.and_then(|rates| line(&rates.time_ratio, area.width, canvas.theme)) {
+        canvas.line(area, 0, &line);
+    }
+}
+
+/// The heading of such rows.
+pub(super) fn draw_heading(canvas: &mut Canvas<'_>, area: Rect) {
+    canvas.line(area, 0, &Line::styled("WHERE THE TIME GOES", canvas.theme.heading()));
 }
 
 /// A letter for each part of the time, of the state that has most of it there.

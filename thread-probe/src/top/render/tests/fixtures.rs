@@ -78,6 +78,12 @@ pub(super) fn rates(switches_per_second: f64, wait_seconds: f64) -> Rates {
         wait_p50_seconds: Some(wait_seconds / 30.0),
         wait_p99_seconds: Some(wait_seconds),
         wait_max_seconds: Some(wait_seconds * 2.5),
+        time_ratio: Times::of([
+            (TimeState::Running, switches_per_second / 100_000.0),
+            (TimeState::WaitWakeup, wait_seconds * switches_per_second / 1_000.0),
+            (TimeState::Poll, 0.5),
+            (TimeState::File, 0.1),
+        ]),
         ..Rates::default()
     }
 }

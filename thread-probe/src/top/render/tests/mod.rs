@@ -151,6 +151,8 @@ fn states_besides_a_sample_look_like_this() {
     assert_pictures("ended", &ended);
     assert_pictures("pool", &app(&fixtures::with_pool(), &chars("/java\n\n")));
     assert_pictures("within", &app(&fixtures::normal(), &chars("2jjj\n")));
+    assert_pictures("time", &app(&fixtures::normal(), &chars("w")));
+    assert_pictures("time_thread", &app(&fixtures::with_pool(), &chars("/java\n\nw")));
 }
 
 /// The cell where a text begins.
