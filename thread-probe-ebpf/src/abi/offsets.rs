@@ -127,6 +127,8 @@ offsets! {
     sum_exec_runtime: "task_struct", "se.sum_exec_runtime";
     /// Voluntary switches.
     nvcsw: "task_struct", "nvcsw";
+    /// The task group that a CFS run queue is of.
+    cfs_rq_tg: "cfs_rq", "tg";
     /// For how long a CFS run queue that has tasks was throttled, periods that are over; since Linux 6.6.
     throttled_self_time: optional "cfs_rq", "throttled_clock_self_time";
     /// Where it is said that a task sleeps for a disk.

@@ -22,6 +22,8 @@ pub struct Arrival {
     pub cfs_rq: u64,
     /// For how long that was throttled, ever.
     pub throttled_ns: u64,
+    /// For how long the one was throttled since the last arrival that it was on then, if that is another.
+    pub elsewhere_ns: u64,
 }
 
 /// Closes the period since the last arrival. `asleep_in` says what it slept in, if it did.
@@ -38,7 +40,7 @@ pub fn arrive(storage: &mut TaskStorage, arrival: Arrival, asleep_in: impl FnOnc
     let wait_ns = least(arrival.wait_ns, all_ns);
     let run_ns = least(arrival.cpu_ns.wrapping_sub(before.cpu_ns), all_ns - wait_ns);
     let rest_ns = all_ns - wait_ns - run_ns;
-    let throttled_ns = least(throttled(&before, arrival.cfs_rq, arrival.throttled_ns), wait_ns);
+    let throttled_ns = least(throttled(&before, arrival.cfs_rq, (arrival.throttled_ns, arrival.elsewhere_ns)), wait_ns);
     put(&mut storage.period.cpu_ns, arrival.cpu_ns);
     put(&mut storage.period.voluntary_switches, arrival.voluntary_switches);
     put(&mut storage.period.cfs_rq, arrival.cfs_rq);
@@ -77,10 +79,11 @@ fn add(to: &mut u64, more: u64) {
     put(to, unsafe { core::ptr::from_ref(to).read_volatile() } + more);
 }
 
-/// How long the CFS run queue was throttled since the last arrival; 0 if the task was on another one then.
+/// How long the CFS run queue that it was on was throttled since the last arrival. Of one to which it was woken nothing
+/// is known.
 #[inline(always)]
-fn throttled(before: &Period, cfs_rq: u64, throttled_ns: u64) -> u64 {
-    if cfs_rq == before.cfs_rq { throttled_ns.wrapping_sub(before.throttled_ns) } else { 0 }
+fn throttled(before: &Period, cfs_rq: u64, (here_ns, elsewhere_ns): (u64, u64)) -> u64 {
+    if cfs_rq == before.cfs_rq { here_ns.wrapping_sub(before.throttled_ns) } else { elsewhere_ns }
 }
 
 /// What a task does at the moment of a scan.
@@ -100,6 +103,8 @@ pub struct Standing {
     pub cfs_rq: u64,
     /// For how long that was throttled, ever, until now.
     pub throttled_ns: u64,
+    /// As [`Arrival::elsewhere_ns`].
+    pub elsewhere_ns: u64,
     /// It has run for the last time.
     pub has_ended: bool,
 }
@@ -145,7 +150,8 @@ pub unsafe fn add_open(
     let run_ns = least(run_ns, all_ns);
     add(TimeState::Running as u32, run_ns);
     let wait_ns = least(elapsed(0, standing.moved_ns) + queued_ns, all_ns - run_ns);
-    let throttled_ns = least(throttled(before, standing.cfs_rq, standing.throttled_ns), wait_ns);
+    let throttled_ns =
+        least(throttled(before, standing.cfs_rq, (standing.throttled_ns, standing.elsewhere_ns)), wait_ns);
     add(TimeState::Throttled as u32, throttled_ns);
     let wait_state = if was_asleep { TimeState::WaitWakeup } else { TimeState::WaitPreempted };
     add(wait_state as u32, wait_ns - throttled_ns);
@@ -240,13 +246,13 @@ mod tests {
         arrive(&mut storage, arrival, || TimeState::Poll as u32);
         assert_eq!(time(&storage, TimeState::Throttled), 300);
         assert_eq!(time(&storage, TimeState::WaitPreempted), 100);
-        // No longer than it waited; and of another run queue nothing is known.
+        // No longer than it waited; and where it was moved, by the run queue that it left.
         let arrival = Arrival { wait_ns: 100, cpu_ns: 600, throttled_ns: 950, ..again(START + 1_100) };
         arrive(&mut storage, arrival, || TimeState::Poll as u32);
         assert_eq!(time(&storage, TimeState::Throttled), 400);
-        let arrival = Arrival { wait_ns: 100, cpu_ns: 600, cfs_rq: 8, throttled_ns: 9_950, ..again(START + 1_200) };
-        arrive(&mut storage, arrival, || TimeState::Poll as u32);
-        assert_eq!((time(&storage, TimeState::Throttled), time(&storage, TimeState::WaitPreempted)), (400, 200));
+        let moved = Arrival { wait_ns: 100, cpu_ns: 600, cfs_rq: 8, throttled_ns: 9_950, ..again(START + 1_200) };
+        arrive(&mut storage, Arrival { elsewhere_ns: 70, ..moved }, || TimeState::Poll as u32);
+        assert_eq!((time(&storage, TimeState::Throttled), time(&storage, TimeState::WaitPreempted)), (470, 130));
     }
 
     #[test]
@@ -325,6 +331,7 @@ mod tests {
                 voluntary_switches: u64::from(slept),
                 cfs_rq: 7,
                 throttled_ns: 50 + throttled,
+                elsewhere_ns: 0,
             };
             arrive(&mut storage, arrival, || TimeState::Poll as u32);
             prop_assert_eq!(told, storage.time_ns);

@@ -118,7 +118,7 @@ unsafe fn fill_times(thread: *mut ThreadPart, task: Task, storage: *const TaskSt
             let mut before = Period::default();
             copy_words(&raw const (*storage).period, &raw mut before);
             let moved_ns = task.run_delay().wrapping_sub((&raw const (*storage).accounted_ns).read_volatile());
-            let as_of = add_open(time_ns.cast(), &before, standing(task, moved_ns, now_ns), || {
+            let as_of = add_open(time_ns.cast(), &before, standing(task, &before, moved_ns, now_ns), || {
                 if task.is_stopped() { TimeState::Stopped as u32 } else { task.asleep_in() }
             });
             set_as_of(thread, as_of);
@@ -146,7 +146,7 @@ unsafe fn set_as_of(thread: *mut ThreadPart, as_of: AsOf) {
 
 /// What a task does now.
 #[inline(always)]
-fn standing(task: Task, moved_ns: u64, now_ns: u64) -> Standing {
+fn standing(task: Task, before: &Period, moved_ns: u64, now_ns: u64) -> Standing {
     let cfs_rq = task.cfs_rq();
     let throttled_since_ns = cfs_rq.throttled_since_ns();
     let throttled_now_ns = if throttled_since_ns == 0 { 0 } else { now_ns.saturating_sub(throttled_since_ns) };
@@ -158,6 +158,7 @@ fn standing(task: Task, moved_ns: u64, now_ns: u64) -> Standing {
         voluntary_switches: task.nvcsw(),
         cfs_rq: cfs_rq.address(),
         throttled_ns: cfs_rq.throttled_ns() + throttled_now_ns,
+        elsewhere_ns: cfs_rq.throttled_elsewhere_ns(before.cfs_rq, before.throttled_ns, moved_ns),
         has_ended: task.exit_state() != 0 || task.is_dead(),
     }
 }

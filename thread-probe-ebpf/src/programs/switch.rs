@@ -53,6 +53,7 @@ pub(crate) fn switched(prev: Task, next: Task) {
             voluntary_switches: next.nvcsw(),
             cfs_rq: cfs_rq.address(),
             throttled_ns: cfs_rq.throttled_ns(),
+            elsewhere_ns: cfs_rq.throttled_elsewhere_ns(storage.period.cfs_rq, storage.period.throttled_ns, wait_ns),
         };
         time::arrive(storage, arrival, || next.asleep_in());
     }

@@ -24,6 +24,7 @@ pub(crate) const ALL: &[(&str, Test)] = &[
     ("a_lock_in_the_kernel_is_an_uninterruptible_sleep", a_lock_in_the_kernel_is_uninterruptible),
     ("what_is_stopped_is_stopped_while_it_lasts_and_afterwards", what_is_stopped_is_stopped),
     ("what_a_quota_takes_is_what_its_cgroup_says", what_a_quota_takes_is_what_its_cgroup_says),
+    ("a_quota_is_told_from_neighbours", a_quota_is_told_from_neighbours),
     ("the_times_of_all_groups_are_the_hosts_and_none_ever_shrinks", times_add_up_and_never_shrink),
 ];
 
@@ -177,6 +178,29 @@ fn what_a_quota_takes_is_what_its_cgroup_says() -> Result<()> {
         ensure!(grown(TimeState::Throttled) == 0.0, "{told:?}");
     }
     drop(workload);
+    Ok(())
+}
+
+/// On CPUs that are all busy it uses up its 30 of 100 ms in at least 45 ms or, as one
+/// of three on two CPUs, in up to 60.
+fn a_quota_is_told_from_neighbours() -> Result<()> {
+    if !tells_throttling() {
+        return Ok(());
+    }
+    let mut probe = Probe::get()?;
+    let cpus = thread::available_parallelism()?.get();
+    let _neighbours = Workload::start("tp-spinners", &[&cpus.to_string()])?;
+    let cgroup = Cgroup::new("cpu", "tp-moved")?;
+    cgroup.set_cpu_quota(30)?;
+    let mut workload = Workload::start("tp-spin", &[])?;
+    workload.facts()?;
+    cgroup.add(workload.pid())?;
+    thread::sleep(Duration::from_millis(500));
+    let window = Window::of(&mut probe, workload.pid(), Duration::from_secs(3))?;
+    let grown = window.grown("t-spin")?;
+    let told: Vec<_> = TimeState::ALL.map(|state| (state.label(), grown(state))).to_vec();
+    ensure!(grown(TimeState::Throttled) > 0.2 * window.seconds, "of {} s: {told:?}", window.seconds);
+    ensure!(grown(TimeState::WaitPreempted) > 0.02 * window.seconds, "of {} s: {told:?}", window.seconds);
     Ok(())
 }
 
