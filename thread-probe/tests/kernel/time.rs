@@ -181,8 +181,7 @@ fn what_a_quota_takes_is_what_its_cgroup_says() -> Result<()> {
     Ok(())
 }
 
-/// On CPUs that are all busy it uses up its 30 of 100 ms in at least 45 ms or, as one
-/// of three on two CPUs, in up to 60.
+/// On CPUs that are all busy it uses up its 30 of 100 ms in some 45 ms, as one of three on two CPUs, or in 60.
 fn a_quota_is_told_from_neighbours() -> Result<()> {
     if !tells_throttling() {
         return Ok(());
