@@ -27,7 +27,7 @@ static FOLD_LEADERS: MaybeUninit<u8> = MaybeUninit::new(0);
 /// See [`FOLD_LEADERS`].
 #[inline(always)]
 pub(crate) fn may_fold_leaders() -> bool {
-    // SAFETY: initialised above; volatile as in `offset`.
+    // SAFETY: initialised above. Volatile, as the compiler must not take the placeholder for the value.
     unsafe { (&raw const FOLD_LEADERS).cast::<u8>().read_volatile() != 0 }
 }
 
@@ -38,7 +38,7 @@ static TIME_LEDGER: MaybeUninit<u8> = MaybeUninit::new(0);
 /// See [`TIME_LEDGER`].
 #[inline(always)]
 pub(crate) fn keeps_time() -> bool {
-    // SAFETY: initialised above; volatile as in `offset`.
+    // SAFETY: initialised above. Volatile, as the compiler must not take the placeholder for the value.
     unsafe { (&raw const TIME_LEDGER).cast::<u8>().read_volatile() != 0 }
 }
 
@@ -177,7 +177,7 @@ impl Task {
         let status: u32 = load_optional!(self.0, thread_status);
         let is_compat = status & TS_COMPAT != 0;
         let index = if is_compat { number + SYSCALLS } else { number };
-        // SAFETY: initialised above, and the index is below the array's length; volatile as in `offset`.
+        // SAFETY: initialised above, and the index is below the array's length; volatile as in `may_fold_leaders`.
         unsafe { (&raw const SYSCALL_CLASSES).cast::<u8>().add(index).read_volatile() }
     }
 
