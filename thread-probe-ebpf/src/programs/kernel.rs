@@ -1,23 +1,22 @@
-//! Reading kernel structures at the offsets the daemon resolved: the only place that does.
+//! Reading kernel structures at the offsets the daemon resolved, as do `cfs_rq` and `sleep`, and nothing else.
 
 use core::mem::MaybeUninit;
 
-use aya_ebpf::helpers::{
-    bpf_probe_read_kernel,
-    generated::{
-        bpf_get_current_task_btf, bpf_ktime_get_boot_ns, bpf_ktime_get_ns, bpf_probe_read_kernel_str, bpf_task_pt_regs,
-    },
+use aya_ebpf::helpers::generated::{
+    bpf_get_current_task_btf, bpf_ktime_get_boot_ns, bpf_ktime_get_ns, bpf_probe_read_kernel_str, bpf_task_pt_regs,
 };
 use thread_probe_ebpf::{
     abi::{
         offsets::MISSING,
         record::{COMM_BYTES, EXE_BYTES},
-        time::{SYSCALLS, SyscallClasses, TimeState, VFORK},
     },
     logic::refusal::{Cgroup, Charge, Namespace},
 };
 
-use super::member::{figure, load, masked};
+use super::{
+    cfs_rq::CfsRq,
+    member::{figure, load, load_optional, read},
+};
 
 /// Set by the daemon before load: whether processes that no scan has seen may be added up by what names their group.
 /// Not where each is a group of its own.
@@ -42,10 +41,6 @@ pub(crate) fn keeps_time() -> bool {
     unsafe { (&raw const TIME_LEDGER).cast::<u8>().read_volatile() != 0 }
 }
 
-/// Set by the daemon before load: what each system call is slept in for.
-#[unsafe(no_mangle)]
-static SYSCALL_CLASSES: MaybeUninit<SyscallClasses> = MaybeUninit::new([0; 2 * SYSCALLS]);
-
 /// `TASK_COMM_LEN` read as words.
 pub(crate) type Comm = [u64; COMM_BYTES / 8];
 
@@ -55,22 +50,6 @@ pub(crate) const RLIMIT_STACK: u64 = 3;
 pub(crate) const RLIMIT_NPROC: u64 = 6;
 /// See [`RLIMIT_STACK`].
 pub(crate) const RLIMIT_AS: u64 = 9;
-
-/// A member that the kernel may lack; what is 0 then.
-macro_rules! load_optional {
-    ($base:expr, $field:ident) => {
-        if figure!($field) == MISSING { NOTHING as _ } else { load!($base, $field) }
-    };
-}
-
-const NOTHING: u64 = 0;
-
-/// A number that the verifier does not know to be there; `None` on a fault.
-#[inline(always)]
-fn read(base: *const u8, offset: u64) -> Option<u64> {
-    // SAFETY: the helper checks the address.
-    unsafe { bpf_probe_read_kernel(base.add(offset as usize).cast()) }.ok()
-}
 
 /// Whether this kernel can make task storage with a run queue locked.
 #[inline(always)]
@@ -134,51 +113,7 @@ impl Task {
     /// The CFS run queue that it is on; there for tasks of every scheduling class.
     #[inline(always)]
     pub(crate) fn cfs_rq(self) -> CfsRq {
-        CfsRq(load!(self.0, cfs_rq))
-    }
-
-    /// What it sleeps in, or did before it was woken, as a [`TimeState`]. It was switched away from voluntarily.
-    #[inline(always)]
-    pub(crate) fn asleep_in(self) -> u32 {
-        if masked!(load!(self.0, iowait_word), iowait_mask) != 0 {
-            return TimeState::Io as u32;
-        }
-        let class = self.syscall_class();
-        let is_frozen = masked!(load!(self.0, frozen_word), frozen_mask) != 0;
-        if is_frozen && class & VFORK == 0 {
-            return TimeState::Stopped as u32;
-        }
-        let state = u32::from(class & !VFORK);
-        // Who waits in vfork does so uninterruptibly.
-        let is_uninterruptible = masked!(load!(self.0, contributes_word), contributes_mask) != 0;
-        if is_uninterruptible && state != TimeState::Child as u32 { TimeState::Uninterruptible as u32 } else { state }
-    }
-
-    /// The class of the system call that it is in.
-    #[inline(always)]
-    fn syscall_class(self) -> u8 {
-        /// Of include/linux/sched.h: PF_KTHREAD, PF_USER_WORKER, PF_IO_WORKER. They make no system calls.
-        const WORKERS: u32 = 0x0020_0000 | 0x4000 | 0x10;
-        /// Set in the numbers of x32, which are else the kernel's own.
-        const X32: u32 = 0x4000_0000;
-        /// Of arch/x86/include/asm/thread_info.h: the system call is one of 32-bit programs.
-        const TS_COMPAT: u32 = 2;
-        if self.flags() & WORKERS != 0 {
-            return TimeState::Other as u8;
-        }
-        let number: u32 = load!(self.entry_registers(), syscall);
-        if number as i32 == -1 {
-            return TimeState::Fault as u8;
-        }
-        let number = (number & !X32) as usize;
-        if number >= SYSCALLS {
-            return TimeState::Other as u8;
-        }
-        let status: u32 = load_optional!(self.0, thread_status);
-        let is_compat = status & TS_COMPAT != 0;
-        let index = if is_compat { number + SYSCALLS } else { number };
-        // SAFETY: initialised above, and the index is below the array's length; volatile as in `may_fold_leaders`.
-        unsafe { (&raw const SYSCALL_CLASSES).cast::<u8>().add(index).read_volatile() }
+        CfsRq::at(load!(self.0, cfs_rq))
     }
 
     /// `TASK_*` state, with TASK_FROZEN where a cgroup of version 2 froze it: there it sleeps as any other
@@ -320,53 +255,6 @@ impl Task {
 const TASK_DEAD: u32 = 0x80;
 /// __TASK_STOPPED, __TASK_TRACED and TASK_FROZEN of the same.
 const TASKS_STOPPED: u32 = 0x4 | 0x8 | 0x8000;
-
-/// A `struct cfs_rq *`.
-#[derive(Clone, Copy)]
-pub(crate) struct CfsRq(*const u8);
-
-impl CfsRq {
-    /// Names it.
-    #[inline(always)]
-    pub(crate) fn address(self) -> u64 {
-        self.0 as u64
-    }
-
-    /// The clock of its CPU's run queue, in nanoseconds: the one `sched_info` is kept in.
-    #[inline(always)]
-    pub(crate) fn clock(self) -> u64 {
-        let rq: *const u8 = load!(self.0, cfs_rq_rq);
-        load!(rq, rq_clock)
-    }
-
-    /// For how long it was throttled while it had tasks, until it was unthrottled last; 0 where the kernel keeps none.
-    #[inline(always)]
-    pub(crate) fn throttled_ns(self) -> u64 {
-        load_optional!(self.0, throttled_self_time)
-    }
-
-    /// For how long the one at an address was throttled beyond `before_ns`, where a task of this one's group has been
-    /// that waited for `wait_ns`; 0 if that one is this one, if it may be gone, and for waits that no quota makes.
-    #[inline(always)]
-    pub(crate) fn throttled_elsewhere_ns(self, left: u64, before_ns: u64, wait_ns: u64) -> u64 {
-        /// Quotas are handed out in slices of 5 ms, and periods are a millisecond long at least.
-        const SHORT_NS: u64 = 500_000;
-        if left == self.address() || wait_ns < SHORT_NS || figure!(throttled_self_time) == MISSING {
-            return 0;
-        }
-        let left = left as *const u8;
-        // One whose cgroup is gone may be anything by now, but not a run queue of the group that the task is in.
-        let is_of_group = read(left, figure!(cfs_rq_tg)) == Some(load!(self.0, cfs_rq_tg));
-        let throttled_ns = read(left, figure!(throttled_self_time)).filter(|_| is_of_group);
-        throttled_ns.map_or(0, |throttled_ns| throttled_ns.saturating_sub(before_ns))
-    }
-
-    /// Since when it is throttled and has tasks, by its CPU's clock; 0 if it is not.
-    #[inline(always)]
-    pub(crate) fn throttled_since_ns(self) -> u64 {
-        load_optional!(self.0, throttled_self)
-    }
-}
 
 /// A `struct signal_struct *`.
 #[derive(Clone, Copy)]

@@ -3,8 +3,13 @@
 
 use core::arch::asm;
 
+use aya_ebpf::helpers::bpf_probe_read_kernel;
+
 /// What can be loaded in one instruction.
 pub(crate) trait Load: Sized {
+    /// What is there of a member that the kernel lacks.
+    const NOTHING: Self;
+
     /// Loads through a pointer that the verifier knows. A fault reads as 0.
     fn load<const MARK: i16>(base: *const u8) -> Self;
 }
@@ -12,6 +17,8 @@ pub(crate) trait Load: Sized {
 macro_rules! loads {
     ($($type:ty as $width:literal;)+) => { $(
         impl Load for $type {
+            const NOTHING: Self = 0 as Self;
+
             #[inline(always)]
             fn load<const MARK: i16>(base: *const u8) -> Self {
                 let value: u64;
@@ -55,6 +62,17 @@ macro_rules! figure {
     };
 }
 
+/// A member that the kernel may lack: 0 then.
+macro_rules! load_optional {
+    ($base:expr, $field:ident) => {
+        if $crate::programs::member::figure!($field) == thread_probe_ebpf::abi::offsets::MISSING {
+            $crate::programs::member::Load::NOTHING
+        } else {
+            $crate::programs::member::load!($base, $field)
+        }
+    };
+}
+
 /// The bits of a word that a member's mask has.
 macro_rules! masked {
     ($word:expr, $field:ident) => {
@@ -71,7 +89,7 @@ macro_rules! index {
     };
 }
 
-pub(crate) use {figure, index, load, masked};
+pub(crate) use {figure, index, load, load_optional, masked};
 
 /// See [`figure!`].
 #[inline(always)]
@@ -89,4 +107,11 @@ pub(crate) fn marked_and<const MARK: i32>(word: u32) -> u32 {
     // SAFETY: it is a number.
     unsafe { asm!("{} &= {}", inout(reg) word, const MARK, options(pure, nomem, nostack, preserves_flags)) };
     word as u32
+}
+
+/// A number that the verifier does not know to be there; `None` on a fault.
+#[inline(always)]
+pub(crate) fn read(base: *const u8, offset: u64) -> Option<u64> {
+    // SAFETY: the helper checks the address.
+    unsafe { bpf_probe_read_kernel(base.add(offset as usize).cast()) }.ok()
 }

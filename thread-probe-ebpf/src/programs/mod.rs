@@ -1,5 +1,6 @@
 //! What the programs do, of which `main.rs` has the entry points. What needs no kernel is in `logic`.
 
+mod cfs_rq;
 pub(crate) mod clone;
 pub(crate) mod end;
 mod fill;
@@ -9,5 +10,6 @@ mod maps;
 mod member;
 mod refusal;
 pub(crate) mod scan;
+mod sleep;
 pub(crate) mod switch;
 pub(crate) mod tasks;

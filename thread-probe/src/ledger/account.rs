@@ -146,9 +146,9 @@ impl Ledger {
     pub fn name_all(&mut self, names: &mut dyn GroupNames) {
         let is_unnamed = |process: &ProcessEntry| process.group.is_none() && process.identity != Identity::default();
         let unnamed = self.processes.iter().filter(|(_, process)| is_unnamed(process));
-        let mut unnamed: Vec<_> = unnamed.map(|(key, process)| (key.start_ns, *key, process.identity)).collect();
-        unnamed.sort_unstable_by_key(|(start_ns, key, _)| (*start_ns, key.tgid));
-        for (_, key, identity) in unnamed {
+        let mut unnamed: Vec<_> = unnamed.map(|(key, process)| (*key, process.identity)).collect();
+        unnamed.sort_unstable_by_key(|(key, _)| (key.start_ns, key.tgid));
+        for (key, identity) in unnamed {
             self.assign(key, identity, &names.name(key.tgid, &identity, true), true);
         }
     }

@@ -1,0 +1,60 @@
+//! What a task sleeps in.
+
+use core::mem::MaybeUninit;
+
+use thread_probe_ebpf::abi::time::{SYSCALLS, SyscallClasses, TimeState, VFORK};
+
+use super::{
+    kernel::Task,
+    member::{load, load_optional, masked},
+};
+
+/// Set by the daemon before load: what each system call is slept in for.
+#[unsafe(no_mangle)]
+static SYSCALL_CLASSES: MaybeUninit<SyscallClasses> = MaybeUninit::new([0; 2 * SYSCALLS]);
+
+impl Task {
+    /// What it sleeps in, or did before it was woken, as a [`TimeState`]. It was switched away from voluntarily.
+    #[inline(always)]
+    pub(crate) fn asleep_in(self) -> u32 {
+        if masked!(load!(self.0, iowait_word), iowait_mask) != 0 {
+            return TimeState::Io as u32;
+        }
+        let class = self.syscall_class();
+        let is_frozen = masked!(load!(self.0, frozen_word), frozen_mask) != 0;
+        if is_frozen && class & VFORK == 0 {
+            return TimeState::Stopped as u32;
+        }
+        let state = u32::from(class & !VFORK);
+        // Who waits in vfork does so uninterruptibly.
+        let is_uninterruptible = masked!(load!(self.0, contributes_word), contributes_mask) != 0;
+        if is_uninterruptible && state != TimeState::Child as u32 { TimeState::Uninterruptible as u32 } else { state }
+    }
+
+    /// The class of the system call that it is in.
+    #[inline(always)]
+    fn syscall_class(self) -> u8 {
+        /// Of include/linux/sched.h: PF_KTHREAD, PF_USER_WORKER, PF_IO_WORKER. They make no system calls.
+        const WORKERS: u32 = 0x0020_0000 | 0x4000 | 0x10;
+        /// Set in the numbers of x32, which are else the kernel's own.
+        const X32: u32 = 0x4000_0000;
+        /// Of arch/x86/include/asm/thread_info.h: the system call is one of 32-bit programs.
+        const TS_COMPAT: u32 = 2;
+        if self.flags() & WORKERS != 0 {
+            return TimeState::Other as u8;
+        }
+        let number: u32 = load!(self.entry_registers(), syscall);
+        if number as i32 == -1 {
+            return TimeState::Fault as u8;
+        }
+        let number = (number & !X32) as usize;
+        if number >= SYSCALLS {
+            return TimeState::Other as u8;
+        }
+        let status: u32 = load_optional!(self.0, thread_status);
+        let is_compat = status & TS_COMPAT != 0;
+        let index = if is_compat { number + SYSCALLS } else { number };
+        // SAFETY: initialised above, and the index is below the array's length; volatile as in `may_fold_leaders`.
+        unsafe { (&raw const SYSCALL_CLASSES).cast::<u8>().add(index).read_volatile() }
+    }
+}
