@@ -9,8 +9,8 @@ use crate::{
     ledger::{GroupBounds, Ledger, Totals},
     limits::{Evaluation, Limit, LimitUse, Refusers, Scope},
     model::{
-        Activity, CloneFailuresByLimit, ConfigStatus, Group, Memory, Model, OwnCost, Process, Rates, SampleFacts,
-        System, ThreadCounts,
+        Activity, CloneFailuresByLimit, ConfigStatus, CpuTaken, Group, Memory, Model, OwnCost, Process, Rates,
+        SampleFacts, System, ThreadCounts,
         alert::{AlertName, AlertView, Severity, State},
     },
     names::grouping::{GroupBy, Names},
@@ -85,6 +85,7 @@ pub(crate) fn idle_group(name: &str) -> Group {
         totals: Activity::default(),
         rates: Some(Rates::default()),
         wait_histogram: Vec::new(),
+        cpu_taken: CpuTaken::default(),
         memory: Memory::default(),
         headroom: None,
         interval_clone_failures: CloneFailuresByLimit::default(),

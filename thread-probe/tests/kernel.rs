@@ -13,6 +13,7 @@ mod kernel {
     pub(crate) mod limits;
     pub(crate) mod probe;
     pub(crate) mod roles;
+    pub(crate) mod taken;
     pub(crate) mod tests;
     pub(crate) mod time;
     mod workload;
@@ -23,7 +24,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use libtest_mimic::{Arguments, Trial};
 
-use crate::kernel::{limits, probe, roles, tests, time};
+use crate::kernel::{limits, probe, roles, taken, tests, time};
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
@@ -43,7 +44,12 @@ fn main() -> ExitCode {
         Trial::test(name, move || run(name, test).map_err(|error| format!("{error:#}").into()))
             .with_ignored_flag(is_ignored)
     };
-    let here = tests::ALL.iter().chain(limits::ALL).chain(time::ALL).map(|test| trial(test, refusal.is_some()));
+    let here = tests::ALL
+        .iter()
+        .chain(limits::ALL)
+        .chain(time::ALL)
+        .chain(taken::ALL)
+        .map(|test| trial(test, refusal.is_some()));
     let elsewhere = limits::NEED_OWN_MACHINE.iter().map(|test| trial(test, refusal.is_some() || !own_machine));
     libtest_mimic::run(&arguments, here.chain(elsewhere).collect()).exit_code()
 }

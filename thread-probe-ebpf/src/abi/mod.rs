@@ -1,5 +1,5 @@
 //! What the programs and the daemon agree on: records, sums, the histogram, the table of kernel offsets,
-//! names, states of time.
+//! names, states of time, who has a CPU.
 
 pub mod fold;
 pub mod histogram;
@@ -7,4 +7,5 @@ pub mod names;
 pub mod offsets;
 pub mod record;
 pub mod storage;
+pub mod taken;
 pub mod time;

@@ -49,6 +49,8 @@ indexed! {
         EndNotSeen = "end_not_seen",
         /// A thread ended whose storage was out of reach, and the ring buffer was full: what it did is in no total.
         RecordNotSent = "record_not_sent",
+        /// There was no room to say who took the CPU from whom: that part of a wait counts as short.
+        TakerNotCounted = "taker_not_counted",
     }
 }
 

@@ -30,8 +30,10 @@ pub struct Arrival {
 ///
 /// It was woken if it left the CPU voluntarily: then what it neither ran nor waited it slept. Else something else was
 /// to run, and what is left is time in which the clock went on and the task's did not.
+///
+/// Returns the part of the wait that a quota made, in nanoseconds.
 #[inline(always)]
-pub fn arrive(storage: &mut TaskStorage, arrival: Arrival, asleep_in: impl FnOnce() -> u32) {
+pub fn arrive(storage: &mut TaskStorage, arrival: Arrival, asleep_in: impl FnOnce() -> u32) -> u64 {
     let before = storage.period;
     put(&mut storage.period.since_ns, arrival.now_ns);
     let was_asleep = arrival.voluntary_switches != before.voluntary_switches;
@@ -64,6 +66,7 @@ pub fn arrive(storage: &mut TaskStorage, arrival: Arrival, asleep_in: impl FnOnc
         add(&mut time_ns[TimeState::Unaccounted as usize], rest_ns);
     }
     put(&mut storage.closed_ns, arrival.now_ns);
+    throttled_ns
 }
 
 /// Writes in the order of the source, which the reader counts on. Volatile, as the target has no fences.

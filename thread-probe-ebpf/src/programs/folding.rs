@@ -8,13 +8,14 @@ use thread_probe_ebpf::abi::{
     names::{CloneFailure, Lost},
     record::{Counters, Waits},
     storage::{SEEN, TaskStorage, UNSEEN},
+    taken::LONG_WAIT_NS,
     time::{TIME_STATES, TimeState},
 };
 
 use super::{
     fill::copy_words,
-    kernel::{Comm, Task, keeps_time},
-    maps::{FOLDED, FOLDED_KNOWN, FOLDED_LEADER, NOTHING_FOLDED, ORPHANS, lost},
+    kernel::{Comm, Task, keeps_time, keeps_who},
+    maps::{ENDED_LEADERS, FOLDED, FOLDED_KNOWN, FOLDED_LEADER, NOTHING_FOLDED, ORPHANS, lost},
 };
 
 /// A thread that ended, and what is known of it.
@@ -67,7 +68,12 @@ pub(crate) fn fold_leader(ended: Ended<'_>) -> bool {
     if FOLDED.get_ptr(ended.process()).is_some() {
         return false;
     }
-    let Some(sums) = entry(&FOLDED_LEADER, &leader(ended.task)) else { return false };
+    let leader = leader(ended.task);
+    let Some(sums) = entry(&FOLDED_LEADER, &leader) else { return false };
+    if keeps_who() && (ended.task.sum_exec_runtime() >= LONG_WAIT_NS || ended.task.run_delay() >= LONG_WAIT_NS) {
+        // It may be one of a pair, of which the daemon knows the thread group id alone.
+        let _ = ENDED_LEADERS.insert(ended.task.tgid(), leader, 0);
+    }
     // SAFETY: an element of the map.
     unsafe {
         add_end(sums, ended);

@@ -41,6 +41,17 @@ pub(crate) fn keeps_time() -> bool {
     unsafe { (&raw const TIME_LEDGER).cast::<u8>().read_volatile() != 0 }
 }
 
+/// Set by the daemon before load: whether to charge waits to who had the CPU.
+#[unsafe(no_mangle)]
+static WHO: MaybeUninit<u8> = MaybeUninit::new(0);
+
+/// See [`WHO`].
+#[inline(always)]
+pub(crate) fn keeps_who() -> bool {
+    // SAFETY: initialised above. Volatile, as the compiler must not take the placeholder for the value.
+    unsafe { (&raw const WHO).cast::<u8>().read_volatile() != 0 }
+}
+
 /// `TASK_COMM_LEN` read as words.
 pub(crate) type Comm = [u64; COMM_BYTES / 8];
 

@@ -4,7 +4,7 @@ use core::ptr;
 
 use aya_ebpf::{
     bindings::{bpf_map_type::BPF_MAP_TYPE_TASK_STORAGE, task_struct},
-    btf_maps::{Array, HashMap, PerCpuArray, RingBuf},
+    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
     helpers::bpf_task_storage_get,
     macros::btf_map,
 };
@@ -14,6 +14,7 @@ use thread_probe_ebpf::abi::{
     names::Lost,
     record::{HostLimits, ThreadRecord},
     storage::TaskStorage,
+    taken::{Occupants, Pair},
 };
 
 use super::kernel::Task;
@@ -28,6 +29,11 @@ const RING_BYTES: usize = 4 << 20;
 const FOLDED_PROCESSES: usize = 65_536;
 /// Kinds of processes: as many as there are names of short-lived programs, users and cgroups.
 const FOLDED_LEADERS: usize = 16_384;
+
+/// Pairs of who waited and who had the CPU. An element takes 64 bytes.
+const TAKEN_PAIRS: usize = 32_768;
+/// As many as end between two scans.
+const ENDED_LEADERS_KEPT: usize = 4096;
 
 /// One [`TaskStorage`] per task. Written by the task's own creation, switches and clones, and by the scan (`sent`);
 /// read by the scan and when the task is freed; deleted by the kernel with the task.
@@ -71,6 +77,21 @@ pub(crate) static ORPHANS: PerCpuArray<Folded, 1> = PerCpuArray::new();
 /// has been created; read by the daemon; never deleted.
 #[btf_map]
 pub(crate) static CLONE_DURATION: PerCpuArray<[u64; BUCKETS + 1], 1> = PerCpuArray::new();
+
+/// Who has the CPU, and had it before. Written and read at its context switches; never deleted.
+#[btf_map]
+pub(crate) static OCCUPANTS: PerCpuArray<Occupants, 1> = PerCpuArray::new();
+
+/// How long one process had the CPU while another waited for it, in nanoseconds. Allocated whole at the start, as
+/// nothing can be allocated with a run queue locked. Written at context switches; read by the daemon, which deletes
+/// what no longer grows.
+#[btf_map]
+pub(crate) static TAKEN: HashMap<Pair, u64, TAKEN_PAIRS> = HashMap::new();
+
+/// Names of processes that had the CPU, or waited for one, for long, and that ended before a scan saw them. The kernel
+/// drops the oldest. Written when a process ends; read by the daemon.
+#[btf_map]
+pub(crate) static ENDED_LEADERS: LruHashMap<u32, FoldedLeader, ENDED_LEADERS_KEPT> = LruHashMap::new();
 
 /// What the daemon knows of the host's limits. Written by the daemon at each sample; read when a clone fails; never
 /// deleted.

@@ -12,4 +12,5 @@ mod refusal;
 pub(crate) mod scan;
 mod sleep;
 pub(crate) mod switch;
+mod taken;
 pub(crate) mod tasks;

@@ -1,16 +1,18 @@
 //! The hot path. Every instruction here is paid for at every context switch of the host.
 
 use thread_probe_ebpf::{
-    abi::names::Lost,
+    abi::{names::Lost, taken::LONG_WAIT_NS},
     logic::{
+        taken::LongWait,
         time::{self, Arrival},
         wait,
     },
 };
 
 use super::{
-    kernel::{Task, can_create_storage_under_lock, keeps_time},
+    kernel::{Task, can_create_storage_under_lock, keeps_time, keeps_who},
     maps::{TASKS, lost},
+    taken,
     tasks::{self, Adopter},
 };
 
@@ -24,9 +26,17 @@ pub(crate) fn switched(prev: Task, next: Task) {
     if prev.is_dead_or_stopped() {
         tasks::left_for_long(prev);
     }
-    if next.pid() == 0 {
-        return;
+    if next.pid() != 0 {
+        arrived(prev, next);
     }
+    if keeps_who() && prev.tgid() != next.tgid() {
+        taken::occupied(next.tgid(), next.cfs_rq().clock());
+    }
+}
+
+/// Accounts for what `next` did since it left a CPU.
+#[inline(always)]
+fn arrived(prev: Task, next: Task) {
     let Some(storage) = TASKS.get(next) else {
         lost(Lost::StorageMissing);
         if can_create_storage_under_lock() {
@@ -45,6 +55,7 @@ pub(crate) fn switched(prev: Task, next: Task) {
             None => lost(Lost::ImpossibleWait),
         }
     }
+    let mut throttled_ns = 0;
     if keeps_time() {
         let arrival = Arrival {
             now_ns,
@@ -55,7 +66,10 @@ pub(crate) fn switched(prev: Task, next: Task) {
             throttled_ns: cfs_rq.throttled_ns(),
             elsewhere_ns: cfs_rq.throttled_elsewhere_ns(storage.period.cfs_rq, storage.period.throttled_ns, wait_ns),
         };
-        time::arrive(storage, arrival, || next.asleep_in());
+        throttled_ns = time::arrive(storage, arrival, || next.asleep_in());
+    }
+    if keeps_who() && wait_ns >= LONG_WAIT_NS {
+        taken::charge(next.tgid(), &LongWait { queued_ns: last_queued, now_ns, wait_ns, throttled_ns });
     }
     if prev.tgid() == next.tgid() {
         storage.same_process_switches += 1;

@@ -136,6 +136,9 @@ keys! {
     fixed "probe.time_ledger" probe.time_ledger = Switch, |keeps: &bool| Value::from(*keeps),
         --"time-ledger" "BOOL"
         "Whether to account for where threads' time goes, which costs a context switch some nanoseconds";
+    fixed "probe.who" probe.who = Switch, |keeps: &bool| Value::from(*keeps),
+        --"who" "BOOL"
+        "Whether to charge waits for a CPU to who had it, which costs a context switch some nanoseconds";
     live "limits.window" limits.window = Text(DURATION, value::window), duration;
     live "alerts.alertmanager_urls" alerts.alertmanager_urls = List(value::alertmanager_url), strings,
         --"alertmanager.url" "URL"

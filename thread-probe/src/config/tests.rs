@@ -28,6 +28,7 @@ user = "nobody"
 clone_probe = "off"
 ebpf_log = true
 time_ledger = false
+who = false
 [limits]
 window = "1m 30s"
 [alerts]
@@ -274,7 +275,7 @@ fn the_command_line_wins_over_the_file_and_the_file_over_the_defaults() -> std::
     std::fs::write(&path, FULL)?;
     let file = path.display().to_string();
     let all = "--interval 1s --group-by pid --max-groups 3 --group-retention 1h --web.listen-address :4 \
-               --web.telemetry-path /t --web.socket /s --web.config.file c.yml --user 1 --clone-probe fexit --ebpf-log=false --time-ledger=true --alertmanager.url http://c \
+               --web.telemetry-path /t --web.socket /s --web.config.file c.yml --user 1 --clone-probe fexit --ebpf-log=false --time-ledger=true --who=true --alertmanager.url http://c \
                --alertmanager.url http://d";
     let configured = |flags: &str| match clap::Parser::try_parse_from(
         ["thread-probe", "serve", "--config", &file].into_iter().chain(flags.split_whitespace()),

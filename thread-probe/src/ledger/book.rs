@@ -7,6 +7,7 @@ use super::{
     entries::{ProcessEntry, ProcessKey, ThreadEntry},
     folds::Folds,
     groups::{Group, GroupBounds, GroupId, Groups},
+    pairs::Pairs,
     totals::{Ends, Interval, Totals},
 };
 use crate::{
@@ -40,6 +41,7 @@ pub struct Ledger {
     pub(super) host: Totals,
     pub(super) host_interval: Interval,
     pub(super) folds: Folds,
+    pub(super) pairs: Pairs,
     pub(super) losses: LedgerLosses,
     pub(super) has_started: bool,
     pub(super) epoch: u64,
@@ -62,6 +64,7 @@ impl Ledger {
             host: Totals::default(),
             host_interval: Interval::default(),
             folds: Folds::default(),
+            pairs: Pairs::default(),
             losses: LedgerLosses::default(),
             has_started: false,
             epoch: 0,

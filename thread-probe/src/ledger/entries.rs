@@ -10,6 +10,7 @@ use super::{
     groups::GroupId,
     refused::RefusedBy,
     state::ThreadState,
+    taken::Taken,
     totals::{Interval, ThreadWaits, Totals, combine, of_storage},
 };
 use crate::names::grouping::Identity;
@@ -164,6 +165,8 @@ pub struct ProcessEntry {
     pub stack_depth_max_bytes: u32,
     /// Which cgroups refused it a clone last.
     pub refused_by: RefusedBy,
+    /// Who took the CPU from its threads; `None` while none of them has waited for long.
+    pub taken: Option<Box<Taken>>,
     pub(super) unresolved: Option<Box<Unresolved>>,
     /// Name of a thread that ended before the leader was seen.
     pub(super) fallback_comm: [u8; COMM_BYTES],

@@ -6,9 +6,9 @@ use thread_probe_ebpf::abi::{
     time::TIME_STATES,
 };
 
-use super::{Ledger, ProcessKey, folds::LEADERS_KEPT, groups::LOST, totals::Delta};
+use super::{Ledger, ProcessKey, folds::LEADERS_KEPT, totals::Delta};
 use crate::{
-    names::grouping::{GroupNames, Identity},
+    names::grouping::{GroupNames, Identity, LOST},
     os::memory::shrink,
     sample::FoldOf,
 };

@@ -7,14 +7,13 @@ use thread_probe_ebpf::abi::{fold::Folded, record::Counters};
 
 use super::{
     refused::RefusedBy,
+    taken::Taken,
     totals::{Delta, Interval, Totals, combine, of_storage},
 };
-use crate::names::owner::Owner;
-
-/// Where processes go that no group has room for.
-pub const OTHER: &str = "~other";
-/// Where what can be attributed to no process goes: see `ORPHANS` of the programs.
-pub const LOST: &str = "~lost";
+use crate::names::{
+    grouping::{LOST, OTHER},
+    owner::Owner,
+};
 
 /// How long a group has had no live process before it gives way to one that has, where there is no room: its last
 /// figures were scraped by then.
@@ -49,6 +48,8 @@ pub struct Group {
     pub owner: Option<Owner>,
     /// Which cgroups refused its processes a clone last.
     pub refused_by: RefusedBy,
+    /// Who took the CPU from its threads.
+    pub taken: Taken,
     pub(super) interval: Interval,
     /// What its threads had counted when the probe was started.
     before_start: Counters,
@@ -112,6 +113,7 @@ impl Groups {
             stack_depth_max_bytes: 0,
             owner: None,
             refused_by: RefusedBy::default(),
+            taken: Taken::default(),
             interval: Interval::default(),
             before_start: Counters::default(),
             last_alive_ns: now_ns,
@@ -219,6 +221,14 @@ impl Groups {
 
     pub(super) fn get(&self, id: GroupId) -> Option<&Group> {
         self.by_id.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: GroupId) -> Option<&mut Group> {
+        self.by_id.get_mut(&id)
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Group> {
+        self.by_id.values_mut()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (GroupId, &Group)> {

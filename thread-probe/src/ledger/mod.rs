@@ -11,17 +11,20 @@ mod folding;
 mod folds;
 mod groups;
 mod overdue;
+mod pairs;
 mod refused;
 mod state;
+mod taken;
 mod totals;
 
 pub(crate) use self::totals::combine;
 pub use self::{
     book::{Ledger, LedgerLosses},
     entries::{ProcessEntry, ProcessKey, ThreadEntry},
-    groups::{Group, GroupBounds, GroupId, LOST, OTHER},
+    groups::{Group, GroupBounds, GroupId},
     refused::RefusedBy,
     state::ThreadState,
+    taken::{SHORT, TAKERS, Taken, Taker},
     totals::{Interval, LIFETIME_BOUNDS_NS, Totals, WaitCounts},
 };
 

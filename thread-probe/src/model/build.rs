@@ -14,9 +14,10 @@ use super::{
     losses,
     snapshot::{Group, Host, HostRaw, Limits, Memory, Model, OneProcess, Process, Scheduling, System, Thread},
     status::{ConfigStatus, OwnCost, ProbeStatus},
+    taken::{CpuTaken, TakerProcess},
 };
 use crate::{
-    ledger::{self, LIFETIME_BOUNDS_NS, Ledger, ProcessKey},
+    ledger::{self, LIFETIME_BOUNDS_NS, Ledger, ProcessKey, Taker},
     limits::{Evaluation, ProcessLimits, Refusers, of_groups},
     names::grouping::GroupBy,
     sample::{AttachedProgram, HostCounters, ThreadCost},
@@ -158,6 +159,12 @@ fn groups(ledger: &Ledger, limits: &Evaluation, seconds: Option<f64>, cost: &Thr
                 totals: Activity::of(&group.totals),
                 rates: Rates::of(interval, seconds),
                 wait_histogram: histogram(group.totals.waits.buckets()),
+                cpu_taken: CpuTaken::of(
+                    &group.taken,
+                    ledger.epoch(),
+                    interval.map_or(0, |added| added.waited_ns),
+                    seconds,
+                ),
                 memory: Memory::new(&threads, group.stack_depth_max_bytes, cost),
                 headroom: headroom.remove(&id),
                 interval_clone_failures: interval.map(|added| by_limit(&added.clone_failures)).unwrap_or_default(),
@@ -232,6 +239,10 @@ fn process_model(
         headroom: None,
         own_bytes_per_thread: None,
         clone_refused_by: Refusers::default(),
+        cpu_taken: process.taken.as_deref().map_or_else(CpuTaken::default, |taken| {
+            let waited_ns = process.interval(ledger.epoch()).map_or(0, |added| added.waited_ns);
+            CpuTaken::of(taken, ledger.epoch(), waited_ns, seconds)
+        }),
         scheduling: Scheduling::of(facts),
         children_cpu_seconds: facts.children_cpu_ns as f64 / NS_PER_SECOND,
         children_cpu_ratio: seconds
@@ -291,7 +302,28 @@ pub fn one_process(ledger: &Ledger, pid: u32, epoch: u64, interval_seconds: Opti
             .filter(|(_, count)| *count != 0)
             .map(|(bound, count)| Bucket { le_seconds: bound.map(|bound| *bound as f64 / NS_PER_SECOND), count })
             .collect(),
+        cpu_takers: takers_of(ledger, pid, interval_seconds),
     }
+}
+
+/// The processes that took the CPU from one.
+fn takers_of(ledger: &Ledger, pid: u32, interval_seconds: Option<f64>) -> Vec<TakerProcess> {
+    const MOST: usize = 16;
+    let Some(seconds) = interval_seconds else { return Vec::new() };
+    let mut takers = ledger.takers_of(pid);
+    takers.truncate(MOST);
+    let named = |tgid: u32| ledger.processes().find(|(key, _)| key.tgid == tgid);
+    let of = |(tgid, ns): (u32, u64)| {
+        let ratio = ns as f64 / NS_PER_SECOND / seconds;
+        match Taker::that_is_no_process(tgid) {
+            Some(taker) => TakerProcess { pid: None, comm: taker.label().to_owned(), ratio },
+            None => {
+                let comm = named(tgid).map_or_else(String::new, |(_, process)| until_nul(&process.identity.comm));
+                TakerProcess { pid: Some(tgid), comm, ratio }
+            }
+        }
+    };
+    takers.into_iter().map(of).collect()
 }
 
 fn threads_of(ledger: &Ledger, pid: u32, epoch: u64, interval_seconds: Option<f64>) -> Vec<Thread> {

@@ -47,6 +47,8 @@ losses! {
         "it was not seen when a thread ended: no lifetime";
     "record_not_sent" [] |host, _| host.lost[Lost::RecordNotSent as usize],
         "a final record without storage, and the ring was full: what that thread did since the last sample is in no total";
+    "taker_not_counted" [] |host, _| host.lost[Lost::TakerNotCounted as usize],
+        "32,768 pairs of who waited and who had the CPU are counted: a part of a wait beyond these counts as short";
     "end_missing" [of_kernels lacking] |_, ledger| ledger.end_missing,
         "a thread left and its final record never came: its last one stands";
     "storage_emptied" [of_kernels lacking] |_, ledger| ledger.storage_emptied,

@@ -9,6 +9,7 @@ mod histogram;
 pub mod losses;
 mod snapshot;
 mod status;
+mod taken;
 pub mod time;
 
 pub use self::{
@@ -21,4 +22,5 @@ pub use self::{
     losses::Loss,
     snapshot::{Group, Host, HostRaw, Limits, Memory, Model, OneProcess, Process, Scheduling, System, Thread},
     status::{ConfigStatus, LostCount, OwnCost, ProbeStatus},
+    taken::{CpuTaken, TakenBy, TakerProcess},
 };

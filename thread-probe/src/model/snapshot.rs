@@ -13,6 +13,7 @@ use super::{
     counts::CloneFailuresByLimit,
     histogram::{Bucket, IntervalWaits},
     status::ProbeStatus,
+    taken::{CpuTaken, TakerProcess},
 };
 use crate::{
     ledger::{ThreadState, Totals},
@@ -134,6 +135,9 @@ pub struct Group {
     pub rates: Option<Rates>,
     /// Waits for a CPU since the probe was started.
     pub wait_histogram: Vec<Bucket>,
+    /// Who took the CPU while its threads waited for one; absent where none has waited.
+    #[serde(default, skip_serializing_if = "CpuTaken::is_empty")]
+    pub cpu_taken: CpuTaken,
     /// Kernel memory of its threads.
     pub memory: Memory,
     /// How near the nearest limit of any of its processes is; null without a live process.
@@ -192,6 +196,9 @@ pub struct Process {
     pub own_bytes_per_thread: Option<u64>,
     /// The cgroups that refused it a clone last.
     pub clone_refused_by: Refusers,
+    /// Who took the CPU while its threads waited for one; absent where none has waited for a millisecond.
+    #[serde(default, skip_serializing_if = "CpuTaken::is_empty")]
+    pub cpu_taken: CpuTaken,
     /// How its main thread is scheduled.
     #[serde(default)]
     pub scheduling: Scheduling,
@@ -232,6 +239,9 @@ pub struct OneProcess {
     pub process_wait_histogram: Vec<Bucket>,
     /// Lifetimes of its threads that ended since the probe was started.
     pub thread_lifetime_histogram: Vec<Bucket>,
+    /// The processes that took the CPU from it in the interval, who took most first; at most 16.
+    #[serde(default)]
+    pub cpu_takers: Vec<TakerProcess>,
 }
 
 /// A thread, with `?pid=`.

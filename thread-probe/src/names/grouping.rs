@@ -17,6 +17,10 @@ use crate::{
 
 /// PF_KTHREAD of include/linux/sched.h.
 const PF_KTHREAD: u32 = 0x0020_0000;
+/// The group of processes that no group has room for.
+pub const OTHER: &str = "~other";
+/// The group of what can be attributed to no process: see `ORPHANS` of the programs.
+pub const LOST: &str = "~lost";
 /// The group of a process that ended before what names its group could be read.
 const UNKNOWN: &str = "~unknown";
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use aya::{
-    Btf, Ebpf, EbpfLoader, include_bytes_aligned,
+    Btf, Ebpf, EbpfLoader, Pod, include_bytes_aligned,
     maps::{Array, HashMap, MapData, MapError, PerCpuArray, RingBuf},
 };
 use aya_log::EbpfLogger;
@@ -20,6 +20,7 @@ use thread_probe_ebpf::abi::{
     histogram::BUCKETS,
     names::Lost,
     record::HostLimits,
+    taken::Pair,
 };
 
 use super::{
@@ -59,6 +60,8 @@ pub struct LoadOptions {
     pub fold_leaders: bool,
     /// Whether to keep the ledger of time.
     pub time_ledger: bool,
+    /// Whether to charge waits to who had the CPU.
+    pub who: bool,
 }
 
 /// The programs, loaded. Dropping it detaches them.
@@ -73,6 +76,8 @@ pub struct Probe {
     folded_known: HashMap<MapData, [u64; PROCESS_WORDS], [u64; FOLDED_WORDS]>,
     folded_leader: HashMap<MapData, [u64; LEADER_WORDS], [u64; FOLDED_WORDS]>,
     orphans: PerCpuArray<MapData, [u64; FOLDED_WORDS]>,
+    taken: HashMap<MapData, u64, u64>,
+    ended_leaders: HashMap<MapData, u32, [u64; LEADER_WORDS]>,
     clone_duration: PerCpuArray<MapData, [u64; BUCKETS + 1]>,
     host_limits: Array<MapData, [u64; size_of::<HostLimits>() / 8]>,
     logger: Option<EbpfLogger<&'static dyn Log>>,
@@ -122,6 +127,8 @@ impl Probe {
             folded_known: map(&mut ebpf, "FOLDED_KNOWN")?,
             folded_leader: map(&mut ebpf, "FOLDED_LEADER")?,
             orphans: map(&mut ebpf, "ORPHANS")?,
+            taken: map(&mut ebpf, "TAKEN")?,
+            ended_leaders: map(&mut ebpf, "ENDED_LEADERS")?,
             clone_duration: map(&mut ebpf, "CLONE_DURATION")?,
             host_limits: map(&mut ebpf, "HOST_LIMITS")?,
             ebpf,
@@ -215,9 +222,10 @@ impl Probe {
     /// # Errors
     /// A map could not be read.
     pub fn read_folds(&self, sink: &mut dyn FnMut(FoldOf, &Folded)) -> io::Result<()> {
-        each(&self.folded, |key, sums| sink(FoldOf::Process(FoldedProcess::from_words(key)), sums))?;
-        each(&self.folded_known, |key, sums| sink(FoldOf::Known(FoldedProcess::from_words(key)), sums))?;
-        each(&self.folded_leader, |key, sums| sink(FoldOf::Leader(FoldedLeader::from_words(key)), sums))
+        let sums = |words: &_| Folded::from_words(*words);
+        each(&self.folded, |key, words| sink(FoldOf::Process(FoldedProcess::from_words(key)), &sums(words)))?;
+        each(&self.folded_known, |key, words| sink(FoldOf::Known(FoldedProcess::from_words(key)), &sums(words)))?;
+        each(&self.folded_leader, |key, words| sink(FoldOf::Leader(FoldedLeader::from_words(key)), &sums(words)))
     }
 
     /// Makes room: of what these are, nothing more is to come.
@@ -234,6 +242,27 @@ impl Probe {
             .map_err(io::Error::other)?;
         }
         Ok(())
+    }
+
+    /// Reads for how long processes had the CPU while others waited for it, since each pair was made, in nanoseconds.
+    ///
+    /// # Errors
+    /// The map could not be read.
+    pub fn read_taken(&self, mut sink: impl FnMut(Pair, u64)) -> io::Result<()> {
+        each(&self.taken, |word, ns| sink(Pair::from_word(word), *ns))
+    }
+
+    /// Makes room: of these pairs, nothing more is to come.
+    ///
+    /// # Errors
+    /// The map could not be written.
+    pub fn forget_taken(&mut self, over: &[Pair]) -> io::Result<()> {
+        over.iter().try_for_each(|pair| self.taken.remove(&pair.to_word())).map_err(io::Error::other)
+    }
+
+    /// What names a process that ended before a scan saw it, of one that had the CPU, or waited for one, for long.
+    pub fn ended_leader(&self, tgid: u32) -> Option<FoldedLeader> {
+        self.ended_leaders.get(&tgid, 0).ok().map(FoldedLeader::from_words)
     }
 
     /// Tells the programs what they can't see of the host's limits, by which they say why a clone failed.
@@ -323,6 +352,8 @@ fn load_object(types: &KernelTypes, options: LoadOptions) -> Result<Ebpf, LoadEr
     loader.override_global("FOLD_LEADERS", &fold_leaders, true);
     let (time_ledger, classes) = (u8::from(options.time_ledger), syscalls::classes());
     loader.override_global("TIME_LEDGER", &time_ledger, true);
+    let who = u8::from(options.who);
+    loader.override_global("WHO", &who, true);
     loader.override_global("SYSCALL_CLASSES", &classes[..], true);
     loader.load(&object).map_err(|error| LoadError::object(&error))
 }
@@ -336,14 +367,11 @@ where
 }
 
 /// Hands on each entry of a map. One that is made meanwhile may be left out until the next time.
-fn each<const K: usize>(
-    map: &HashMap<MapData, [u64; K], [u64; FOLDED_WORDS]>,
-    mut sink: impl FnMut([u64; K], &Folded),
-) -> io::Result<()> {
+fn each<K: Pod, V: Pod>(map: &HashMap<MapData, K, V>, mut sink: impl FnMut(K, &V)) -> io::Result<()> {
     for key in map.keys() {
         let key = key.map_err(io::Error::other)?;
         match map.get(&key, 0) {
-            Ok(words) => sink(key, &Folded::from_words(words)),
+            Ok(value) => sink(key, &value),
             Err(MapError::KeyNotFound) => {}
             Err(error) => return Err(io::Error::other(error)),
         }

@@ -39,6 +39,8 @@ pub struct ProbeConfig {
     pub ebpf_log: bool,
     /// Whether to keep the ledger of time.
     pub time_ledger: bool,
+    /// Whether to charge waits to who had the CPU.
+    pub who: bool,
 }
 
 /// How limits are evaluated.
@@ -56,7 +58,7 @@ impl Default for GroupsConfig {
 
 impl Default for ProbeConfig {
     fn default() -> Self {
-        Self { user: None, clone_probe: CloneProbe::default(), ebpf_log: false, time_ledger: true }
+        Self { user: None, clone_probe: CloneProbe::default(), ebpf_log: false, time_ledger: true, who: true }
     }
 }
 

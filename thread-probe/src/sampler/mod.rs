@@ -86,6 +86,7 @@ impl Sampler {
             clone_probe: options.clone_probe,
             fold_leaders: groups.by != GroupBy::Pid,
             time_ledger: options.time_ledger,
+            who: options.who,
         })?;
         let mut ledger = Ledger::new(group_bounds(groups));
         let started = Started::now();
@@ -149,6 +150,7 @@ impl Sampler {
         let mut counters = self.probe.host_counters().context("reading the probe's counters failed")?;
         counters.log_lines_left_out = log::lines_left_out();
         self.ledger.observe_orphans(&counters.orphans);
+        self.add_taken()?;
         self.ledger.finish_sample(&mut self.names);
         self.cost.stack_bytes = self.ledger.stack_bytes();
         self.evaluation = self.limits.evaluate(&self.ledger, &mut self.names, host, &self.cost);
@@ -175,6 +177,14 @@ impl Sampler {
         self.names.finish_sample();
         self.ledger.next_interval();
         Ok(model)
+    }
+
+    /// Who took the CPU: after all that names who ended.
+    fn add_taken(&mut self) -> Result<()> {
+        let (probe, ledger) = (&mut self.probe, &mut self.ledger);
+        probe.read_taken(|pair, ns| ledger.observe_taken(pair, ns)).context("reading who took the CPU failed")?;
+        ledger.add_taken(&|tgid| probe.ended_leader(tgid), &mut self.names);
+        probe.forget_taken(&ledger.take_pairs_that_are_over()).context("making room for who took the CPU failed")
     }
 
     /// Takes over what can change while it runs; who calls keeps the rest as it was.

@@ -204,7 +204,7 @@ fn a_quota_is_told_from_neighbours() -> Result<()> {
 }
 
 /// Whether the kernel keeps how long a run queue was throttled: since Linux 6.6.
-fn tells_throttling() -> bool {
+pub(super) fn tells_throttling() -> bool {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let mut numbers = release.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
     (numbers.next(), numbers.next()) >= (Some(6), Some(6))

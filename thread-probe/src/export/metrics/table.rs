@@ -66,6 +66,9 @@ metrics! {
     CPU: Counter "threadprobe_cpu_seconds_total" ["group"] "Time on a CPU (sum_exec_runtime).";
     TIME: Counter "threadprobe_time_seconds_total" ["group", "state"]
         "Where threads' time went since the probe was started, by state; together their wall clock. A state that never was is left out.";
+    TAKEN: Counter "threadprobe_cpu_taken_seconds_total" ["group", "by"]
+        "Who took the CPU while threads waited for one: the 8 groups that took most, the rest in ~other; also ~self, ~kernel, ~throttled, \
+         ~idle, ~short (waits under 1 ms), ~elsewhere (on another CPU's run queue), ~unknown. Together the waits.";
     LIFETIME: Histogram "threadprobe_thread_lifetime_seconds" ["group"] "Age of threads when they ended; of groups of which one has.";
     STACK: Gauge "threadprobe_kernel_stack_bytes" ["group"]
         "Kernel stacks, which can't be swapped: threads that did not end, times THREAD_SIZE.";

@@ -1,6 +1,7 @@
 //! How many groups there are, for how long, and who is in which.
 
 use super::*;
+use crate::names::grouping::OTHER;
 use crate::names::grouping::{GroupNames, Identity, Named};
 
 /// Names groups by what it is asked.

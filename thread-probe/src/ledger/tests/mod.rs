@@ -10,6 +10,7 @@ use thread_probe_ebpf::abi::record::{
 
 use super::*;
 use crate::{
+    names::grouping::LOST,
     sample::{Observation, ThreadObservation},
     testing::by_comm,
 };

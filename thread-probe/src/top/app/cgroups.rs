@@ -95,6 +95,7 @@ fn nothing(path: &str, process: &Process) -> Process {
 
 fn add(sum: &mut Process, process: &Process) {
     sum.threads.include(&process.threads);
+    sum.cpu_taken.include(&process.cpu_taken);
     sum.totals.clone_failures.include(&process.totals.clone_failures);
     sum.memory.kernel_stack_bytes += process.memory.kernel_stack_bytes;
     sum.memory.kernel_memory_bytes += process.memory.kernel_memory_bytes;

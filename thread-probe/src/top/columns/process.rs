@@ -153,8 +153,16 @@ const fn owners() -> [Column<Process>; 3] {
 }
 
 #[expect(clippy::too_many_lines, reason = "a declaration each")]
-const fn more() -> [Column<Process>; 19] {
+const fn more() -> [Column<Process>; 20] {
     [
+        ProcessColumn::new(
+            ("taken_by", "TAKEN BY", 20),
+            2,
+            |p| Value::Most(p.cpu_taken.most()),
+            "Who took the CPU while its threads waited for one, for most of that time: a group, ~self (its own threads), ~kernel, \
+             ~throttled, ~idle, ~short (waits under 1 ms), ~elsewhere (on another CPU's run queue first) or ~unknown",
+        )
+        .hidden(),
         ProcessColumn::new(
             (ATTENTION, "!", 1),
             9,

@@ -31,6 +31,8 @@ pub enum Value<'a> {
     Headroom(Option<u64>),
     /// A limit and how much of it is used; `None` where none holds.
     Limit(Option<&'a LimitUse>),
+    /// Who has the largest share of something, and how large it is; `None` where nobody has one.
+    Most(Option<(&'a str, f64)>),
 }
 
 impl Value<'_> {
@@ -46,6 +48,7 @@ impl Value<'_> {
             Self::Seconds(seconds) | Self::Until(seconds) => seconds.map(|s| format!("{s:.9}")).unwrap_or_default(),
             Self::Headroom(threads) => threads.map(|threads| threads.to_string()).unwrap_or_default(),
             Self::Limit(limit) => limit.map(|limit| limit.limit.label().to_owned()).unwrap_or_default(),
+            Self::Most(most) => most.map(|(who, _)| human::escaped(who).into_owned()).unwrap_or_default(),
         }
     }
 
@@ -64,6 +67,9 @@ impl Value<'_> {
             Self::Ratio(ratio) => ratio.map_or(none, |ratio| percent(ratio * 100.0).into()),
             Self::Bytes(bytes) => human::short_bytes(*bytes).into(),
             Self::Headroom(threads) => threads.map_or(none, |threads| human::count(threads).into()),
+            Self::Most(most) => {
+                most.map_or(none, |(who, share)| format!("{} {}", human::percent(share), human::plain(who)).into())
+            }
             Self::Limit(limit) => {
                 limit.map_or(none, |of| format!("{} {}", human::percent(of.used_ratio), of.limit.label()).into())
             }
@@ -72,7 +78,7 @@ impl Value<'_> {
 
     /// Whether it stands at the right of its column, digit below digit.
     pub fn is_right_aligned(&self) -> bool {
-        !matches!(self, Self::Text(_) | Self::Limit(_))
+        !matches!(self, Self::Text(_) | Self::Limit(_) | Self::Most(_))
     }
 
     /// As a number in base units; `None` for a name and for what has no value.
@@ -86,6 +92,7 @@ impl Value<'_> {
             Self::Seconds(seconds) | Self::Until(seconds) => *seconds,
             Self::Headroom(threads) => threads.map(|threads| threads as f64),
             Self::Limit(limit) => limit.map(|limit| limit.used_ratio),
+            Self::Most(most) => most.map(|(_, share)| share),
         }
     }
 

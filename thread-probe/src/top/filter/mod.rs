@@ -121,7 +121,7 @@ fn no_column(name: &str) -> String {
 fn text_column(name: &str) -> Result<&'static Column<Process>, String> {
     let column = find_short(process_columns(), name).ok_or_else(|| no_column(name))?;
     match sample_of(column) {
-        Value::Text(_) | Value::Limit(_) => Ok(column),
+        Value::Text(_) | Value::Limit(_) | Value::Most(_) => Ok(column),
         _ => Err(format!("{name} is a number: compare it, as in {name}>1")),
     }
 }
@@ -134,11 +134,12 @@ fn compile(pattern: &str) -> Result<Regex, String> {
         .map_err(|error| format!("{pattern:?} is no regular expression: {error}"))
 }
 
-/// Applies a test to the text in a column: of a limit, to its name.
+/// Applies a test to the text in a column: of a limit or of a share, to its name.
 fn text_of(column: &Column<Process>, process: &Process, test: impl Fn(&str) -> bool) -> bool {
     match (column.value)(process) {
         Value::Text(text) => test(&text),
         Value::Limit(Some(limit)) => test(limit.limit.label()),
+        Value::Most(Some((who, _))) => test(who),
         _ => false,
     }
 }

@@ -77,7 +77,7 @@ fn units(column: &Column<Process>) -> Option<Units> {
         Value::Id(_) => Some(IDS),
         Value::Count(_) | Value::Signed(_) | Value::PerSecond(_) | Value::Headroom(_) => Some(COUNTS),
         Value::Seconds(_) | Value::Until(_) => Some(TIMES),
-        Value::Ratio(_) | Value::Limit(_) => Some(RATIOS),
+        Value::Ratio(_) | Value::Limit(_) | Value::Most(_) => Some(RATIOS),
         Value::Bytes(_) => Some(BYTES),
     }
 }

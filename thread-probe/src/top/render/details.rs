@@ -25,6 +25,7 @@ const FEW: usize = 3;
 const LABEL: u16 = 13;
 const USE: u16 = 7;
 const UNTIL: u16 = 8;
+const PID: u16 = 7;
 
 /// Draws what there is room for.
 pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, process: &Process, one: &OneProcess) {
@@ -37,6 +38,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, process: &Process, one: 
     // A line between the parts, where there is room.
     let gap = u16::from(area.height > 20);
     let area = below(area, limits.len() as u16 + 1 + gap);
+    let area = below(area, draw_takers(canvas, area, one) + gap);
     let rows = draw_failures(canvas, area, process);
     let area = below(area, rows + gap);
     if area.height >= 2 && !one.thread_lifetime_histogram.is_empty() {
@@ -58,6 +60,23 @@ fn draw_limit(canvas: &mut Canvas<'_>, area: Rect, row: u16, limit: &LimitUse) {
     } else {
         pen.spans(columns, &bar(limit.used_ratio, columns, theme));
     }
+}
+
+/// Who had the CPU while its threads waited for one, of who had it for a hundredth of the largest part at least. The
+/// rows it takes.
+fn draw_takers(canvas: &mut Canvas<'_>, area: Rect, one: &OneProcess) -> u16 {
+    let Some(most) = one.cpu_takers.first() else { return 0 };
+    let few = if area.height > 20 { 2 * FEW } else { FEW };
+    let takers: Vec<_> = one.cpu_takers.iter().filter(|taker| taker.ratio * 100.0 >= most.ratio).take(few).collect();
+    canvas.line(area, 0, &Line::styled("Who had the CPU while it waited", canvas.theme.heading()));
+    for (row, taker) in takers.iter().enumerate() {
+        let mut pen = Pen::new(canvas, area, row as u16 + 1);
+        pen.right(USE, &human::percent(taker.ratio), Style::new());
+        pen.right(PID, &taker.pid.map_or_else(String::new, |pid| pid.to_string()), Style::new());
+        let comm = if taker.comm.is_empty() { "(ended)" } else { &taker.comm };
+        pen.left(area.width.saturating_sub(USE + PID + 2), &human::plain(comm), Style::new());
+    }
+    takers.len() as u16 + 1
 }
 
 /// By errno, then by what refused them. The rows it takes.

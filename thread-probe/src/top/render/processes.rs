@@ -42,7 +42,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
 }
 
 /// The columns beside where the time goes.
-const WITH_TIME: [&str; 4] = ["pid", "comm", "threads", "cpu_ratio"];
+const WITH_TIME: [&str; 5] = ["pid", "comm", "threads", "cpu_ratio", "taken_by"];
 
 /// What the columns leave of an area.
 fn beside(area: Rect, layout: &Layout<'_, Process>) -> Rect {

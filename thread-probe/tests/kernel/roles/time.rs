@@ -11,11 +11,14 @@ use std::{
 
 use anyhow::Result;
 use nix::{
+    errno::Errno,
+    libc,
     poll::{PollTimeout, poll},
     sys::{
         memfd::{MFdFlags, memfd_create},
         uio::pwrite,
     },
+    time::{ClockId, clock_gettime},
 };
 
 use super::{ROLE, rename, report, wait_for_line};
@@ -92,4 +95,27 @@ pub(super) fn spin() -> Result<()> {
     start("t-spin", || while std::hint::black_box(true) {})?;
     report(&[])?;
     wait_for_line()
+}
+
+/// Runs on the first CPU, less the higher the nice value.
+pub(super) fn spin_pinned(nice: u64) -> Result<()> {
+    super::life::pin_to_first_cpu()?;
+    renice(nice)?;
+    start("t-spin", || while std::hint::black_box(true) {})?;
+    report(&[])?;
+    wait_for_line()
+}
+
+/// Has the first CPU for so many milliseconds of CPU time, and ends.
+pub(super) fn hog(millis: u64) -> Result<()> {
+    super::life::pin_to_first_cpu()?;
+    let cpu = || Ok::<_, anyhow::Error>(Duration::from(clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID)?));
+    while cpu()? < Duration::from_millis(millis) {}
+    Ok(())
+}
+
+fn renice(nice: u64) -> Result<()> {
+    // SAFETY: plain numbers.
+    let outcome = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice as i32) };
+    Ok(Errno::result(outcome).map(drop)?)
 }

@@ -88,6 +88,7 @@ fn groups(out: &mut Exposition, groups: &[Group]) {
     waits(out, groups);
     per_group(out, table::CPU, groups, |group| group.raw.counters.cpu_ns as f64 / NS_PER_SECOND);
     times(out, groups);
+    taken(out, groups);
     lifetimes(out, groups);
     per_group(out, table::STACK, groups, |group| group.memory.kernel_stack_bytes);
     per_group(out, table::STACK_DEPTH, groups, |group| group.memory.kernel_stack_depth_max_bytes);
@@ -126,6 +127,15 @@ fn waits(out: &mut Exposition, groups: &[Group]) {
     let mut family = out.family(table::WAIT);
     for Group { group, raw, .. } in groups {
         durations(&mut family, &[group], &le, raw.waits.buckets(), raw.waited_ns);
+    }
+}
+
+fn taken(out: &mut Exposition, groups: &[Group]) {
+    let mut family = out.family(table::TAKEN);
+    for Group { group, cpu_taken, .. } in groups {
+        for (by, seconds) in &cpu_taken.seconds {
+            family.value(&[group, by], *seconds);
+        }
     }
 }
 

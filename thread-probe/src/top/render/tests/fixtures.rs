@@ -271,6 +271,7 @@ pub(super) fn with_threads(mut sample: Sample, threads: u32) -> Sample {
             lifetime(Some(60.0), 17),
             lifetime(None, 3),
         ],
+        cpu_takers: Vec::new(),
     });
     sample
 }
