@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     limits::{self, Limit, LimitUse, Scope, Unit},
-    model::{CpuWork, Process, Rates},
+    model::{CpuTaken, CpuWork, Process, Rates},
     names::owner::own_unit,
     text::human::{bytes, count, duration, pace, percent, plain},
 };
@@ -120,21 +120,47 @@ pub(super) struct Refused<'a> {
 }
 
 /// Of the rule `runqueue_latency`.
-pub(super) fn runqueue_latency(group: &str, p99_seconds: f64, rates: &Rates) -> (String, String) {
+pub(super) fn runqueue_latency(group: &str, p99_seconds: f64, (rates, taken): (&Rates, &CpuTaken)) -> (String, String) {
     let work = rates.cpu_work();
     let waited = work.throttled + work.contended;
-    let because =
+    let mut because =
         (waited > 0.0).then(|| format!("; {} of what they wait is for a quota", percent(work.throttled / waited)));
     let advice = match because {
-        Some(_) if work.throttled > work.contended => RAISE_QUOTA,
-        Some(_) => GIVE_WAY,
-        None => "look at the quota of its cgroup (cpu.max), its priority, and what else runs",
+        Some(_) if work.throttled > work.contended => RAISE_QUOTA.to_owned(),
+        _ if taken.culprit().is_some() => {
+            because = Some(format!("{}{}", because.unwrap_or_default(), culprit(taken)));
+            give_way(taken)
+        }
+        Some(_) => give_way(taken),
+        None => "look at the quota of its cgroup (cpu.max), its priority, and what else runs".to_owned(),
     };
     let (group, because) = (plain(group), because.unwrap_or_default());
     (
         format!("1 % of the waits for a CPU of threads of {group} last {} or longer{because}", duration(p99_seconds)),
-        advice.to_owned(),
+        advice,
     )
+}
+
+/// `; nginx had it for 62 % of that`: of the waits that no quota made.
+fn culprit(taken: &CpuTaken) -> String {
+    let Some((who, share)) = taken.culprit() else { return String::new() };
+    let who = match who {
+        "~self" => "its own threads".into(),
+        "~kernel" => "the kernel's threads".into(),
+        group => plain(group),
+    };
+    format!("; {who} had it for {} of that", percent(share))
+}
+
+fn give_way(taken: &CpuTaken) -> String {
+    match taken.culprit() {
+        Some(("~self", _)) => "let fewer of its threads run at a time, or give it more CPUs".to_owned(),
+        Some((group, _)) if !group.starts_with('~') => format!(
+            "give it more weight than {0} (cpu.weight, nice) or CPUs of its own, or let {0} run less",
+            plain(group)
+        ),
+        _ => GIVE_WAY.to_owned(),
+    }
 }
 
 const RAISE_QUOTA: &str = "raise cpu.max of its cgroup (CPUQuota=), or let fewer threads run at a time";
@@ -148,10 +174,11 @@ pub(super) fn cpu_throttled(group: &str, work: CpuWork) -> (String, String) {
 }
 
 /// Of the rule `cpu_contended`.
-pub(super) fn cpu_contended(group: &str, work: CpuWork) -> (String, String) {
+pub(super) fn cpu_contended(group: &str, work: CpuWork, taken: &CpuTaken) -> (String, String) {
     let share = percent(work.contended / work.wanted);
     let ran = format!("{:.2} threads had work on average, {:.2} ran", work.wanted, work.running);
-    (format!("{share} of the work of {} waited for a CPU: {ran}", plain(group)), GIVE_WAY.to_owned())
+    let culprit = culprit(taken);
+    (format!("{share} of the work of {} waited for a CPU: {ran}{culprit}", plain(group)), give_way(taken))
 }
 
 /// Of the rule `kernel_stack_depth`.

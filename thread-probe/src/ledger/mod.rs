@@ -15,6 +15,7 @@ mod pairs;
 mod refused;
 mod state;
 mod taken;
+mod taking;
 mod totals;
 
 pub(crate) use self::totals::combine;

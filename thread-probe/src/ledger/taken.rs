@@ -56,6 +56,11 @@ impl Taker {
         }
     }
 
+    /// Whether a label is of somebody who had the CPU.
+    pub fn is_somebody(label: &str) -> bool {
+        !label.starts_with('~') || [Self::Itself.label(), Self::Kernel.label()].contains(&label)
+    }
+
     fn is_named(&self) -> bool {
         matches!(self, Self::Group(_))
     }

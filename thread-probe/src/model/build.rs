@@ -315,13 +315,11 @@ fn takers_of(ledger: &Ledger, pid: u32, interval_seconds: Option<f64>) -> Vec<Ta
     let named = |tgid: u32| ledger.processes().find(|(key, _)| key.tgid == tgid);
     let of = |(tgid, ns): (u32, u64)| {
         let ratio = ns as f64 / NS_PER_SECOND / seconds;
-        match Taker::that_is_no_process(tgid) {
-            Some(taker) => TakerProcess { pid: None, comm: taker.label().to_owned(), ratio },
-            None => {
-                let comm = named(tgid).map_or_else(String::new, |(_, process)| until_nul(&process.identity.comm));
-                TakerProcess { pid: Some(tgid), comm, ratio }
-            }
+        if let Some(taker) = Taker::that_is_no_process(tgid) {
+            return TakerProcess { pid: None, comm: taker.label().to_owned(), ratio };
         }
+        let comm = named(tgid).map_or_else(String::new, |(_, process)| until_nul(&process.identity.comm));
+        TakerProcess { pid: Some(tgid), comm, ratio }
     };
     takers.into_iter().map(of).collect()
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use super::histogram::NS_PER_SECOND;
-use crate::ledger::{self, SHORT};
+use crate::ledger::{self, SHORT, Taker};
 
 /// Who took the CPU from a process or a group: groups, and `~self`, `~kernel`, `~throttled`, `~idle`, `~elsewhere`,
 /// `~short`, `~unknown`, `~other`. Together they are its waits.
@@ -47,6 +47,16 @@ impl CpuTaken {
     pub fn most(&self) -> Option<(&str, f64)> {
         let all: f64 = self.rates.iter().map(|taken| taken.ratio).sum();
         self.rates.first().filter(|_| all > 0.0).map(|taken| (&*taken.by, taken.ratio / all))
+    }
+
+    /// Who had the CPU for most of the waits of the interval that no quota made, and for which share of these: a group,
+    /// `~self` or `~kernel`. `None` where nobody is known to have had it.
+    pub fn culprit(&self) -> Option<(&str, f64)> {
+        let throttled = Taker::Throttled.label();
+        let contended = || self.rates.iter().filter(|taken| *taken.by != *throttled);
+        let all: f64 = contended().map(|taken| taken.ratio).sum();
+        let culprit = contended().find(|taken| Taker::is_somebody(&taken.by));
+        culprit.filter(|_| all > 0.0).map(|taken| (&*taken.by, taken.ratio / all))
     }
 
     /// Takes in those of another.
@@ -100,5 +110,17 @@ mod tests {
         assert_eq!(both.most(), Some(("b", 0.5)));
         assert_eq!(both.seconds.values().sum::<f64>(), 8.0);
         assert_eq!(CpuTaken::default().most(), None);
+    }
+
+    #[test]
+    fn the_culprit_is_who_had_the_cpu_and_no_quota() {
+        let rates = |rates: &[(&str, f64)]| CpuTaken {
+            rates: rates.iter().map(|(by, ratio)| TakenBy { by: (*by).into(), ratio: *ratio }).collect(),
+            ..CpuTaken::default()
+        };
+        let known = rates(&[("~throttled", 6.0), ("~short", 2.0), ("~kernel", 1.0), ("a", 1.0)]);
+        assert_eq!(known.culprit(), Some(("~kernel", 0.25)));
+        assert_eq!(rates(&[("~throttled", 6.0), ("~idle", 2.0)]).culprit(), None);
+        assert_eq!(CpuTaken::default().culprit(), None);
     }
 }

@@ -51,6 +51,7 @@ const MUST_RUN: [&str; 3] = ["sched_process_free", "sched_wakeup_new", SWITCH];
 
 /// How to load.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "switches that have nothing to do with each other")]
 pub struct LoadOptions {
     /// Let the programs log what is rare: a failed clone, a full ring.
     pub log: bool,

@@ -57,9 +57,16 @@ impl<'a> Taken<'a> {
     }
 }
 
+/// A wait that is not over at a sample counts with the next one, and one that ends during a sample may be charged already
+/// and not counted as a wait; the lowest priority waits for longest.
+const OPEN: f64 = 0.06;
+
+/// Whether what was taken adds up to the waits.
+fn adds_up(taken: &Taken<'_>) -> bool {
+    (-1e-6..OPEN).contains(&(taken.all() - taken.wait_seconds()))
+}
+
 fn spinners_take_what_they_run() -> Result<()> {
-    /// A wait that is not over at a sample counts with the next one; the lowest priority waits for longest.
-    const OPEN: f64 = 0.06;
     const NAMES: [&str; 3] = ["tp-nice-0", "tp-nice-5", "tp-nice-10"];
     let mut probe = Probe::get()?;
     let mut spinners = Vec::new();
@@ -80,7 +87,7 @@ fn spinners_take_what_they_run() -> Result<()> {
             ensure!((charged - ran).abs() <= 0.01 * ran + OPEN, "{victim}: {taker} ran {ran} s: {told:?}");
         }
         ensure!(taken.seconds("~unknown") == 0.0 && taken.seconds("~self") == 0.0, "{victim}: {:?}", taken.told());
-        ensure!((taken.all() - taken.wait_seconds()).abs() < 1e-6, "{} s: {:?}", taken.wait_seconds(), taken.told());
+        ensure!(adds_up(&taken), "{} s: {:?}", taken.wait_seconds(), taken.told());
     }
     let process = after.processes.iter().find(|process| process.pid == spinners[2].pid()).context("the third")?;
     let most = process.cpu_taken.most();
@@ -138,14 +145,14 @@ fn a_storm_is_incomplete_not_wrong() -> Result<()> {
     let mut probe = Probe::get()?;
     let mut victim = Workload::start("tp-nice-5", &["5"])?;
     victim.facts()?;
-    let mut storm = Workload::start("tp-pingproc", &["300000"])?;
+    let mut storm = Workload::start("tp-pingproc", &["20000"])?;
     let before = probe.sample()?;
     thread::sleep(Duration::from_secs(2));
     let after = probe.sample()?;
     let taken = Taken::of("tp-nice-5", &before, &after)?;
     let (charged, ran) = (taken.seconds("tp-pingproc"), Taken::of("tp-pingproc", &before, &after)?.cpu_seconds());
     ensure!(charged > 0.0 && charged <= 1.01 * ran + 0.02, "of {ran} s: {:?}", taken.told());
-    ensure!((taken.all() - taken.wait_seconds()).abs() < 1e-6, "{} s: {:?}", taken.wait_seconds(), taken.told());
+    ensure!(adds_up(&taken), "{} s: {:?}", taken.wait_seconds(), taken.told());
     let others = taken.told().into_iter().filter(|(by, _)| !by.starts_with('~') && *by != "tp-pingproc");
     let others: f64 = others.map(|(_, seconds)| seconds).sum();
     ensure!(others < 0.1 || hides_init(&after), "{:?}", taken.told());

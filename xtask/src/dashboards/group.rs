@@ -100,6 +100,13 @@ fn switches() -> Vec<Panel> {
             .query("sum(rate(threadprobe_time_seconds_total{*, state=\"throttled\"}[$__rate_interval]))", "throttled")
             .query("sum(rate(threadprobe_time_seconds_total{*, state=~\"wait_.*\"}[$__rate_interval]))", "contended")
             .stacked(),
+        series(
+            "Who took the CPU",
+            "Threads that wait meanwhile, on average. ~self: its own; ~short: under 1 ms, charged to nobody; ~throttled: a quota.",
+            "short",
+        )
+        .query("sum by (by) (rate(threadprobe_cpu_taken_seconds_total{*}[$__rate_interval]))", "{{by}}")
+        .stacked(),
         series("To a thread of the same process", "Their share of all runs, where it is largest. They keep the address space.", "percentunit")
             .query(
                 "topk(10, sum by (instance) (rate(threadprobe_same_process_switches_total{*}[$__rate_interval])) / sum by (instance) (rate(threadprobe_runqueue_latency_seconds_count{*}[$__rate_interval])))",

@@ -92,6 +92,10 @@ fn switches() -> Vec<Panel> {
                 "topk(10, sum by (group) (rate(threadprobe_time_seconds_total{*, state=\"throttled\"}[$__rate_interval])) > 0)",
                 "{{group}}",
             ),
+        top("Who takes the CPU from others", "Threads of other groups that wait meanwhile, on average.", "short").query(
+            "topk(10, sum by (by) (rate(threadprobe_cpu_taken_seconds_total{*, by!~\"~.*\"}[$__rate_interval])))",
+            "{{by}}",
+        ),
         top("Threads in uninterruptible sleep", "On average: for a disk, or for a lock in the kernel.", "short").query(
             "topk(10, sum by (group) (rate(threadprobe_time_seconds_total{*, state=~\"io|uninterruptible\"}[$__rate_interval])))",
             "{{group}}",

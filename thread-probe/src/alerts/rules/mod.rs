@@ -109,7 +109,7 @@ impl<'a> Findings<'a> {
             }
             findings.clone_failures(group, model);
             if let Some(rates) = &group.rates {
-                findings.rates(&group.group, rates);
+                findings.rates(group, rates);
             }
         }
         findings.kernel_stacks(&model.processes, model.host.thread_cost.stack_bytes);
@@ -190,13 +190,14 @@ impl<'a> Findings<'a> {
         }
     }
 
-    fn rates(&mut self, group: &Arc<str>, rates: &Rates) {
+    fn rates(&mut self, group: &Group, rates: &Rates) {
+        self.cpu_time(group, rates);
+        let Group { group, cpu_taken, .. } = group;
         let (alert, waits) = (AlertName::RunQueueLatencyHigh, rates.wait_p99_seconds);
         let waits = waits.filter(|_| rates.switches_per_second > FEW_SWITCHES_PER_SECOND);
         if let Some(value) = waits.filter(|wait| self.matters(alert, *wait)) {
-            self.add(of_group(alert, group), value, describe::runqueue_latency(group, value, rates));
+            self.add(of_group(alert, group), value, describe::runqueue_latency(group, value, (rates, cpu_taken)));
         }
-        self.cpu_time(group, rates);
         let (alert, value) = (AlertName::ShortLivedThreads, rates.short_lived_ratio);
         if rates.threads_exited_per_second > MANY_ENDS_PER_SECOND && self.matters(alert, value) {
             self.add(of_group(alert, group), value, describe::short_lived_threads(group, rates));
@@ -210,7 +211,7 @@ impl<'a> Findings<'a> {
     }
 
     /// What of the time in which its threads had work they did not get a CPU.
-    fn cpu_time(&mut self, group: &Arc<str>, rates: &Rates) {
+    fn cpu_time(&mut self, Group { group, cpu_taken, .. }: &Group, rates: &Rates) {
         let work = rates.cpu_work();
         if work.wanted <= LITTLE_WORK {
             return;
@@ -221,7 +222,7 @@ impl<'a> Findings<'a> {
         }
         let (alert, value) = (AlertName::CpuContended, work.contended / work.wanted);
         if self.matters(alert, value) {
-            self.add(of_group(alert, group), value, describe::cpu_contended(group, work));
+            self.add(of_group(alert, group), value, describe::cpu_contended(group, work, cpu_taken));
         }
     }
 

@@ -5,7 +5,7 @@ use thread_probe_ebpf::abi::time::TimeState;
 
 use crate::{
     limits::{Foremost, Headroom, Limit, Refusers},
-    model::{CloneFailuresByLimit, Memory, Times},
+    model::{CloneFailuresByLimit, CpuTaken, Memory, TakenBy, Times},
     testing::{empty_model, idle_group, limit_use},
 };
 
@@ -234,6 +234,11 @@ fn working(running: f64, throttled: f64, contended: f64) -> Group {
     Group { rates: Some(Rates { time_ratio: Times::of(times), ..Rates::default() }), ..idle_group("java") }
 }
 
+fn taken(rates: &[(&str, f64)]) -> CpuTaken {
+    let rates = rates.iter().map(|(by, ratio)| TakenBy { by: (*by).into(), ratio: *ratio }).collect();
+    CpuTaken { rates, ..CpuTaken::default() }
+}
+
 #[test]
 fn what_of_its_work_a_group_may_not_do_is_told_by_who_keeps_it_from_it() {
     let (alert, _, finding) = only(&of_group(working(0.5, 1.5, 0.0)));
@@ -243,6 +248,15 @@ fn what_of_its_work_a_group_may_not_do_is_told_by_who_keeps_it_from_it() {
     let (alert, _, finding) = only(&of_group(working(0.5, 0.0, 1.5)));
     assert_eq!((alert, finding.value), (AlertName::CpuContended, 0.75));
     assert!(finding.advice.contains("cpu.weight"), "{}", finding.advice);
+    let group =
+        Group { cpu_taken: taken(&[("~throttled", 2.0), ("make", 0.9), ("~short", 0.6)]), ..working(0.5, 0.0, 1.5) };
+    let (.., finding) = only(&of_group(group));
+    assert!(finding.summary.ends_with("0.50 ran; make had it for 60 % of that"), "{}", finding.summary);
+    assert!(finding.advice.ends_with("or let make run less"), "{}", finding.advice);
+    let group = Group { cpu_taken: taken(&[("~self", 1.5)]), ..working(0.5, 0.0, 1.5) };
+    let (.., finding) = only(&of_group(group));
+    assert!(finding.summary.ends_with("its own threads had it for 100 % of that"), "{}", finding.summary);
+    assert!(finding.advice.starts_with("let fewer of its threads"), "{}", finding.advice);
     // Nearly all of it was done, or there was hardly any.
     assert_eq!(found(&of_group(working(0.9, 0.05, 0.05))), []);
     assert_eq!(found(&of_group(working(0.01, 0.04, 0.04))), []);

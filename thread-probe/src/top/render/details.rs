@@ -38,7 +38,8 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, process: &Process, one: 
     // A line between the parts, where there is room.
     let gap = u16::from(area.height > 20);
     let area = below(area, limits.len() as u16 + 1 + gap);
-    let area = below(area, draw_takers(canvas, area, one) + gap);
+    let rows = draw_takers(canvas, area, one);
+    let area = below(area, if rows == 0 { 0 } else { rows + gap });
     let rows = draw_failures(canvas, area, process);
     let area = below(area, rows + gap);
     if area.height >= 2 && !one.thread_lifetime_histogram.is_empty() {

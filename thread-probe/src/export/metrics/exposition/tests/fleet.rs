@@ -14,6 +14,7 @@ fn condition(family: &str) -> &'static str {
         "threadprobe_exhaustion_seconds" => "while the use of one of its limits grows",
         "threadprobe_clone_failures_total" => "for each errno and limit that a clone of it failed with, twelve at most",
         "threadprobe_time_seconds_total" => "for each state that one of its threads was in, 16 at most",
+        "threadprobe_cpu_taken_seconds_total" => "for each who took the CPU from it, 16 at most",
         "threadprobe_group_info" => "by cgroup, unit, container or pod",
         _ => ALWAYS,
     }

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use thread_probe_ebpf::abi::{
     fold::{Folded, FoldedProcess},
     record::{self, Head, PART_END_SEEN, PART_ENDED, PART_PROCESS, PART_STORAGE, PART_THREAD, PART_WAITS, Waits},
+    taken::{IDLE, Pair},
 };
 
 use super::*;
@@ -43,6 +44,8 @@ fn model_of(comms: &[&[u8]]) -> Model {
         let observed =
             ThreadObservation { thread: &thread, process: Some(&record::ProcessPart::default()), waits: Some(&waits) };
         ledger.observe(Observation::Alive(observed), &mut by_comm());
+        // As long as it has waited: nothing of it was short.
+        ledger.observe_taken(Pair { waiter: tid, taker: IDLE }, 3_000_000);
         let mut failed = Folded::default();
         failed.clone_failures[2] = 1;
         ledger.observe_fold(
@@ -61,6 +64,7 @@ fn model_of(comms: &[&[u8]]) -> Model {
             &mut by_comm(),
         );
     }
+    ledger.add_taken(&|_| None, &mut by_comm());
     ledger.finish_sample(&mut by_comm());
     let programs: Arc<[AttachedProgram]> =
         Arc::new([AttachedProgram { program: "sched_switch".into(), source: Source::TpBtf, reason: String::new() }]);
