@@ -10,7 +10,7 @@ use crate::{
     limits::{Evaluation, Limit, LimitUse, Refusers, Scope},
     model::{
         Activity, CloneFailuresByLimit, ConfigStatus, CpuTaken, Group, Memory, Model, OwnCost, Process, Rates,
-        SampleFacts, System, ThreadCounts,
+        SampleFacts, System, ThreadCounts, UsableCpus,
         alert::{AlertName, AlertView, Severity, State},
     },
     names::grouping::{GroupBy, Names},
@@ -50,6 +50,7 @@ pub(crate) fn build(
         system: &System { name: "host".into(), kernel_release: "6.12.0".into() },
         cpus: 2,
         load_averages: [1.25, 0.75, 0.5],
+        cpu_pressure_seconds: Some(12.5),
         own_cost: OwnCost::default(),
     };
     Model::build(ledger, &Evaluation::default(), &facts, |uid| uid.to_string().into())
@@ -86,6 +87,9 @@ pub(crate) fn idle_group(name: &str) -> Group {
         rates: Some(Rates::default()),
         wait_histogram: Vec::new(),
         cpu_taken: CpuTaken::default(),
+        cpu_burst_max_seconds: 0.0,
+        usable_cpus: UsableCpus::default(),
+        oversubscription: None,
         memory: Memory::default(),
         headroom: None,
         interval_clone_failures: CloneFailuresByLimit::default(),

@@ -124,6 +124,8 @@ pub struct ThreadPart {
     pub standing_state: u32,
     /// Keeps the size a multiple of 8.
     pub reserved: u32,
+    /// The longest burst since the last record: CPU time between two voluntary switches, in nanoseconds.
+    pub burst_max_ns: u64,
     /// Name of the thread, ended by a 0.
     pub comm: [u8; COMM_BYTES],
     /// What it counted.
@@ -265,7 +267,7 @@ impl ShortRecord {
 const _: () = assert!(size_of::<Head>() == 16);
 const _: () = assert!(size_of::<Counters>() == 8 * 8 + 8 * TIME_STATES);
 const _: () =
-    assert!(size_of::<ThreadPart>() == 16 + 8 + 3 * 8 + 4 * 4 + 2 * 8 + 2 * 4 + COMM_BYTES + size_of::<Counters>());
+    assert!(size_of::<ThreadPart>() == 16 + 8 + 3 * 8 + 4 * 4 + 2 * 8 + 2 * 4 + 8 + COMM_BYTES + size_of::<Counters>());
 const _: () = assert!(size_of::<ProcessPart>() == 12 * 4 + 9 * 8 + EXE_BYTES);
 const _: () = assert!(size_of::<Waits>() == 4 * BUCKETS);
 const _: () =

@@ -19,6 +19,8 @@ pub struct TaskStorage {
     /// As `period.since_ns`, which is written before all else at an arrival; this is written after all else. Who finds
     /// both the same, this one read first and that one last, has read the whole of one arrival.
     pub closed_ns: u64,
+    /// Its bursts.
+    pub burst: Burst,
     /// 1 if it was last switched away from to be stopped, traced or frozen.
     pub is_stopped: u64,
     /// Where its time went until `period.since_ns`, by [`super::time::TimeState`], in nanoseconds.
@@ -63,6 +65,21 @@ pub struct Period {
     pub throttled_ns: u64,
 }
 
+/// CPU time between two voluntary switches: see `logic::burst`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Burst {
+    /// `sum_exec_runtime` when the burst began that is not over.
+    pub since_cpu_ns: u64,
+    /// `sum_exec_runtime` at the last telling.
+    pub told_cpu_ns: u64,
+    /// How often the longest one was told, which the scan alone writes: its lowest bit is the place of `longest_ns`
+    /// that the context switch writes.
+    pub tellings: u64,
+    /// The longest since the last telling, in nanoseconds; and where the next one will be.
+    pub longest_ns: [u64; 2],
+}
+
 /// Those counters of a task that the last scan wrote which are needed again: to tell whether they changed, and what is
 /// to be added if they do not get through.
 #[repr(C)]
@@ -92,6 +109,6 @@ pub const SEEN: u32 = 1;
 /// No scan has written this storage, which the task did not begin with: the daemon may know the task.
 pub const ADOPTED: u32 = 2;
 
-const _: () = assert!(size_of::<TaskStorage>() == 14 * 8 + 8 * TIME_STATES + 512 + 6 * 8 + 16 + 8);
+const _: () = assert!(size_of::<TaskStorage>() == 19 * 8 + 8 * TIME_STATES + 512 + 6 * 8 + 16 + 8);
 // With the kernel's own element header it stays within the 1 kB slab.
 const _: () = assert!(size_of::<TaskStorage>() <= 900);

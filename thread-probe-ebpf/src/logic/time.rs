@@ -1,6 +1,7 @@
 //! Where a thread's time went between two arrivals on a CPU, computed at the second: what is known of it then is all
 //! there is to know. The parts add up to the wall clock by construction.
 
+use super::burst;
 use crate::abi::{
     record::NO_STATE,
     storage::{Period, TaskStorage},
@@ -53,6 +54,7 @@ pub fn arrive(storage: &mut TaskStorage, arrival: Arrival, asleep_in: impl FnOnc
         add(&mut time_ns[TimeState::Throttled as usize], throttled_ns);
     }
     if was_asleep {
+        burst::end(&mut storage.burst, arrival.cpu_ns);
         add(&mut time_ns[TimeState::WaitWakeup as usize], wait_ns - throttled_ns);
         let state = if storage.is_stopped == 0 {
             asleep_in()

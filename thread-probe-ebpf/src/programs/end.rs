@@ -10,13 +10,13 @@ use thread_probe_ebpf::{
         },
         storage::TaskStorage,
     },
-    logic::short_record,
+    logic::{burst, short_record},
 };
 
 use super::{
     fill::{copy_words, fill_process, fill_thread, zero_words},
     folding::{Ended, fold_known, fold_leader, fold_unknown, orphan},
-    kernel::{Task, boot_ns, may_fold_leaders},
+    kernel::{Task, boot_ns, keeps_time, may_fold_leaders},
     maps::{ENDED, TASKS, lost},
 };
 
@@ -131,6 +131,9 @@ unsafe fn fill_ended(thread: *mut ThreadPart, task: Task, storage: Option<&TaskS
     unsafe {
         // Its clock stands still since its last run.
         fill_thread(thread, task, storage, (parts, 0));
+        if let Some(storage) = storage.filter(|_| keeps_time()) {
+            (*thread).burst_max_ns = burst::longest_ns(&storage.burst, (*thread).counters.cpu_ns);
+        }
         (*thread).ended_ns = if ended_ns == 0 { boot_ns() } else { ended_ns };
     }
 }

@@ -47,6 +47,7 @@ pub(crate) unsafe fn fill_thread(
     // These count for the process: see `folding`.
     thread.counters.threads_created = 0;
     thread.counters.processes_created = 0;
+    thread.burst_max_ns = 0;
     match storage {
         Some(storage) => {
             fill_from_storage(thread, storage);

@@ -8,12 +8,15 @@ use thread_probe_ebpf::{
         record::{Counters, Head, PART_PROCESS, PART_STORAGE, PART_THREAD, PART_WAITS, ThreadRecord},
         storage::{SEEN, Sent, UNSEEN},
     },
-    logic::unchanged::{Glance, is_as_sent},
+    logic::{
+        burst,
+        unchanged::{Glance, is_as_sent},
+    },
 };
 
 use super::{
     fill::{fill_process, fill_thread},
-    kernel::{Task, current, monotonic_ns},
+    kernel::{Task, current, keeps_time, monotonic_ns},
     maps::{SCAN_CLOCK, SCRATCH, TASKS},
     tasks::{Adopter, adopt},
 };
@@ -72,6 +75,9 @@ pub(crate) fn scan(context: *const IterContext) {
     // SAFETY: a whole record.
     let waits = unsafe {
         fill_thread(&raw mut (*record).thread, task, Some(storage), (parts | PART_STORAGE, now_ns));
+        if keeps_time() {
+            (*record).thread.burst_max_ns = burst::tell(&mut storage.burst, (*record).thread.counters.cpu_ns);
+        }
         // By the runs of this very record: the thread may go on meanwhile, and the next record must not miss a wait.
         if storage.seen != SEEN || (*record).thread.counters.runs != storage.sent.runs { PART_WAITS } else { 0 }
     };
@@ -84,6 +90,9 @@ pub(crate) fn scan(context: *const IterContext) {
         // SAFETY: as above.
         storage.sent_state = unsafe { (*record).thread.state };
         storage.seen = SEEN;
+    } else {
+        // SAFETY: as above.
+        burst::take_back(&mut storage.burst, unsafe { (*record).thread.burst_max_ns });
     }
 }
 

@@ -81,6 +81,7 @@ pub(crate) fn adopt(task: Task, adopter: Adopter, now_ns: u64) -> Option<&'stati
         (*initial).process_start_ns = task.process_start_ns();
         (*initial).seen = ADOPTED;
         (*initial).period = period;
+        (*initial).burst.since_cpu_ns = period.cpu_ns;
         (*initial).closed_ns = now_ns;
         (*initial).is_stopped = u64::from(task.is_stopped());
         initial

@@ -29,7 +29,7 @@ const REPEATS: usize = 7;
 enum Watcher {
     Nobody,
     Empty,
-    ThreadProbe { clone_probe: CloneProbe, time_ledger: bool },
+    ThreadProbe { clone_probe: CloneProbe, time_ledger: bool, who: bool },
     Runqlat,
 }
 
@@ -55,13 +55,15 @@ const RUNQLAT: &str = "/usr/sbin/runqlat";
 
 impl Watcher {
     fn all() -> Vec<Self> {
-        let ours = |clone_probe, time_ledger| Self::ThreadProbe { clone_probe, time_ledger };
+        let ours = |clone_probe, time_ledger, who| Self::ThreadProbe { clone_probe, time_ledger, who };
         let mut all = vec![
             Self::Nobody,
             Self::Empty,
-            ours(CloneProbe::Fexit, false),
-            ours(CloneProbe::Fexit, true),
-            ours(CloneProbe::Auto, true),
+            ours(CloneProbe::Auto, true, true),
+            ours(CloneProbe::Fexit, true, true),
+            ours(CloneProbe::Fexit, true, false),
+            ours(CloneProbe::Fexit, false, true),
+            ours(CloneProbe::Fexit, false, false),
         ];
         if Path::new(RUNQLAT).exists() {
             all.push(Self::Runqlat);
@@ -74,8 +76,10 @@ impl Watcher {
             Self::Nobody => "no program",
             Self::Empty => "empty program",
             Self::ThreadProbe { clone_probe: CloneProbe::Auto, .. } => "thread-probe, clones as this kernel allows",
-            Self::ThreadProbe { time_ledger: true, .. } => "thread-probe, no tracepoints on system calls",
-            Self::ThreadProbe { .. } => "thread-probe without tracepoints and ledger of time",
+            Self::ThreadProbe { time_ledger: true, who: true, .. } => "thread-probe, no tracepoints on system calls",
+            Self::ThreadProbe { time_ledger: true, .. } => "the same without who took the CPU",
+            Self::ThreadProbe { who: true, .. } => "the same without the ledger of time",
+            Self::ThreadProbe { .. } => "the same without either",
             Self::Runqlat => "runqlat -P",
         }
     }
@@ -84,8 +88,8 @@ impl Watcher {
         Ok(match self {
             Self::Nobody => Watching::Nobody,
             Self::Empty => Watching::Empty { _ebpf: load_empty()? },
-            Self::ThreadProbe { clone_probe, time_ledger } => {
-                let probe = ProbeConfig { clone_probe, time_ledger, ..ProbeConfig::default() };
+            Self::ThreadProbe { clone_probe, time_ledger, who } => {
+                let probe = ProbeConfig { clone_probe, time_ledger, who, ..ProbeConfig::default() };
                 let config = SamplerConfig { probe, ..SamplerConfig::default() };
                 Watching::ThreadProbe { _sampler: Box::new(Sampler::start(&config)?.0) }
             }

@@ -28,6 +28,12 @@ pub struct Rules {
     pub cpu_throttled: Rule,
     /// Share of that time in which they waited for a CPU that others had.
     pub cpu_contended: Rule,
+    /// Threads of a group that had work for each CPU that it may use.
+    pub oversubscription: Rule,
+    /// How long a thread of a group has been in uninterruptible sleep, in seconds.
+    pub thread_blocked: Rule,
+    /// CPU time of a thread without a voluntary switch, in seconds, of a process whose threads used to sleep.
+    pub cpu_burst: Rule,
     /// Deepest kernel stack of a group's threads at the last scan, as a ratio of THREAD_SIZE.
     pub kernel_stack_depth: Rule,
     /// Share of a group's ended threads that lived for a millisecond at most, where over 100 a second ended.
@@ -77,6 +83,9 @@ impl Default for Rules {
             runqueue_latency: rule(Some(0.05), Some(0.25), 300, 60, 0.1),
             cpu_throttled: rule(Some(0.1), Some(0.5), 300, 60, 0.1),
             cpu_contended: rule(Some(0.5), Some(0.8), 300, 60, 0.1),
+            oversubscription: rule(Some(4.0), Some(16.0), 300, 60, 0.1),
+            thread_blocked: rule(Some(120.0), Some(600.0), 0, 60, 0.0),
+            cpu_burst: rule(Some(10.0), Some(60.0), 0, 60, 0.0),
             kernel_stack_depth: rule(Some(0.75), Some(0.9), 0, 300, 0.05),
             short_lived_threads: rule(Some(0.5), None, 300, 60, 0.1),
             switch_overhead: rule(Some(0.1), None, 300, 60, 0.1),

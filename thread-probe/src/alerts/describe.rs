@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     limits::{self, Limit, LimitUse, Scope, Unit},
-    model::{CpuTaken, CpuWork, Process, Rates},
+    model::{BlockedThread, CpuTaken, CpuWork, Process, Rates, UsableCpus},
     names::owner::own_unit,
     text::human::{bytes, count, duration, pace, percent, plain},
 };
@@ -167,10 +167,68 @@ const RAISE_QUOTA: &str = "raise cpu.max of its cgroup (CPUQuota=), or let fewer
 const GIVE_WAY: &str = "give it more weight (cpu.weight, nice) or CPUs of its own, let others run less, or let fewer of its threads run at a time";
 
 /// Of the rule `cpu_throttled`.
-pub(super) fn cpu_throttled(group: &str, work: CpuWork) -> (String, String) {
+pub(super) fn cpu_throttled(group: &str, work: CpuWork, usable: &UsableCpus) -> (String, String) {
     let share = percent(work.throttled / work.wanted);
     let ran = format!("{:.2} threads had work on average, {:.2} ran", work.wanted, work.running);
-    (format!("{share} of the work of {} waited for a quota: {ran}", plain(group)), RAISE_QUOTA.to_owned())
+    let advice = match &usable.quota_set_by {
+        Some(_) => raise_quota(work, usable),
+        None => RAISE_QUOTA.to_owned(),
+    };
+    (format!("{share} of the work of {} waited for a quota: {ran}", plain(group)), advice)
+}
+
+/// Of the rule `oversubscription`.
+pub(super) fn oversubscription(group: &str, work: CpuWork, usable: &UsableCpus) -> (String, String) {
+    let of =
+        usable.quota_set_by.as_deref().map_or_else(|| "that it may run on".to_owned(), |by| plain(by).into_owned());
+    let summary = format!(
+        "{:.1} threads of {} had work on average for {:.2} CPUs ({of}): {:.1} for each",
+        work.wanted,
+        plain(group),
+        usable.cpus,
+        work.wanted / usable.cpus
+    );
+    (summary, raise_quota(work, usable))
+}
+
+/// As many threads as there are CPUs, or as many CPUs as threads had work.
+fn raise_quota(work: CpuWork, usable: &UsableCpus) -> String {
+    let threads = usable.cpus.ceil().max(1.0);
+    let raise = match &usable.quota_set_by {
+        Some(set_by) => format!("raise {} to {:.1} CPUs", plain(set_by), work.wanted),
+        None => format!("give it {:.0} CPUs", work.wanted.ceil()),
+    };
+    format!("{raise}, or let {threads:.0} of its threads run at a time (the size of its pools, GOMAXPROCS)")
+}
+
+/// Of the rule `thread_blocked`.
+pub(super) fn blocked(process: &Process, blocked: &BlockedThread) -> (String, String) {
+    let (pid, tid) = (process.pid, blocked.tid);
+    (
+        format!(
+            "thread {tid} ({}) of process {pid} ({}) has been in uninterruptible sleep for {}",
+            plain(&blocked.comm),
+            plain(&process.comm),
+            duration(blocked.seconds)
+        ),
+        format!(
+            "see what it waits for in /proc/{pid}/task/{tid}/stack: a disk, NFS, a lock in the kernel; no signal ends it"
+        ),
+    )
+}
+
+/// Of the rule `cpu_burst`.
+pub(super) fn burst(process: &Process, seconds: f64, usual_seconds: f64) -> (String, String) {
+    (
+        format!(
+            "a thread of process {} ({}) ran for {} without sleeping; before that, its threads slept after {}",
+            process.pid,
+            plain(&process.comm),
+            duration(seconds),
+            duration(usual_seconds)
+        ),
+        format!("who waits for it waits as long: perf top -p {0} or gdb -p {0} show what it does", process.pid),
+    )
 }
 
 /// Of the rule `cpu_contended`.

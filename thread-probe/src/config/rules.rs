@@ -56,6 +56,9 @@ rules! {
     runqueue_latency Thresholds::Time(Duration::from_micros(1)..=Duration::from_mins(1)), false;
     cpu_throttled RATIO, false;
     cpu_contended RATIO, false;
+    oversubscription Thresholds::Number(1e5), false;
+    thread_blocked Thresholds::Time(Duration::from_secs(1)..=Duration::from_hours(24)), false;
+    cpu_burst Thresholds::Time(Duration::from_millis(1)..=Duration::from_hours(24)), false;
     kernel_stack_depth RATIO, false;
     short_lived_threads RATIO, false;
     switch_overhead Thresholds::Number(1e5), false;

@@ -29,6 +29,9 @@ impl Ledger {
         let key = self.key_of(record, previous.as_ref());
         let entry_in = previous.as_ref().filter(|thread| !thread.is_given_up).map(|thread| thread.process);
         let before = previous.as_ref().map(|thread| thread.counters);
+        let switches = |counters: &Counters| (counters.voluntary_switches, counters.involuntary_switches);
+        let is_still = |thread: &&ThreadEntry| switches(&thread.counters) == switches(&record.counters);
+        let still_since_ns = previous.as_ref().filter(is_still).map_or(self.now_ns, |thread| thread.still_since_ns);
         let (mut waits, old_before, mut origin) =
             previous.map_or_else(Default::default, |thread| (thread.waits, thread.before, thread.storage_origin));
         let lacks_waits = || observed.waits.is_some_and(|reported| waits.exceed(reported));
@@ -59,7 +62,8 @@ impl Ledger {
             process.entries = process.entries.saturating_sub(1);
         }
         self.update_process(key, observed, names);
-        self.add(key, &Delta { counters: grown, waited_ns, waits: &changes, ends, ..Delta::default() });
+        let burst_max_ns = record.burst_max_ns;
+        self.add(key, &Delta { counters: grown, waited_ns, waits: &changes, ends, burst_max_ns, ..Delta::default() });
         self.changes = changes;
         let thread = ThreadEntry {
             tid: record.head.tid,
@@ -70,9 +74,11 @@ impl Ledger {
             stack_depth_bytes: record.stack_depth_bytes,
             counters,
             standing: Standing::of(record),
+            burst: (self.epoch, burst_max_ns),
             waits,
             storage_origin: origin,
             before: remember(old_before, self.epoch, before.unwrap_or_default()),
+            still_since_ns,
             seen_ns: self.now_ns,
             missing_since_ns: 0,
             is_given_up: false,

@@ -88,6 +88,7 @@ impl Ledger {
             process.threads = Default::default();
             process.stack_depth_max_bytes = 0;
             process.stood_ns = Default::default();
+            process.longest_blocked = None;
         }
     }
 
@@ -124,8 +125,7 @@ impl Ledger {
             if let Some((state, ns)) = stood {
                 process.stood_ns[state as usize] += ns;
             }
-            process.threads[thread.state as usize] += 1;
-            process.stack_depth_max_bytes = process.stack_depth_max_bytes.max(thread.stack_depth_bytes);
+            process.saw_thread(thread, self.now_ns);
         }
     }
 
@@ -149,8 +149,7 @@ impl Ledger {
         }
         if let Some(process) = self.processes.get_mut(&key) {
             process.entries += 1;
-            process.threads[thread.state as usize] += 1;
-            process.stack_depth_max_bytes = process.stack_depth_max_bytes.max(thread.stack_depth_bytes);
+            process.saw_thread(&thread, self.now_ns);
             if let Some(group) = process.group {
                 self.groups.saw_depth(group, thread.stack_depth_bytes);
             }
@@ -217,6 +216,7 @@ impl Ledger {
                 self.groups.saw_alive(group, self.now_ns);
             }
         }
+        self.groups.saw_bursts(self.epoch, self.now_ns);
         self.groups.drop_expired(self.now_ns);
         self.move_out_of_other(names);
         shrink(&mut self.threads);
@@ -263,6 +263,11 @@ impl Ledger {
     /// What was added in the current interval.
     pub fn host_interval(&self) -> Option<&Totals> {
         self.host_interval.in_epoch(self.epoch)
+    }
+
+    /// When the last scan began, in nanoseconds since boot.
+    pub fn now_ns(&self) -> u64 {
+        self.now_ns
     }
 
     /// The current interval.

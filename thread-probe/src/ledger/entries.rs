@@ -43,9 +43,13 @@ pub struct ThreadEntry {
     pub counters: Counters,
     /// Up to when its times go, and what it does while its record stands.
     pub(super) standing: Standing,
+    /// Its longest burst, in nanoseconds, and the interval that it was in.
+    pub(super) burst: (u64, u64),
     pub(super) waits: ThreadWaits,
     pub(super) storage_origin: StorageOrigin,
     pub(super) before: Option<Box<(u64, Counters)>>,
+    /// The sample in which it was first seen with the switches that it has.
+    pub(super) still_since_ns: u64,
     pub(super) seen_ns: u64,
     /// The first sample after which it had left the scan; 0 while it is in it.
     pub(super) missing_since_ns: u64,
@@ -57,6 +61,17 @@ impl ThreadEntry {
     /// How often it waited for a CPU how long, since it has a histogram.
     pub fn wait_buckets(&self) -> [u64; BUCKETS] {
         self.waits.buckets()
+    }
+
+    /// For how long it has not been switched away from by `now_ns`, in nanoseconds, at the least: since it was first
+    /// seen so.
+    pub fn still_ns(&self, now_ns: u64) -> u64 {
+        now_ns.saturating_sub(self.still_since_ns)
+    }
+
+    /// Its longest burst in the interval `epoch`, CPU time between two voluntary switches, in nanoseconds.
+    pub fn burst_ns(&self, epoch: u64) -> u64 {
+        if self.burst.0 == epoch { self.burst.1 } else { 0 }
     }
 
     /// What its counters grew by in the interval `epoch`.
@@ -163,6 +178,8 @@ pub struct ProcessEntry {
     pub threads: [u32; ThreadState::ALL.len()],
     /// Deepest kernel stack of its threads at the last scan, in bytes.
     pub stack_depth_max_bytes: u32,
+    /// Its thread that was blocked for longest at the last scan; `None` if none was.
+    pub longest_blocked: Option<Blocked>,
     /// Which cgroups refused it a clone last.
     pub refused_by: RefusedBy,
     /// Who took the CPU from its threads; `None` while none of them has waited for long.
@@ -183,7 +200,28 @@ pub struct ProcessEntry {
     pub(super) touched_ns: u64,
 }
 
+/// A thread in uninterruptible sleep.
+#[derive(Clone, Copy, Debug)]
+pub struct Blocked {
+    /// Its thread id.
+    pub tid: u32,
+    /// Its name, ended by a 0.
+    pub comm: [u8; COMM_BYTES],
+    /// For how long at the least, in nanoseconds.
+    pub ns: u64,
+}
+
 impl ProcessEntry {
+    /// Takes in what a thread is doing.
+    pub(super) fn saw_thread(&mut self, thread: &ThreadEntry, now_ns: u64) {
+        self.threads[thread.state as usize] += 1;
+        self.stack_depth_max_bytes = self.stack_depth_max_bytes.max(thread.stack_depth_bytes);
+        let ns = thread.still_ns(now_ns);
+        if thread.state == ThreadState::Blocked && self.longest_blocked.is_none_or(|longest| ns > longest.ns) {
+            self.longest_blocked = Some(Blocked { tid: thread.tid, comm: thread.comm, ns });
+        }
+    }
+
     /// What was added in the interval `epoch`.
     pub fn interval(&self, epoch: u64) -> Option<&Totals> {
         self.interval.in_epoch(epoch)

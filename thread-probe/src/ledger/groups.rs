@@ -6,6 +6,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use thread_probe_ebpf::abi::{fold::Folded, record::Counters};
 
 use super::{
+    recent::RecentMax,
     refused::RefusedBy,
     taken::Taken,
     totals::{Delta, Interval, Totals, combine, of_storage},
@@ -51,6 +52,7 @@ pub struct Group {
     /// Who took the CPU from its threads.
     pub taken: Taken,
     pub(super) interval: Interval,
+    bursts: RecentMax,
     /// What its threads had counted when the probe was started.
     before_start: Counters,
     last_alive_ns: u64,
@@ -67,6 +69,11 @@ impl Group {
     /// What was added in the interval `epoch`.
     pub fn interval(&self, epoch: u64) -> Option<&Totals> {
         self.interval.in_epoch(epoch)
+    }
+
+    /// The longest burst of any of its threads in the last 30 to 60 s, in nanoseconds.
+    pub fn recent_burst_ns(&self) -> u64 {
+        self.bursts.get()
     }
 }
 
@@ -115,6 +122,7 @@ impl Groups {
             refused_by: RefusedBy::default(),
             taken: Taken::default(),
             interval: Interval::default(),
+            bursts: RecentMax::default(),
             before_start: Counters::default(),
             last_alive_ns: now_ns,
         };
@@ -201,6 +209,14 @@ impl Groups {
     pub(super) fn saw_refusals(&mut self, id: GroupId, sums: &Folded, added: &Folded) {
         if let Some(group) = self.by_id.get_mut(&id) {
             group.refused_by.observe(sums, added);
+        }
+    }
+
+    /// Takes in the longest bursts of an interval.
+    pub(super) fn saw_bursts(&mut self, epoch: u64, now_ns: u64) {
+        for group in self.by_id.values_mut() {
+            let burst_ns = group.interval.in_epoch(epoch).map_or(0, |added| added.burst_max_ns);
+            group.bursts.add(now_ns, burst_ns);
         }
     }
 

@@ -12,6 +12,7 @@ mod folds;
 mod groups;
 mod overdue;
 mod pairs;
+mod recent;
 mod refused;
 mod state;
 mod taken;
@@ -21,7 +22,7 @@ mod totals;
 pub(crate) use self::totals::combine;
 pub use self::{
     book::{Ledger, LedgerLosses},
-    entries::{ProcessEntry, ProcessKey, ThreadEntry},
+    entries::{Blocked, ProcessEntry, ProcessKey, ThreadEntry},
     groups::{Group, GroupBounds, GroupId},
     refused::RefusedBy,
     state::ThreadState,

@@ -117,6 +117,7 @@ pub(super) struct Delta<'a> {
     pub(super) waited_ns: u64,
     pub(super) waits: &'a [(u8, u32)],
     pub(super) ends: Ends,
+    pub(super) burst_max_ns: u64,
 }
 
 impl<'a> Delta<'a> {
@@ -129,6 +130,8 @@ impl<'a> Delta<'a> {
             clone_failures: added.clone_failures,
             waited_ns: added.waited_ns,
             waits,
+            // Of what no scan has seen it is not kept.
+            burst_max_ns: 0,
             ends: Ends { threads: added.ends, lifetimes: added.lifetimes, lifetimes_ns: added.lifetimes_ns },
         }
     }
@@ -149,6 +152,8 @@ pub struct Totals {
     pub threads_exited: u64,
     /// Lifetimes of those, by [`LIFETIME_BOUNDS_NS`] and a last class above them.
     pub lifetimes: [u64; LIFETIMES],
+    /// The longest burst of any thread, CPU time between two voluntary switches, in nanoseconds.
+    pub burst_max_ns: u64,
     /// Sum of those lifetimes, in nanoseconds: seven thousand threads that lived a month overflow 64 bits.
     pub lifetimes_ns: u128,
 }
@@ -162,6 +167,7 @@ impl Totals {
         self.threads_exited += delta.ends.threads;
         add_each(&mut self.lifetimes, &delta.ends.lifetimes);
         self.lifetimes_ns += u128::from(delta.ends.lifetimes_ns);
+        self.burst_max_ns = self.burst_max_ns.max(delta.burst_max_ns);
     }
 
     pub(super) fn merge(&mut self, other: &Self) {
@@ -172,6 +178,7 @@ impl Totals {
         self.threads_exited += other.threads_exited;
         add_each(&mut self.lifetimes, &other.lifetimes);
         self.lifetimes_ns += other.lifetimes_ns;
+        self.burst_max_ns = self.burst_max_ns.max(other.burst_max_ns);
     }
 }
 

@@ -15,9 +15,10 @@ use super::{
     foremost::{Contender, Contest},
     growth::{Growth, History},
     host::{HostReading, LowIds, page_bytes},
+    quota::{Quota, Quotas},
     shared::{PidNamespaces, Shared, nproc_key},
     thread_memory::ThreadMemory,
-    tree::Tree,
+    tree::{self, Tree},
 };
 use crate::{
     ledger::{GroupId, Ledger, ProcessEntry, ProcessKey, RefusedBy},
@@ -46,6 +47,7 @@ pub struct Limits {
     files: Files,
     low_ids: LowIds,
     tree: Tree,
+    quotas: Quotas,
     histories: Histories,
     own_memory: FxHashMap<ProcessKey, ThreadMemory>,
     /// Clones that a limit may have refused, on the host.
@@ -64,6 +66,8 @@ pub struct Evaluation {
     pub processes: FxHashMap<ProcessKey, ProcessLimits>,
     /// The cgroups that refused processes of a group a clone last, of groups that were.
     pub group_refusers: FxHashMap<GroupId, Refusers>,
+    /// The CPU quotas of cgroups that processes are in.
+    pub quotas: Vec<Quota>,
     /// The limits as everybody reads them.
     pub report: LimitsReport,
 }
@@ -79,6 +83,8 @@ pub struct ProcessLimits {
     pub own_bytes_per_thread: Option<u64>,
     /// The cgroups that refused it a clone last.
     pub refused_by: Refusers,
+    /// Which of [`Evaluation::quotas`] is the smallest that holds for it.
+    pub quota: Option<usize>,
     shared: Vec<usize>,
     own: Vec<LimitUse>,
     thread_bytes: u64,
@@ -109,6 +115,8 @@ struct Cgroup {
     membership: Arc<Membership>,
     /// Where the limits are that hold for them.
     limits: Vec<usize>,
+    /// Where the smallest quota is that holds for them.
+    quota: Option<usize>,
 }
 
 impl Evaluation {
@@ -136,13 +144,15 @@ impl Limits {
     /// Growth is measured over the last `window`.
     pub fn new(window: Duration) -> Self {
         let mut files = Files::new();
-        let tree = Tree::new(&mut files);
+        let mounts = tree::mounts(&mut files);
+        let (tree, quotas) = (Tree::new(&mounts, &mut files), Quotas::new(&mounts, &mut files));
         let histories = Histories::default();
         Self {
             window,
             files,
             low_ids: LowIds::default(),
             tree,
+            quotas,
             histories,
             own_memory: FxHashMap::default(),
             refused: 0,
@@ -198,7 +208,8 @@ impl Limits {
         let kernel_bytes = cost.kernel_bytes();
         let namespaces = PidNamespaces::of(ledger);
         let mut shared = Shared::new(host, &namespaces, kernel_bytes);
-        let cgroups = self.cgroup_limits((ledger, names), kernel_bytes, &mut shared.limits);
+        let mut quotas = Vec::new();
+        let cgroups = self.cgroup_limits((ledger, names), kernel_bytes, (&mut shared.limits, &mut quotas));
         let users = shared.add_users(ledger, names.users());
         self.measure_growth(&mut shared.limits);
         let mut contest = Contest::new(shared.limits.len());
@@ -216,19 +227,21 @@ impl Limits {
         let mut processes = FxHashMap::default();
         for (key, process, indices) in held {
             let limits = self.of_process(key, process, host, kernel_bytes, (indices, &shared.limits));
-            let cgroups = cgroups.get(&process.facts.css_set).map(|cgroup| Arc::clone(&cgroup.membership));
-            processes.extend(limits.map(|limits| (key, ProcessLimits { cgroups, ..limits })));
+            let cgroup = cgroups.get(&process.facts.css_set);
+            let (cgroups, quota) = (cgroup.map(|of| Arc::clone(&of.membership)), cgroup.and_then(|of| of.quota));
+            processes.extend(limits.map(|limits| (key, ProcessLimits { cgroups, quota, ..limits })));
         }
         let refused = ledger.groups().filter(|(_, group)| group.refused_by != RefusedBy::default());
         let group_refusers = refused.map(|(id, group)| (id, self.refusers(group.refused_by))).collect();
         self.tree.finish_pass();
+        self.quotas.finish_pass();
         let pass = self.histories.pass;
         self.refusers.retain(|_, (_, used_in)| *used_in == pass);
         self.histories.finish_pass();
         self.own_memory.retain(|key, _| processes.contains_key(key));
         shrink(&mut self.own_memory);
         let report = self.report(&shared.limits, host.took + began.elapsed());
-        Evaluation { shared: shared.limits, processes, group_refusers, report }
+        Evaluation { shared: shared.limits, processes, group_refusers, quotas, report }
     }
 
     /// The path of each set of cgroups, and where its limits are.
@@ -236,7 +249,7 @@ impl Limits {
         &mut self,
         (ledger, names): (&Ledger, &mut Names),
         thread_bytes: u64,
-        limits: &mut Vec<LimitUse>,
+        (limits, quotas): (&mut Vec<LimitUse>, &mut Vec<Quota>),
     ) -> FxHashMap<u64, Cgroup> {
         let mut sets: FxHashMap<u64, (ProcessKey, &ProcessEntry)> = FxHashMap::default();
         // Of a process whose main thread has ended /proc says that it is in the root.
@@ -249,7 +262,8 @@ impl Limits {
             match names.membership(key.tgid, &process.identity, true) {
                 Ok(Some(membership)) => {
                     let limits = self.tree.limits_of(&membership, thread_bytes, &mut self.files, limits);
-                    found.insert(css_set, Cgroup { membership, limits });
+                    let quota = self.quotas.smallest_of(&membership.cpu, &mut self.files, quotas);
+                    found.insert(css_set, Cgroup { membership, limits, quota });
                 }
                 Ok(None) => {}
                 Err(error) => self.files.failed("cgroup", format!("/proc/{}/cgroup", key.tgid).as_ref(), &error),
@@ -291,7 +305,16 @@ impl Limits {
         let all = shared.iter().map(|index| (&limits[*index], limits[*index].room_for(thread_bytes)));
         let headroom = Headroom::of(all.chain(own.iter().map(|limit| (limit, limit.headroom_threads))))?;
         let refused_by = self.refusers(process.refused_by);
-        Some(ProcessLimits { cgroups: None, headroom, own_bytes_per_thread, refused_by, shared, own, thread_bytes })
+        Some(ProcessLimits {
+            cgroups: None,
+            headroom,
+            own_bytes_per_thread,
+            refused_by,
+            quota: None,
+            shared,
+            own,
+            thread_bytes,
+        })
     }
 
     fn refusers(&mut self, ids: RefusedBy) -> Refusers {

@@ -37,6 +37,9 @@ pub struct HostReading {
     pub cpus: u64,
     /// Load averages over 1, 5 and 15 minutes.
     pub load_averages: [f64; 3],
+    /// How long a task that had work waited for a CPU since boot, the time of the host as a whole: `some` of
+    /// /proc/pressure/cpu, in seconds. `None` where the kernel keeps none.
+    pub cpu_pressure_seconds: Option<f64>,
     /// How long it took to read.
     pub took: Duration,
 }
@@ -88,6 +91,7 @@ impl HostReading {
             memory_available_bytes: of_memory(|memory| memory.mem_available.unwrap_or(memory.mem_free)),
             kernel_stacks_bytes: of_memory(|memory| memory.kernel_stack.unwrap_or(0)),
             cpus: sysconf(SysconfVar::_NPROCESSORS_ONLN).ok().flatten().map_or(1, |cpus| cpus as u64),
+            cpu_pressure_seconds: cpu_pressure_seconds(files),
             took: began.elapsed(),
         }
     }
@@ -122,6 +126,13 @@ impl HostReading {
         }
         limits
     }
+}
+
+/// `some avg10=0.00 avg60=0.00 avg300=0.00 total=MICROSECONDS`
+fn cpu_pressure_seconds(files: &mut Files) -> Option<f64> {
+    let text = files.read(Folder::absolute(Path::new("/proc/pressure")), "cpu")?;
+    let some = text.lines().find(|line| line.starts_with("some "))?;
+    some.rsplit_once("total=")?.1.parse::<u64>().ok().map(|micros| micros as f64 / 1e6)
 }
 
 /// How many ids a pid namespace can have in use: `pid_max` less those below 300, but for those of them that are.

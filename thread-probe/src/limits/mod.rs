@@ -8,6 +8,7 @@ mod files;
 mod foremost;
 mod growth;
 mod host;
+mod quota;
 mod shared;
 mod thread_memory;
 mod tree;
@@ -24,6 +25,7 @@ pub use self::{
     foremost::Foremost,
     growth::MIN_SAMPLES,
     host::HostReading,
+    quota::Quota,
 };
 use crate::{names::owner::own_unit, text::named::named};
 

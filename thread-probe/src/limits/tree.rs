@@ -73,13 +73,8 @@ struct Details {
 
 impl Tree {
     /// The hierarchies that are mounted now.
-    pub(super) fn new(files: &mut Files) -> Self {
-        let mounts = Process::myself().and_then(|process| process.mountinfo());
-        if let Err(error) = &mounts {
-            files.failed("mountinfo", "/proc/self/mountinfo".as_ref(), error);
-        }
-        let mounts = mounts.unwrap_or_else(|_| MountInfos(Vec::new()));
-        let mut controller = |name, limit| Controller::new(limit, Hierarchy::of_controller(&mounts, name), files);
+    pub(super) fn new(mounts: &MountInfos, files: &mut Files) -> Self {
+        let mut controller = |name, limit| Controller::new(limit, Hierarchy::of_controller(mounts, name), files);
         let (pids, memory) = (controller("pids", Limit::CgroupPids), controller("memory", Limit::CgroupMemory));
         Self { pids, memory, pass: 0, wants_details: true }
     }
@@ -128,18 +123,7 @@ impl Tree {
 
 impl Controller {
     fn new(limit: Limit, hierarchy: Option<Hierarchy>, files: &mut Files) -> Self {
-        let open = |hierarchy: Hierarchy| match nix::fcntl::open(
-            &hierarchy.mount_point,
-            OFlag::O_PATH | OFlag::O_CLOEXEC,
-            Mode::empty(),
-        ) {
-            Ok(root) => Some((hierarchy, root)),
-            Err(error) => {
-                files.failed("cgroupfs", &hierarchy.mount_point, &error);
-                None
-            }
-        };
-        Self { limit, hierarchy: hierarchy.and_then(open), nodes: FxHashMap::default(), by_id: None }
+        Self { limit, hierarchy: opened(hierarchy, files), nodes: FxHashMap::default(), by_id: None }
     }
 
     fn empty_cgroup(&mut self, id: u64) -> Option<Arc<str>> {
@@ -174,6 +158,27 @@ impl Controller {
             pass.limits.len() - 1
         });
         node.limit
+    }
+}
+
+/// What is mounted.
+pub(super) fn mounts(files: &mut Files) -> MountInfos {
+    let mounts = Process::myself().and_then(|process| process.mountinfo());
+    if let Err(error) = &mounts {
+        files.failed("mountinfo", "/proc/self/mountinfo".as_ref(), error);
+    }
+    mounts.unwrap_or_else(|_| MountInfos(Vec::new()))
+}
+
+/// A hierarchy with its folder, open.
+pub(super) fn opened(hierarchy: Option<Hierarchy>, files: &mut Files) -> Option<(Hierarchy, OwnedFd)> {
+    let hierarchy = hierarchy?;
+    match nix::fcntl::open(&hierarchy.mount_point, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()) {
+        Ok(root) => Some((hierarchy, root)),
+        Err(error) => {
+            files.failed("cgroupfs", &hierarchy.mount_point, &error);
+            None
+        }
     }
 }
 
@@ -229,7 +234,7 @@ impl Node {
 }
 
 /// A path and those above it, up to the root, which has a limit where it is a container's.
-fn ancestors(path: &str) -> impl Iterator<Item = &str> {
+pub(super) fn ancestors(path: &str) -> impl Iterator<Item = &str> {
     let path = path.trim_end_matches('/');
     let ends = path.match_indices('/').map(|(end, _)| end).rev();
     std::iter::once(path.len()).chain(ends).map(|end| if end == 0 { "/" } else { &path[..end] })

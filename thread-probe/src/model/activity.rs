@@ -119,6 +119,10 @@ pub struct Rates {
     /// Threads in each state, on average: 1 is one thread all the time.
     #[serde(default)]
     pub time_ratio: Times,
+    /// The longest burst: CPU time of a thread between two voluntary switches, also of one that is not over. Null where
+    /// none ran, without a ledger of time, and of threads that came and went between two samples.
+    #[serde(default)]
+    pub burst_max_seconds: Option<f64>,
 }
 
 impl ThreadCounts {
@@ -218,13 +222,20 @@ impl Rates {
             short_lived_ratio: events.short_lived as f64 / events.threads_exited.max(1) as f64,
             clone_failures_per_second: per_second(events.clone_failures),
             time_ratio: times(&counters.time_ns, NS_PER_SECOND * seconds),
+            burst_max_seconds: None,
         }
+    }
+
+    pub(super) fn with_burst(self, burst_max_ns: u64) -> Self {
+        let burst_max_seconds = (burst_max_ns > 0).then_some(burst_max_ns as f64 / NS_PER_SECOND);
+        Self { burst_max_seconds, ..self }
     }
 
     pub(super) fn of(added: Option<&Totals>, seconds: Option<f64>) -> Option<Self> {
         let seconds = seconds?;
         Some(added.map_or_else(Self::default, |added| {
             Self::new(&added.counters, added.waits.buckets(), ProcessEvents::of(added), seconds)
+                .with_burst(added.burst_max_ns)
         }))
     }
 }

@@ -24,6 +24,12 @@ named! {
         CpuThrottled = "CpuThrottled",
         /// `cpu_contended`.
         CpuContended = "CpuContended",
+        /// `oversubscription`.
+        ThreadsOversubscribed = "ThreadsOversubscribed",
+        /// `thread_blocked`.
+        ThreadStuck = "ThreadStuck",
+        /// `cpu_burst`.
+        ThreadSpinning = "ThreadSpinning",
         /// `kernel_stack_depth`.
         KernelStackDeep = "KernelStackDeep",
         /// `short_lived_threads`.

@@ -10,15 +10,18 @@ use thread_probe_ebpf::abi::record;
 use super::{
     activity::{Activity, ProcessEvents, Rates, ThreadCounts, by_limit},
     by_name::by_name,
+    cpus::{self, UsableCpus},
     histogram::{Bucket, IntervalWaits, NS_PER_SECOND, histogram},
     losses,
-    snapshot::{Group, Host, HostRaw, Limits, Memory, Model, OneProcess, Process, Scheduling, System, Thread},
+    snapshot::{
+        BlockedThread, Group, Host, HostRaw, Limits, Memory, Model, OneProcess, Process, Scheduling, System, Thread,
+    },
     status::{ConfigStatus, OwnCost, ProbeStatus},
     taken::{CpuTaken, TakerProcess},
 };
 use crate::{
     ledger::{self, LIFETIME_BOUNDS_NS, Ledger, ProcessKey, Taker},
-    limits::{Evaluation, ProcessLimits, Refusers, of_groups},
+    limits::{Evaluation, ProcessLimits, Quota, Refusers, of_groups},
     names::grouping::GroupBy,
     sample::{AttachedProgram, HostCounters, ThreadCost},
     text::until_nul,
@@ -63,6 +66,8 @@ pub struct SampleFacts<'a> {
     pub cpus: u64,
     /// Over 1, 5 and 15 minutes.
     pub load_averages: [f64; 3],
+    /// See [`Host::cpu_pressure_seconds`].
+    pub cpu_pressure_seconds: Option<f64>,
     /// What the probe itself took.
     pub own_cost: OwnCost,
 }
@@ -77,8 +82,8 @@ impl Model {
     ) -> Self {
         let seconds = facts.interval.map(|interval| interval.as_secs_f64().max(1e-9));
         let cost = facts.cost;
-        let processes = processes((ledger, limits), user_name, seconds, &cost);
-        let groups = groups(ledger, limits, seconds, &cost);
+        let processes = processes((ledger, limits, facts.cpus), user_name, seconds, &cost);
+        let groups = groups((ledger, limits, facts.cpus), seconds, &cost);
         let host = host(ledger, seconds, facts, &processes);
         let since_epoch = facts.time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Self {
@@ -91,6 +96,7 @@ impl Model {
             groups,
             processes,
             limits: limits.report.clone(),
+            cpu_quotas: by_path(&limits.quotas),
             alerts: Vec::new(),
             alerts_suppressed: 0,
             notifications: Vec::new(),
@@ -120,6 +126,7 @@ fn host(ledger: &Ledger, seconds: Option<f64>, facts: &SampleFacts<'_>, processe
         system: facts.system.clone(),
         cpus: facts.cpus,
         load_averages: facts.load_averages,
+        cpu_pressure_seconds: facts.cpu_pressure_seconds,
         threads,
         processes: processes.len() as u64,
         totals: Activity::of(totals),
@@ -136,7 +143,17 @@ fn host(ledger: &Ledger, seconds: Option<f64>, facts: &SampleFacts<'_>, processe
     }
 }
 
-fn groups(ledger: &Ledger, limits: &Evaluation, seconds: Option<f64>, cost: &ThreadCost) -> Vec<Group> {
+fn by_path(quotas: &[Quota]) -> Vec<Quota> {
+    let mut quotas = quotas.to_vec();
+    quotas.sort_by(|a, b| a.cgroup.cmp(&b.cgroup));
+    quotas
+}
+
+fn groups(
+    (ledger, limits, host_cpus): (&Ledger, &Evaluation, u64),
+    seconds: Option<f64>,
+    cost: &ThreadCost,
+) -> Vec<Group> {
     let mut live = rustc_hash::FxHashMap::<_, (u64, ThreadCounts)>::default();
     for (_, process) in ledger.processes() {
         if let Some(id) = process.group {
@@ -146,18 +163,23 @@ fn groups(ledger: &Ledger, limits: &Evaluation, seconds: Option<f64>, cost: &Thr
         }
     }
     let mut headroom = of_groups(ledger, &limits.processes);
+    let mut usable = cpus::of_groups(ledger, limits, host_cpus);
     let mut groups: Vec<Group> = ledger
         .groups()
         .map(|(id, group)| {
             let (processes, threads) = live.get(&id).copied().unwrap_or_default();
             let interval = group.interval(ledger.epoch());
+            let rates = Rates::of(interval, seconds);
+            let usable_cpus = usable.remove(&id).unwrap_or_default();
             Group {
                 group: Arc::clone(&group.name),
                 owner: group.owner.clone(),
                 processes,
                 threads,
                 totals: Activity::of(&group.totals),
-                rates: Rates::of(interval, seconds),
+                rates,
+                oversubscription: usable_cpus.oversubscription(rates.as_ref()),
+                usable_cpus,
                 wait_histogram: histogram(group.totals.waits.buckets()),
                 cpu_taken: CpuTaken::of(
                     &group.taken,
@@ -165,6 +187,7 @@ fn groups(ledger: &Ledger, limits: &Evaluation, seconds: Option<f64>, cost: &Thr
                     interval.map_or(0, |added| added.waited_ns),
                     seconds,
                 ),
+                cpu_burst_max_seconds: group.recent_burst_ns() as f64 / NS_PER_SECOND,
                 memory: Memory::new(&threads, group.stack_depth_max_bytes, cost),
                 headroom: headroom.remove(&id),
                 interval_clone_failures: interval.map(|added| by_limit(&added.clone_failures)).unwrap_or_default(),
@@ -178,7 +201,7 @@ fn groups(ledger: &Ledger, limits: &Evaluation, seconds: Option<f64>, cost: &Thr
 }
 
 fn processes(
-    (ledger, limits): (&Ledger, &Evaluation),
+    (ledger, limits, host_cpus): (&Ledger, &Evaluation, u64),
     mut user_name: impl FnMut(u32) -> Arc<str>,
     seconds: Option<f64>,
     cost: &ThreadCost,
@@ -189,10 +212,14 @@ fn processes(
         .processes()
         .map(|(key, process)| {
             let user = users.get(&process.identity.uid).cloned().unwrap_or_default();
-            let process = process_model(ledger, key, process, user, seconds, cost);
-            match limits.processes.get(&key) {
-                Some(limits) => process.with_limits(limits),
-                None => process,
+            let own = limits.processes.get(&key);
+            let usable_cpus = UsableCpus::of(process, limits, own.and_then(|own| own.quota), host_cpus);
+            let model = process_model(ledger, key, process, user, seconds, cost);
+            let oversubscription = usable_cpus.oversubscription(model.rates.as_ref());
+            let model = Process { usable_cpus, oversubscription, ..model };
+            match own {
+                Some(own) => model.with_limits(own),
+                None => model,
             }
         })
         .collect();
@@ -243,6 +270,13 @@ fn process_model(
             let waited_ns = process.interval(ledger.epoch()).map_or(0, |added| added.waited_ns);
             CpuTaken::of(taken, ledger.epoch(), waited_ns, seconds)
         }),
+        longest_blocked: process.longest_blocked.map(|blocked| BlockedThread {
+            tid: blocked.tid,
+            comm: until_nul(&blocked.comm),
+            seconds: blocked.ns as f64 / NS_PER_SECOND,
+        }),
+        usable_cpus: UsableCpus::default(),
+        oversubscription: None,
         scheduling: Scheduling::of(facts),
         children_cpu_seconds: facts.children_cpu_ns as f64 / NS_PER_SECOND,
         children_cpu_ratio: seconds
@@ -335,9 +369,11 @@ fn threads_of(ledger: &Ledger, pid: u32, epoch: u64, interval_seconds: Option<f6
                 state: thread.state,
                 start_boottime_seconds: thread.start_ns as f64 / NS_PER_SECOND,
                 kernel_stack_depth_bytes: thread.stack_depth_bytes,
+                still_seconds: thread.still_ns(ledger.now_ns()) as f64 / NS_PER_SECOND,
                 totals: Activity::of_thread(&thread.counters),
                 rates: interval_seconds
-                    .map(|seconds| Rates::new(&thread.grown(epoch), &buckets, ProcessEvents::default(), seconds)),
+                    .map(|seconds| Rates::new(&thread.grown(epoch), &buckets, ProcessEvents::default(), seconds))
+                    .map(|rates| rates.with_burst(thread.burst_ns(epoch))),
                 wait_histogram: histogram(&buckets),
             }
         })

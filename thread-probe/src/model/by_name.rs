@@ -51,6 +51,7 @@ struct Sum {
     grown: Counters,
     waits: [u64; BUCKETS],
     depth_bytes: u32,
+    burst_ns: u64,
 }
 
 impl Sum {
@@ -61,6 +62,7 @@ impl Sum {
             grown: Counters::default(),
             waits: [0; BUCKETS],
             depth_bytes: 0,
+            burst_ns: 0,
         }
     }
 
@@ -72,6 +74,7 @@ impl Sum {
         self.grown = combine(self.grown, thread.grown(epoch), u64::wrapping_add);
         self.waits.iter_mut().zip(thread.wait_buckets()).for_each(|(sum, count)| *sum += count);
         self.depth_bytes = self.depth_bytes.max(thread.stack_depth_bytes);
+        self.burst_ns = self.burst_ns.max(thread.burst_ns(epoch));
     }
 }
 
@@ -93,7 +96,8 @@ pub(super) fn by_name<'a>(
             threads,
             totals: Activity::of_thread(&sum.counters),
             rates: interval_seconds
-                .map(|seconds| Rates::new(&sum.grown, &sum.waits, ProcessEvents::default(), seconds)),
+                .map(|seconds| Rates::new(&sum.grown, &sum.waits, ProcessEvents::default(), seconds))
+                .map(|rates| rates.with_burst(sum.burst_ns)),
             kernel_stack_depth_max_bytes: sum.depth_bytes,
             wait_histogram: histogram(&sum.waits),
         }

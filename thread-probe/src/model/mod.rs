@@ -5,6 +5,7 @@ pub mod alert;
 mod build;
 mod by_name;
 mod counts;
+mod cpus;
 mod histogram;
 pub mod losses;
 mod snapshot;
@@ -18,9 +19,12 @@ pub use self::{
     build::{SampleFacts, one_process},
     by_name::{ThreadsOfName, without_numbers},
     counts::{CloneFailures, CloneFailuresByLimit, Counted, Counts, Times},
+    cpus::UsableCpus,
     histogram::{Bucket, IntervalWaits, quantile_seconds},
     losses::Loss,
-    snapshot::{Group, Host, HostRaw, Limits, Memory, Model, OneProcess, Process, Scheduling, System, Thread},
+    snapshot::{
+        BlockedThread, Group, Host, HostRaw, Limits, Memory, Model, OneProcess, Process, Scheduling, System, Thread,
+    },
     status::{ConfigStatus, LostCount, OwnCost, ProbeStatus},
     taken::{CpuTaken, TakenBy, TakerProcess},
 };

@@ -11,13 +11,14 @@ use super::{
     alert::{AlertView, NotificationCount},
     by_name::ThreadsOfName,
     counts::CloneFailuresByLimit,
+    cpus::UsableCpus,
     histogram::{Bucket, IntervalWaits},
     status::ProbeStatus,
     taken::{CpuTaken, TakerProcess},
 };
 use crate::{
     ledger::{ThreadState, Totals},
-    limits::{Headroom, LimitUse, LimitsReport, Refusers},
+    limits::{Headroom, LimitUse, LimitsReport, Quota, Refusers},
     names::{grouping::GroupBy, owner::Owner},
     sample::ThreadCost,
 };
@@ -44,6 +45,9 @@ pub struct Model {
     pub processes: Vec<Process>,
     /// The limits that processes share.
     pub limits: LimitsReport,
+    /// The CPU quotas of cgroups that processes are in, by path.
+    #[serde(default)]
+    pub cpu_quotas: Vec<Quota>,
     /// The alerts, those that fire first; of `serve` only.
     pub alerts: Vec<AlertView>,
     /// Conditions that would be alerts if there were not too many.
@@ -70,6 +74,10 @@ pub struct Host {
     /// earlier version.
     #[serde(default)]
     pub load_averages: [f64; 3],
+    /// Since boot, how long some task had work and no CPU: `some` of /proc/pressure/cpu. Null where the kernel keeps it
+    /// not.
+    #[serde(default)]
+    pub cpu_pressure_seconds: Option<f64>,
     /// Threads by state.
     pub threads: ThreadCounts,
     /// Processes.
@@ -138,6 +146,15 @@ pub struct Group {
     /// Who took the CPU while its threads waited for one; absent where none has waited.
     #[serde(default, skip_serializing_if = "CpuTaken::is_empty")]
     pub cpu_taken: CpuTaken,
+    /// The longest burst of any of its threads in the last 30 to 60 s, CPU time between two voluntary switches.
+    #[serde(default)]
+    pub cpu_burst_max_seconds: f64,
+    /// The CPUs that its threads may use.
+    #[serde(default)]
+    pub usable_cpus: UsableCpus,
+    /// How many of its threads had work for each of these, on average over the interval; null for the first sample.
+    #[serde(default)]
+    pub oversubscription: Option<f64>,
     /// Kernel memory of its threads.
     pub memory: Memory,
     /// How near the nearest limit of any of its processes is; null without a live process.
@@ -199,6 +216,15 @@ pub struct Process {
     /// Who took the CPU while its threads waited for one; absent where none has waited for a millisecond.
     #[serde(default, skip_serializing_if = "CpuTaken::is_empty")]
     pub cpu_taken: CpuTaken,
+    /// The CPUs that its threads may use.
+    #[serde(default)]
+    pub usable_cpus: UsableCpus,
+    /// How many of its threads had work for each of these, on average over the interval; null for the first sample.
+    #[serde(default)]
+    pub oversubscription: Option<f64>,
+    /// Its thread that is in uninterruptible sleep for longest; null where none is.
+    #[serde(default)]
+    pub longest_blocked: Option<BlockedThread>,
     /// How its main thread is scheduled.
     #[serde(default)]
     pub scheduling: Scheduling,
@@ -212,6 +238,17 @@ pub struct Process {
     /// empty for the first sample.
     #[serde(default)]
     pub interval_waits: IntervalWaits,
+}
+
+/// A thread in uninterruptible sleep.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BlockedThread {
+    /// Its thread id.
+    pub tid: u32,
+    /// Its name.
+    pub comm: String,
+    /// For how long at the least: since the first sample that saw it so.
+    pub seconds: f64,
 }
 
 /// How a thread is scheduled: sched(7).
@@ -257,6 +294,10 @@ pub struct Thread {
     pub start_boottime_seconds: f64,
     /// Bytes of kernel stack in use when last switched out.
     pub kernel_stack_depth_bytes: u32,
+    /// For how long it has not been switched away from, at the least: of one that sleeps, since the first sample that
+    /// saw it so.
+    #[serde(default)]
+    pub still_seconds: f64,
     /// Totals since it was created.
     pub totals: Activity,
     /// Rates over the interval; null for the first sample. The quantiles are of all its waits, not the interval's.

@@ -28,6 +28,8 @@ pub struct Membership {
     pub pids: Arc<str>,
     /// The path in the hierarchy of the memory controller, as [`cgroup_path::text`].
     pub memory: Arc<str>,
+    /// The path in the hierarchy of the cpu controller, as [`cgroup_path::text`].
+    pub cpu: Arc<str>,
 }
 
 impl Membership {
@@ -44,6 +46,7 @@ impl Membership {
             owner: Arc::new(owner),
             pids: of("pids"),
             memory: of("memory"),
+            cpu: of("cpu"),
         })
     }
 }

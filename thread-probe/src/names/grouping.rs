@@ -234,7 +234,8 @@ mod tests {
     fn outside_of_pods_it_is_the_container_and_outside_of_those_the_unit_and_else_the_path() {
         let name = |by, path: &str| {
             let (owner, path): (_, Arc<str>) = (Arc::new(Owner::of(path)), path.into());
-            let membership = Membership { name: Arc::clone(&path), owner, pids: Arc::clone(&path), memory: path };
+            let (pids, memory) = (Arc::clone(&path), Arc::clone(&path));
+            let membership = Membership { name: Arc::clone(&path), owner, pids, memory, cpu: path };
             by_cgroup(by, &membership).name
         };
         let id = "0123456789abcdef".repeat(4);

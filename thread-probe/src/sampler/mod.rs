@@ -168,6 +168,7 @@ impl Sampler {
             system: &self.system,
             cpus: host.cpus,
             load_averages: host.load_averages,
+            cpu_pressure_seconds: host.cpu_pressure_seconds,
             own_cost: self.own_cost.measure(counters.switch_runs),
         };
         let model = Model::build(&self.ledger, &self.evaluation, &facts, |uid| self.names.users().get(uid));

@@ -117,9 +117,8 @@ mod tests {
         assert_eq!(sort("comm:desc"), Ok([Some(("comm", Descending)); 2]));
         assert_eq!(sort("threads:asc"), Ok([Some(("threads", Ascending)), None]));
         assert_eq!(sort("tid"), Ok([None, Some(("tid", Ascending))]));
-        assert!(sort("beauty").is_err_and(
-            |said| said.contains("pid, user,") && said.ends_with("of threads tid, state, kernel_stack_depth_bytes")
-        ));
+        assert!(sort("beauty").is_err_and(|said| said.contains("pid, user,")
+            && said.ends_with("of threads tid, state, kernel_stack_depth_bytes, still_seconds")));
         assert!(sort("cpu:up").is_err_and(|said| said.contains("must be one of ascending, descending")));
     }
 

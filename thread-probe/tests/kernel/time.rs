@@ -21,6 +21,8 @@ use crate::{
 
 pub(crate) const ALL: &[(&str, Test)] = &[
     ("each_kind_of_sleep_is_in_its_class_and_the_parts_are_the_wall_clock", each_sleep_is_in_its_class),
+    ("a_burst_is_the_cpu_time_between_two_voluntary_switches", a_burst_is_cpu_time_between_sleeps),
+    ("a_thread_that_waits_uninterruptibly_is_told_while_it_lasts", who_waits_uninterruptibly_is_told),
     ("a_lock_in_the_kernel_is_an_uninterruptible_sleep", a_lock_in_the_kernel_is_uninterruptible),
     ("what_is_stopped_is_stopped_while_it_lasts_and_afterwards", what_is_stopped_is_stopped),
     ("what_a_quota_takes_is_what_its_cgroup_says", what_a_quota_takes_is_what_its_cgroup_says),
@@ -106,6 +108,61 @@ fn each_sleep_is_in_its_class() -> Result<()> {
     workload.finish()
 }
 
+fn a_burst_is_cpu_time_between_sleeps() -> Result<()> {
+    let mut probe = Probe::get()?;
+    let mut workload = Workload::start("tp-bursts", &["50"])?;
+    workload.facts()?;
+    probe.sample()?;
+    let mut last_spin = 0.0;
+    for _ in 0..3 {
+        thread::sleep(Duration::from_millis(600));
+        let model = probe.sample()?;
+        let threads = probe.threads_of(workload.pid())?;
+        let burst = |name: &str| {
+            let rates = threads.iter().find(|thread| thread.comm == name).and_then(|thread| thread.rates);
+            rates.and_then(|rates| rates.burst_max_seconds).with_context(|| format!("a burst of {name}"))
+        };
+        let (bursts, spin) = (burst("t-burst")?, burst("t-spin")?);
+        ensure!((0.05..0.06).contains(&bursts), "{bursts} s of 50 ms");
+        // One that is not over is told as far as it goes.
+        ensure!(spin > last_spin + 0.1, "{spin} s after {last_spin} s");
+        let all = process(&model, workload.pid())?.rates.and_then(|rates| rates.burst_max_seconds);
+        ensure!(all == Some(spin), "{all:?} of {spin} s");
+        let group = crate::kernel::probe::group(&model, "tp-bursts").context("its group")?;
+        ensure!(group.cpu_burst_max_seconds >= spin, "{} s", group.cpu_burst_max_seconds);
+        last_spin = spin;
+    }
+    Ok(())
+}
+
+fn who_waits_uninterruptibly_is_told() -> Result<()> {
+    let mut probe = Probe::get()?;
+    let mut workload = Workload::start("tp-vfork", &["5"])?;
+    workload.facts()?;
+    thread::sleep(Duration::from_millis(200));
+    probe.sample()?;
+    let child = |probe: &Probe| -> Result<f64> {
+        let threads = probe.threads_of(workload.pid())?;
+        Ok(threads.first().context("its thread")?.totals.time_seconds.get(TimeState::Child))
+    };
+    let before = child(&probe)?;
+    for second in 1..=3 {
+        thread::sleep(Duration::from_secs(1));
+        let model = probe.sample()?;
+        let blocked = process(&model, workload.pid())?.longest_blocked.clone().context("it is blocked")?;
+        let expected = f64::from(second);
+        ensure!((expected..expected + 0.5).contains(&blocked.seconds), "{blocked:?} after {second} s");
+        ensure!(blocked.tid == workload.pid() && blocked.comm == "tp-vfork", "{blocked:?}");
+        let waited = child(&probe)? - before;
+        ensure!((expected - 0.1..expected + 0.5).contains(&waited), "{waited} s for a child after {second} s");
+    }
+    workload.facts()?;
+    let model = probe.sample()?;
+    let blocked = &process(&model, workload.pid())?.longest_blocked;
+    ensure!(blocked.is_none(), "{blocked:?} once it is over");
+    workload.finish()
+}
+
 fn a_lock_in_the_kernel_is_uninterruptible() -> Result<()> {
     let mut probe = Probe::get()?;
     let mut workload = Workload::start("tp-contend", &[])?;
@@ -156,6 +213,23 @@ fn throttled_seconds(cgroup: &Cgroup) -> Result<f64> {
     micros.or_else(|| field("throttled_time ").map(|ns| ns / 1e9)).context("throttled time in cpu.stat")
 }
 
+/// A process with one spinner under a quota of so many CPUs, of which the cgroup says how long it was used up.
+fn may_use(model: &Model, pid: u32, cpus: f64, throttled_seconds: f64) -> Result<()> {
+    let process = process(model, pid)?;
+    let usable = &process.usable_cpus;
+    let set_by = usable.quota_set_by.as_deref().context("a quota")?;
+    ensure!(usable.cpus == cpus && set_by.contains("tp-quota"), "{usable:?}");
+    let quota = model.cpu_quotas.iter().find(|quota| *quota.set_by == *set_by).context("the quota")?;
+    ensure!(
+        quota.cpus == cpus && quota.throttled_periods > 10 && quota.periods >= quota.throttled_periods,
+        "{quota:?}"
+    );
+    ensure!((quota.throttled_seconds - throttled_seconds).abs() < 0.2, "{quota:?}, not {throttled_seconds} s");
+    let group = crate::kernel::probe::group(model, "tp-spin").context("its group")?;
+    ensure!(group.usable_cpus == *usable, "{:?}", group.usable_cpus);
+    Ok(())
+}
+
 fn what_a_quota_takes_is_what_its_cgroup_says() -> Result<()> {
     const PERIOD: f64 = 0.1;
     let mut probe = Probe::get()?;
@@ -168,6 +242,7 @@ fn what_a_quota_takes_is_what_its_cgroup_says() -> Result<()> {
     let before = throttled_seconds(&cgroup)?;
     let window = Window::of(&mut probe, workload.pid(), Duration::from_secs(3))?;
     let truth = throttled_seconds(&cgroup)? - before;
+    may_use(&probe.sample()?, workload.pid(), 0.3, throttled_seconds(&cgroup)?)?;
     let grown = window.grown("t-spin")?;
     let told: Vec<_> = TimeState::ALL.map(|state| (state.label(), grown(state))).to_vec();
     ensure!(truth > 1.0, "the quota took {truth} s only");

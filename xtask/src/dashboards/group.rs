@@ -107,6 +107,17 @@ fn switches() -> Vec<Panel> {
         )
         .query("sum by (by) (rate(threadprobe_cpu_taken_seconds_total{*}[$__rate_interval]))", "{{by}}")
         .stacked(),
+        series("Work for each CPU", "Threads that have work, on average, for each CPU that it may use: above 1 some wait.", "short")
+            .query(
+                "topk(10, sum by (instance) (rate(threadprobe_time_seconds_total{*, state=~\"running|throttled|wait_.*\"}[$__rate_interval])) / on (instance) max by (instance) (threadprobe_usable_cpus{*} > 0))",
+                "{{instance}}",
+            ),
+        series(
+            "Longest burst",
+            "CPU time of a thread between two voluntary switches, in the last minute. Of an event loop it is the lag.",
+            "s",
+        )
+        .query("topk(10, max by (instance) (threadprobe_cpu_burst_max_seconds{*}))", "{{instance}}"),
         series("To a thread of the same process", "Their share of all runs, where it is largest. They keep the address space.", "percentunit")
             .query(
                 "topk(10, sum by (instance) (rate(threadprobe_same_process_switches_total{*}[$__rate_interval])) / sum by (instance) (rate(threadprobe_runqueue_latency_seconds_count{*}[$__rate_interval])))",

@@ -26,6 +26,11 @@ const LITTLE_WORK: f64 = 0.1;
 /// Switches of a group in a second up to which hardly anything of it waits: what does is no reason to wake anybody.
 const FEW_SWITCHES_PER_SECOND: f64 = 1.0;
 
+/// Voluntary switches of a process from which on it is known how long its threads usually run.
+const MANY_SLEEPS: u64 = 100;
+/// CPU time between two of them up to which its threads do not compute.
+const SHORT_BURST_SECONDS: f64 = 0.1;
+
 impl AlertName {
     /// Its rule.
     pub fn rule(self, rules: &Rules) -> &Rule {
@@ -36,6 +41,9 @@ impl AlertName {
             Self::RunQueueLatencyHigh => &rules.runqueue_latency,
             Self::CpuThrottled => &rules.cpu_throttled,
             Self::CpuContended => &rules.cpu_contended,
+            Self::ThreadsOversubscribed => &rules.oversubscription,
+            Self::ThreadStuck => &rules.thread_blocked,
+            Self::ThreadSpinning => &rules.cpu_burst,
             Self::KernelStackDeep => &rules.kernel_stack_depth,
             Self::ShortLivedThreads => &rules.short_lived_threads,
             Self::ContextSwitchOverhead => &rules.switch_overhead,
@@ -113,6 +121,10 @@ impl<'a> Findings<'a> {
             }
         }
         findings.kernel_stacks(&model.processes, model.host.thread_cost.stack_bytes);
+        for process in &model.processes {
+            findings.blocked(process);
+            findings.burst(process);
+        }
         findings
     }
 
@@ -211,18 +223,43 @@ impl<'a> Findings<'a> {
     }
 
     /// What of the time in which its threads had work they did not get a CPU.
-    fn cpu_time(&mut self, Group { group, cpu_taken, .. }: &Group, rates: &Rates) {
+    fn cpu_time(&mut self, of: &Group, rates: &Rates) {
+        let Group { group, cpu_taken, usable_cpus, .. } = of;
         let work = rates.cpu_work();
         if work.wanted <= LITTLE_WORK {
             return;
         }
+        let alert = AlertName::ThreadsOversubscribed;
+        if let Some(value) = of.oversubscription.filter(|value| self.matters(alert, *value)) {
+            self.add(of_group(alert, group), value, describe::oversubscription(group, work, usable_cpus));
+        }
         let (alert, value) = (AlertName::CpuThrottled, work.throttled / work.wanted);
         if self.matters(alert, value) {
-            self.add(of_group(alert, group), value, describe::cpu_throttled(group, work));
+            self.add(of_group(alert, group), value, describe::cpu_throttled(group, work, usable_cpus));
         }
         let (alert, value) = (AlertName::CpuContended, work.contended / work.wanted);
         if self.matters(alert, value) {
             self.add(of_group(alert, group), value, describe::cpu_contended(group, work, cpu_taken));
+        }
+    }
+
+    /// The longest uninterruptible sleep of each group.
+    fn blocked(&mut self, process: &Process) {
+        let alert = AlertName::ThreadStuck;
+        if let Some(blocked) = process.longest_blocked.as_ref().filter(|of| self.matters(alert, of.seconds)) {
+            self.add(of_group(alert, &process.group), blocked.seconds, describe::blocked(process, blocked));
+        }
+    }
+
+    /// The longest burst of each group, of processes whose threads slept after little CPU time before: others compute.
+    fn burst(&mut self, process: &Process) {
+        let alert = AlertName::ThreadSpinning;
+        let value = process.rates.and_then(|rates| rates.burst_max_seconds);
+        let Some(value) = value.filter(|value| self.matters(alert, *value)) else { return };
+        let totals = &process.totals;
+        let usual = (totals.cpu_seconds - value).max(0.0) / totals.voluntary_switches.max(1) as f64;
+        if totals.voluntary_switches >= MANY_SLEEPS && usual <= SHORT_BURST_SECONDS {
+            self.add(of_group(alert, &process.group), value, describe::burst(process, value, usual));
         }
     }
 

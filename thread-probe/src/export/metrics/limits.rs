@@ -2,10 +2,10 @@
 
 use super::{
     table::{self, Metric},
-    text::{Exposition, Family},
+    text::{Exposition, Family, Number},
 };
 use crate::{
-    limits::{Limit, LimitUse, Scope, Unit},
+    limits::{Limit, LimitUse, Quota, Scope, Unit},
     model::{Group, Model},
     names::owner::Owner,
 };
@@ -24,6 +24,7 @@ pub(super) fn write(out: &mut Exposition, model: &Model) {
     per_limit(out, table::CGROUP_PIDS_USED, &cgroups.limits, name, used);
     per_limit(out, table::CGROUP_PIDS_FAILURES, &cgroups.limits, name, |limit| limit.refused);
     cgroup_info(out, &cgroups.limits);
+    let left_out_quotas = quotas(out, model);
     let users = Exported::of(model, Scope::User, Limit::Nproc);
     per_limit(out, table::USER_THREADS_MAX, &users.limits, name, max);
     per_limit(out, table::USER_THREADS_USED, &users.limits, name, used);
@@ -31,6 +32,7 @@ pub(super) fn write(out: &mut Exposition, model: &Model) {
     exhaustion(out, &model.groups);
     let mut family = out.family(table::LIMITS_LEFT_OUT);
     family.value(&[Scope::Cgroup.label()], cgroups.left_out);
+    family.value(&["cpu_quota"], left_out_quotas);
     family.value(&[Scope::User.label()], users.left_out);
     let mut family = out.family(table::LIMITS_UNREADABLE);
     for unreadable in &limits.unreadable {
@@ -54,6 +56,26 @@ impl<'a> Exported<'a> {
         let left_out = limits.len().saturating_sub(model.max_groups) as u64;
         limits.truncate(model.max_groups);
         Self { limits, left_out }
+    }
+}
+
+/// The quotas that took most, as many as there may be groups. Returns how many are left out.
+fn quotas(out: &mut Exposition, model: &Model) -> u64 {
+    let mut quotas: Vec<&Quota> = model.cpu_quotas.iter().collect();
+    quotas.sort_by(|a, b| b.throttled_seconds.total_cmp(&a.throttled_seconds));
+    let left_out = quotas.len().saturating_sub(model.max_groups) as u64;
+    quotas.truncate(model.max_groups);
+    per_quota(out, table::CPU_QUOTA, &quotas, |quota| quota.cpus);
+    per_quota(out, table::CPU_PERIODS, &quotas, |quota| quota.periods);
+    per_quota(out, table::CPU_THROTTLED_PERIODS, &quotas, |quota| quota.throttled_periods);
+    per_quota(out, table::CPU_THROTTLED, &quotas, |quota| quota.throttled_seconds);
+    left_out
+}
+
+fn per_quota<N: Into<Number>>(out: &mut Exposition, metric: Metric, quotas: &[&Quota], of: impl Fn(&Quota) -> N) {
+    let mut family = out.family(metric);
+    for quota in quotas {
+        family.value(&[&quota.cgroup], of(quota));
     }
 }
 

@@ -69,6 +69,12 @@ metrics! {
     TAKEN: Counter "threadprobe_cpu_taken_seconds_total" ["group", "by"]
         "Who took the CPU while threads waited for one: the 8 groups that took most, the rest in ~other; also ~self, ~kernel, ~throttled, \
          ~idle, ~short (waits under 1 ms), ~elsewhere (on another CPU's run queue), ~unknown. Together the waits.";
+    BURST: Gauge "threadprobe_cpu_burst_max_seconds" ["group"]
+        "Longest CPU time of a thread between two voluntary switches in the last 30 to 60 s; of an event loop it is the lag.";
+    USABLE_CPUS: Gauge "threadprobe_usable_cpus" ["group"]
+        "CPUs that its processes may use: by their quotas, by their affinity, and those of the host.";
+    BLOCKED: Gauge "threadprobe_thread_blocked_seconds" ["group"]
+        "How long that of its threads has been in uninterruptible sleep that is in it for longest; 0 where none is.";
     LIFETIME: Histogram "threadprobe_thread_lifetime_seconds" ["group"] "Age of threads when they ended; of groups of which one has.";
     STACK: Gauge "threadprobe_kernel_stack_bytes" ["group"]
         "Kernel stacks, which can't be swapped: threads that did not end, times THREAD_SIZE.";
@@ -94,6 +100,12 @@ metrics! {
         "Clones that it refused (max in pids.events.local); before Linux 6.11 and in version 1, those refused to its threads (pids.events).";
     CGROUP_INFO: Gauge "threadprobe_cgroup_info" ["cgroup", "unit", "container", "pod"]
         "Always 1, of each cgroup in threadprobe_cgroup_pids_*: whose it is.";
+    CPU_QUOTA: Gauge "threadprobe_cpu_quota_cpus" ["cgroup"] "CPUs that the processes of a cgroup with a quota may use (cpu.max).";
+    CPU_PERIODS: Counter "threadprobe_cpu_periods_total" ["cgroup"] "Periods of the quota in which one of them ran (nr_periods of cpu.stat).";
+    CPU_THROTTLED_PERIODS: Counter "threadprobe_cpu_throttled_periods_total" ["cgroup"]
+        "Those of them in which the quota was used up (nr_throttled).";
+    CPU_THROTTLED: Counter "threadprobe_cpu_throttled_seconds_total" ["cgroup"]
+        "For how long it was used up while threads had work, the time of each CPU added up (throttled_usec).";
     USER_THREADS_MAX: Gauge "threadprobe_user_threads_max" ["user"] "The lowest RLIMIT_NPROC that holds for a process of the user.";
     USER_THREADS_USED: Gauge "threadprobe_user_threads_used" ["user"] "Threads that count against it.";
     HEADROOM_THREADS: Gauge "threadprobe_headroom_threads" ["group", "limit"]
@@ -108,6 +120,10 @@ metrics! {
     LIMITS_DURATION: Gauge "threadprobe_limits_duration_seconds" [] "How long it took to evaluate all limits: a part of each sample.";
     HOST_THREADS: Gauge "threadprobe_host_threads" [] "Threads on the host.";
     HOST_CPUS: Gauge "threadprobe_host_cpus" [] "CPUs of the host that are online.";
+    HOST_RUNNABLE: Gauge "threadprobe_host_runnable_cpus" []
+        "Threads that ran or waited for a CPU, on average between the last two samples: the load, exact, in CPUs.";
+    HOST_PRESSURE: Counter "threadprobe_host_cpu_pressure_seconds_total" []
+        "How long some task had work and no CPU, since boot (some of /proc/pressure/cpu); where the kernel keeps it.";
     THREAD_COST: Gauge "threadprobe_thread_kernel_bytes" ["part"]
         "Kernel memory one thread costs: its stack, its task_struct, and what thread-probe keeps of it (probe).";
     ALERT_FIRING: Gauge "threadprobe_alert_firing" ["alert", "severity", "group"]

@@ -126,10 +126,9 @@ fn add_rates(sum: &mut Rates, more: &Rates) {
         more.short_lived_ratio,
         more.threads_exited_per_second,
     );
-    sum.wait_max_seconds = match (sum.wait_max_seconds, more.wait_max_seconds) {
-        (Some(a), Some(b)) => Some(a.max(b)),
-        (a, b) => a.or(b),
-    };
+    let longer = |a: Option<f64>, b: Option<f64>| a.into_iter().chain(b).reduce(f64::max);
+    sum.wait_max_seconds = longer(sum.wait_max_seconds, more.wait_max_seconds);
+    sum.burst_max_seconds = longer(sum.burst_max_seconds, more.burst_max_seconds);
     sum.runs_per_second += more.runs_per_second;
     sum.switches_per_second += more.switches_per_second;
     sum.voluntary_switches_per_second += more.voluntary_switches_per_second;

@@ -93,7 +93,7 @@ fn wait<T: Rated>(row: &T, of: fn(&Rates) -> Option<f64>) -> Value<'_> {
 }
 
 /// The columns of switches, waits and CPU time: processes and threads have them alike.
-const fn rate_columns<T: Rated>() -> [Column<T>; 9] {
+const fn rate_columns<T: Rated>() -> [Column<T>; 10] {
     [
         Column::new(
             ("switches_per_second", "SW/s", 7),
@@ -150,5 +150,12 @@ const fn rate_columns<T: Rated>() -> [Column<T>; 9] {
             |row| ratio(row, |rates| rates.cpu_ratio),
             "CPU time, all threads added up: 100 is one CPU all the time",
         ),
+        Column::new(
+            ("burst_max_seconds", "BURST", 8),
+            9,
+            |row| wait(row, |rates| rates.burst_max_seconds),
+            "The longest CPU time of a thread between two voluntary switches: of an event loop it is the lag",
+        )
+        .hidden(),
     ]
 }

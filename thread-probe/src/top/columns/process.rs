@@ -153,8 +153,15 @@ const fn owners() -> [Column<Process>; 3] {
 }
 
 #[expect(clippy::too_many_lines, reason = "a declaration each")]
-const fn more() -> [Column<Process>; 20] {
+const fn more() -> [Column<Process>; 21] {
     [
+        ProcessColumn::new(
+            ("oversubscription", "OVER", 6),
+            9,
+            |p| Value::Ratio(p.oversubscription),
+            "Threads that had work for each CPU that it may use, by its quota and affinity: 100 is one, beyond that some wait",
+        )
+        .hidden(),
         ProcessColumn::new(
             ("taken_by", "TAKEN BY", 20),
             2,

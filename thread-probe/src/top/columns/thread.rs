@@ -14,7 +14,7 @@ impl Rated for Thread {
 /// The columns of threads, in the order they have at first.
 pub fn thread_columns() -> &'static [Column<Thread>] {
     static COLUMNS: LazyLock<Vec<Column<Thread>>> =
-        LazyLock::new(|| [&identity()[..], &rate_columns(), &[depth()], &time_columns()].concat());
+        LazyLock::new(|| [&identity()[..], &rate_columns(), &[depth(), still()], &time_columns()].concat());
     &COLUMNS
 }
 
@@ -29,6 +29,16 @@ const fn identity() -> [Column<Thread>; 3] {
             "running, sleeping, blocked, stopped or zombie",
         ),
     ]
+}
+
+const fn still() -> Column<Thread> {
+    Column::new(
+        ("still_seconds", "STILL", 8),
+        9,
+        |t: &Thread| Value::Until(Some(t.still_seconds)),
+        "For how long it has not been switched away from, at the least: since when one that sleeps has slept",
+    )
+    .hidden()
 }
 
 const fn depth() -> Column<Thread> {

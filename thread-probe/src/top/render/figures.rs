@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     limits::words::Level,
-    model::{Model, Rates},
+    model::{Host, Model, Rates},
     text::human,
     top::app::{App, Point},
 };
@@ -229,11 +229,7 @@ pub(super) fn load(model: &Model, width: u16) -> Line<'static> {
     let cpu = host.rates.map_or_else(|| "-".to_owned(), |rates| human::percent(rates.cpu_ratio / cpus as f64));
     let parts = [
         format!("CPU {cpu} of {cpus}"),
-        format!(
-            "runnable {} ({:.1} a CPU)",
-            human::count(host.threads.running),
-            host.threads.running as f64 / cpus as f64
-        ),
+        runnable(host, cpus),
         format!("blocked {}", human::count(host.threads.blocked)),
         format!("processes/s {}", rate(model, |rates| rates.processes_created_per_second)),
         format!("load {:.2}", host.load_averages[0]),
@@ -250,6 +246,15 @@ pub(super) fn load(model: &Model, width: u16) -> Line<'static> {
         text = longer;
     }
     Line::raw(text)
+}
+
+/// Threads that have work, on average over the interval; without a ledger of time those of this moment.
+fn runnable(host: &Host, cpus: u64) -> String {
+    if let Some(wanted) = host.rates.map(|rates| rates.cpu_work().wanted).filter(|wanted| *wanted > 0.0) {
+        return format!("runnable {wanted:.1} on average ({:.1} a CPU)", wanted / cpus as f64);
+    }
+    let running = host.threads.running;
+    format!("runnable {} ({:.1} a CPU)", human::count(running), running as f64 / cpus as f64)
 }
 
 /// What the probe itself takes, and what it lost.

@@ -97,6 +97,36 @@ pub(super) fn spin() -> Result<()> {
     wait_for_line()
 }
 
+/// Runs for so many milliseconds of CPU time, sleeps, and so on; another thread never sleeps.
+pub(super) fn run_in_bursts(millis: u64) -> Result<()> {
+    start("t-burst", move || {
+        let cpu = || clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from).unwrap_or_default();
+        loop {
+            let until = cpu() + Duration::from_millis(millis);
+            while cpu() < until {}
+            thread::sleep(NAP);
+        }
+    })?;
+    spin()
+}
+
+/// Waits for so many seconds as in vfork: uninterruptibly, until a child ends.
+pub(super) fn wait_in_vfork(seconds: u64) -> Result<()> {
+    report(&[])?;
+    let flags = libc::CLONE_VFORK | libc::SIGCHLD;
+    // SAFETY: without CLONE_VM the child has memory of its own, as after fork; this process has one thread.
+    match unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) } {
+        0 => {
+            thread::sleep(Duration::from_secs(seconds));
+            // SAFETY: ends the child.
+            unsafe { libc::_exit(0) }
+        }
+        child => Errno::result(child).map(drop)?,
+    }
+    report(&[])?;
+    wait_for_line()
+}
+
 /// Runs on the first CPU, less the higher the nice value.
 pub(super) fn spin_pinned(nice: u64) -> Result<()> {
     super::life::pin_to_first_cpu()?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use prometheus::{TextEncoder, core::Collector as _, process_collector::ProcessCollector};
+use rustc_hash::FxHashMap;
 use thread_probe_ebpf::abi::{
     histogram::{BUCKETS, bucket_of},
     names::CloneFailure,
@@ -35,7 +36,7 @@ const NS_PER_SECOND: f64 = 1e9;
 /// The encoder refused what the library says of the process.
 pub fn render(model: &Model) -> prometheus::Result<Vec<u8>> {
     let mut out = Exposition::with_capacity(BYTES_BESIDE_GROUPS + model.groups.len() * BYTES_PER_GROUP);
-    groups(&mut out, &model.groups);
+    groups(&mut out, model);
     host_clones(&mut out, &model.host);
     limits::write(&mut out, model);
     host_threads(&mut out, &model.host);
@@ -77,7 +78,8 @@ fn durations(family: &mut Family<'_>, labels: &[&str], le: &[String], buckets: &
     family.histogram(labels, cumulative, buckets.iter().sum(), sum_ns as f64 / NS_PER_SECOND);
 }
 
-fn groups(out: &mut Exposition, groups: &[Group]) {
+fn groups(out: &mut Exposition, model: &Model) {
+    let groups = &model.groups;
     per_group(out, table::PROCESSES, groups, |group| group.processes);
     threads(out, groups);
     per_group(out, table::PROCESSES_CREATED, groups, |group| group.totals.processes_created);
@@ -89,6 +91,9 @@ fn groups(out: &mut Exposition, groups: &[Group]) {
     per_group(out, table::CPU, groups, |group| group.raw.counters.cpu_ns as f64 / NS_PER_SECOND);
     times(out, groups);
     taken(out, groups);
+    per_group(out, table::BURST, groups, |group| group.cpu_burst_max_seconds);
+    per_group(out, table::USABLE_CPUS, groups, |group| group.usable_cpus.cpus);
+    blocked(out, model);
     lifetimes(out, groups);
     per_group(out, table::STACK, groups, |group| group.memory.kernel_stack_bytes);
     per_group(out, table::STACK_DEPTH, groups, |group| group.memory.kernel_stack_depth_max_bytes);
@@ -137,6 +142,17 @@ fn taken(out: &mut Exposition, groups: &[Group]) {
             family.value(&[group, by], *seconds);
         }
     }
+}
+
+fn blocked(out: &mut Exposition, model: &Model) {
+    let mut longest: FxHashMap<&str, f64> = FxHashMap::default();
+    for process in &model.processes {
+        if let Some(blocked) = &process.longest_blocked {
+            let seconds = longest.entry(&process.group).or_default();
+            *seconds = seconds.max(blocked.seconds);
+        }
+    }
+    per_group(out, table::BLOCKED, &model.groups, |group| longest.get(&*group.group).copied().unwrap_or(0.0));
 }
 
 fn times(out: &mut Exposition, groups: &[Group]) {
@@ -202,6 +218,11 @@ fn host_clones(out: &mut Exposition, host: &Host) {
 fn host_threads(out: &mut Exposition, host: &Host) {
     out.single(table::HOST_THREADS, host.threads.total);
     out.single(table::HOST_CPUS, host.cpus);
+    out.single(table::HOST_RUNNABLE, host.rates.map_or(0.0, |rates| rates.cpu_work().wanted));
+    let mut family = out.family(table::HOST_PRESSURE);
+    if let Some(seconds) = host.cpu_pressure_seconds {
+        family.value(&[], seconds);
+    }
     let cost = &host.thread_cost;
     let mut family = out.family(table::THREAD_COST);
     family.value(&["stack"], cost.stack_bytes);

@@ -12,7 +12,7 @@ use super::*;
 use crate::{
     export::metrics::{METRICS, Metric},
     ledger::{GroupBounds, Ledger},
-    limits::{Headroom, LimitUse, Scope, Unreadable},
+    limits::{Headroom, LimitUse, Quota, Scope, Unreadable},
     names::owner::Owner,
     sample::{AttachedProgram, FoldOf, HostCounters, Observation, Source, ThreadObservation},
     testing::{alert, build, by_comm, limit_use},
@@ -77,6 +77,7 @@ fn with_limits(mut model: Model) -> Model {
     let leak = LimitUse { exhaustion_seconds: Some(60.0), ..limit_use((Limit::Memory, Scope::Host), "host", 3, 4) };
     let ids = limit_use((Limit::PidMax, Scope::Host), "host", 5, 6);
     model.limits.shared = vec![leak.clone(), ids, cgroup.clone()];
+    model.cpu_quotas = vec![Quota { cgroup: "/a".into(), cpus: 0.5, ..Quota::default() }];
     // Of a user with two, the fuller comes first.
     let of_user = |max| limit_use((Limit::Nproc, Scope::User), "alice", 90, max);
     model.limits.shared.extend([of_user(100), of_user(1000)]);
