@@ -5,8 +5,8 @@ use thread_probe_ebpf::abi::time::TimeState;
 
 use crate::{
     limits::{Foremost, Headroom, Limit, Refusers},
-    model::{CloneFailuresByLimit, CpuTaken, Memory, TakenBy, Times},
-    testing::{empty_model, idle_group, limit_use},
+    model::{Activity, BlockedThread, CloneFailuresByLimit, CpuTaken, Memory, TakenBy, Times, UsableCpus},
+    testing::{self, empty_model, idle_group, limit_use},
 };
 
 /// What the default rules find in a model: value, summary, advice, by alert and group.
@@ -260,6 +260,58 @@ fn what_of_its_work_a_group_may_not_do_is_told_by_who_keeps_it_from_it() {
     // Nearly all of it was done, or there was hardly any.
     assert_eq!(found(&of_group(working(0.9, 0.05, 0.05))), []);
     assert_eq!(found(&of_group(working(0.01, 0.04, 0.04))), []);
+}
+
+#[test]
+fn who_has_more_work_than_cpus_is_told_both_numbers() {
+    let usable_cpus = UsableCpus { cpus: 1.5, quota_set_by: Some("CPUQuota of a.service".into()) };
+    let group = Group { usable_cpus, oversubscription: Some(8.0), ..working(11.8, 0.1, 0.1) };
+    let (alert, _, finding) = only(&of_group(group));
+    assert_eq!((alert, finding.value), (AlertName::ThreadsOversubscribed, 8.0));
+    let summary = "12.0 threads of java had work on average for 1.50 CPUs (CPUQuota of a.service): 8.0 for each";
+    assert_eq!(&*finding.summary, summary);
+    assert!(
+        finding.advice.starts_with("raise CPUQuota of a.service to 12.0 CPUs, or let 2 of its"),
+        "{}",
+        finding.advice
+    );
+    let quota = UsableCpus { cpus: 0.5, quota_set_by: Some("cpu.max of /a".into()) };
+    let (alert, _, finding) = only(&of_group(Group { usable_cpus: quota, ..working(0.5, 1.5, 0.0) }));
+    assert_eq!(alert, AlertName::CpuThrottled);
+    assert!(finding.advice.starts_with("raise cpu.max of /a to 2.0 CPUs, or let 1 of its"), "{}", finding.advice);
+}
+
+fn of_process(process: Process) -> Model {
+    Model { processes: vec![Process { group: "node".into(), ..process }], ..empty_model() }
+}
+
+#[test]
+fn a_thread_that_nothing_can_end_is_told_with_its_id() {
+    let blocked = |seconds| {
+        let longest_blocked = Some(BlockedThread { tid: 12, comm: "nfsd".to_owned(), seconds });
+        of_process(Process { longest_blocked, ..testing::process(7, "node") })
+    };
+    let (alert, _, finding) = only(&blocked(150.0));
+    assert_eq!((alert, finding.value), (AlertName::ThreadStuck, 150.0));
+    assert_eq!(&*finding.summary, "thread 12 (nfsd) of process 7 (node) has been in uninterruptible sleep for 2 min");
+    assert_eq!(found(&blocked(60.0)), []);
+}
+
+#[test]
+fn a_burst_is_told_of_who_used_to_sleep_and_not_of_who_computes() {
+    let burst = |seconds, voluntary_switches| {
+        let rates = Some(Rates { burst_max_seconds: Some(seconds), ..Rates::default() });
+        let totals = Activity { cpu_seconds: 20.0 + seconds, voluntary_switches, ..Activity::default() };
+        of_process(Process { rates, totals, ..testing::process(7, "node") })
+    };
+    let (alert, _, finding) = only(&burst(12.0, 2_000));
+    assert_eq!((alert, finding.value), (AlertName::ThreadSpinning, 12.0));
+    let summary =
+        "a thread of process 7 (node) ran for 12 s without sleeping; before that, its threads slept after 10 ms";
+    assert_eq!(&*finding.summary, summary);
+    assert_eq!(found(&burst(12.0, 150)), [], "it slept after 133 ms before");
+    assert_eq!(found(&burst(12.0, 99)), [], "it hardly ever slept");
+    assert_eq!(found(&burst(9.0, 2_000)), []);
 }
 
 #[test]
