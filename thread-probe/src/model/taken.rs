@@ -1,28 +1,26 @@
 //! Who took the CPU while threads waited for one.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::histogram::NS_PER_SECOND;
 use crate::ledger::{self, SHORT, Taker};
 
-/// Who took the CPU from a process or a group: groups, and `~self`, `~kernel`, `~throttled`, `~idle`, `~elsewhere`,
-/// `~short`, `~unknown`, `~other`. Together they are its waits.
+/// Who took the CPU from a process or a group, who took most in the interval first: groups, and `~self`, `~kernel`,
+/// `~throttled`, `~idle`, `~elsewhere`, `~short`, `~unknown`, `~other`. Together they are its waits.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct CpuTaken {
-    /// Seconds since the probe was started.
-    pub seconds: BTreeMap<Arc<str>, f64>,
-    /// Those of the interval, who took most first; empty in the first sample.
-    pub rates: Vec<TakenBy>,
-}
+#[serde(transparent)]
+pub struct CpuTaken(Vec<TakenBy>);
 
-/// What one took in the interval.
+/// What one took.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TakenBy {
     /// Who.
     pub by: Arc<str>,
-    /// Threads that waited meanwhile, on average: 1 is one thread all the time.
+    /// Seconds since it is told by name, or since the probe was started; 0 of who is not among those that took most.
+    pub seconds: f64,
+    /// Of the interval: threads that waited meanwhile, on average. 1 is one thread all the time.
     pub ratio: f64,
 }
 
@@ -40,57 +38,75 @@ pub struct TakerProcess {
 impl CpuTaken {
     /// Whether nothing was taken.
     pub fn is_empty(&self) -> bool {
-        self.seconds.is_empty()
+        self.0.is_empty()
+    }
+
+    /// Each who took some.
+    pub fn iter(&self) -> impl Iterator<Item = &TakenBy> {
+        self.0.iter()
     }
 
     /// Who took most in the interval, and which share of all that was taken.
     pub fn most(&self) -> Option<(&str, f64)> {
-        let all: f64 = self.rates.iter().map(|taken| taken.ratio).sum();
-        self.rates.first().filter(|_| all > 0.0).map(|taken| (&*taken.by, taken.ratio / all))
+        let all: f64 = self.iter().map(|taken| taken.ratio).sum();
+        self.0.first().filter(|_| all > 0.0).map(|taken| (&*taken.by, taken.ratio / all))
     }
 
     /// Who had the CPU for most of the waits of the interval that no quota made, and for which share of these: a group,
     /// `~self` or `~kernel`. `None` where nobody is known to have had it.
     pub fn culprit(&self) -> Option<(&str, f64)> {
         let throttled = Taker::Throttled.label();
-        let contended = || self.rates.iter().filter(|taken| *taken.by != *throttled);
+        let contended = || self.iter().filter(|taken| *taken.by != *throttled);
         let all: f64 = contended().map(|taken| taken.ratio).sum();
         let culprit = contended().find(|taken| Taker::is_somebody(&taken.by));
-        culprit.filter(|_| all > 0.0).map(|taken| (&*taken.by, taken.ratio / all))
+        culprit.filter(|taken| taken.ratio > 0.0).map(|taken| (&*taken.by, taken.ratio / all))
     }
 
     /// Takes in those of another.
     pub fn include(&mut self, other: &Self) {
-        for (by, seconds) in &other.seconds {
-            *self.seconds.entry(Arc::clone(by)).or_default() += seconds;
-        }
-        for taken in &other.rates {
-            match self.rates.iter_mut().find(|sum| sum.by == taken.by) {
-                Some(sum) => sum.ratio += taken.ratio,
-                None => self.rates.push(taken.clone()),
-            }
-        }
+        other.iter().for_each(|taken| self.add(taken));
         self.sort();
     }
 
+    fn add(&mut self, taken: &TakenBy) {
+        match self.0.iter_mut().find(|sum| sum.by == taken.by) {
+            Some(sum) => {
+                sum.seconds += taken.seconds;
+                sum.ratio += taken.ratio;
+            }
+            None => self.0.push(taken.clone()),
+        }
+    }
+
     fn sort(&mut self) {
-        self.rates.sort_by(|a, b| b.ratio.total_cmp(&a.ratio).then_with(|| a.by.cmp(&b.by)));
+        self.0.sort_by(|a, b| b.ratio.total_cmp(&a.ratio).then_with(|| a.by.cmp(&b.by)));
     }
 
     /// Of a process or a group that has waited for `waited_ns` in the interval.
     pub(super) fn of(taken: &ledger::Taken, epoch: u64, waited_ns: u64, interval_seconds: Option<f64>) -> Self {
-        let seconds = taken.totals().map(|(by, ns)| (by.into(), ns as f64 / NS_PER_SECOND)).collect();
-        let mut made = Self { seconds, rates: Vec::new() };
-        if let Some(interval_seconds) = interval_seconds {
-            let ratio = |ns: u64| ns as f64 / NS_PER_SECOND / interval_seconds;
-            let added = taken.interval(epoch);
-            made.rates.extend(added.iter().map(|(by, ns)| TakenBy { by: by.label().into(), ratio: ratio(*ns) }));
-            let charged_ns: u64 = added.iter().map(|(_, ns)| ns).sum();
-            if waited_ns > charged_ns {
-                made.rates.push(TakenBy { by: SHORT.into(), ratio: ratio(waited_ns - charged_ns) });
-            }
-            made.sort();
+        let mut made = Self::default();
+        for (by, ns) in taken.totals() {
+            made.add(&TakenBy { by: by.into(), seconds: ns as f64 / NS_PER_SECOND, ratio: 0.0 });
         }
+        if let Some(interval_seconds) = interval_seconds {
+            let added = taken.interval(epoch);
+            let charged_ns: u64 = added.iter().map(|(_, ns)| ns).sum();
+            let short = (SHORT, waited_ns.saturating_sub(charged_ns));
+            let parts = added.iter().map(|(by, ns)| (by.label(), *ns)).chain([short]);
+            for (by, ns) in parts.filter(|(_, ns)| *ns != 0) {
+                let ratio = ns as f64 / NS_PER_SECOND / interval_seconds;
+                made.add(&TakenBy { by: by.into(), seconds: 0.0, ratio });
+            }
+        }
+        made.sort();
+        made
+    }
+}
+
+impl FromIterator<TakenBy> for CpuTaken {
+    fn from_iter<T: IntoIterator<Item = TakenBy>>(parts: T) -> Self {
+        let mut made = Self(parts.into_iter().collect());
+        made.sort();
         made
     }
 }
@@ -99,28 +115,24 @@ impl CpuTaken {
 mod tests {
     use super::*;
 
+    fn of(parts: &[(&str, f64)]) -> CpuTaken {
+        parts.iter().map(|(by, ratio)| TakenBy { by: (*by).into(), seconds: 2.0 * ratio, ratio: *ratio }).collect()
+    }
+
     #[test]
     fn who_took_most_of_two_processes_is_who_took_most_of_both() {
-        let of = |parts: &[(&str, f64)]| CpuTaken {
-            seconds: parts.iter().map(|(by, seconds)| ((*by).into(), *seconds)).collect(),
-            rates: parts.iter().map(|(by, ratio)| TakenBy { by: (*by).into(), ratio: *ratio }).collect(),
-        };
         let mut both = of(&[("a", 3.0), ("b", 2.0)]);
         both.include(&of(&[("b", 2.0), ("c", 1.0)]));
         assert_eq!(both.most(), Some(("b", 0.5)));
-        assert_eq!(both.seconds.values().sum::<f64>(), 8.0);
+        assert_eq!(both.iter().map(|taken| taken.seconds).sum::<f64>(), 16.0);
         assert_eq!(CpuTaken::default().most(), None);
     }
 
     #[test]
     fn the_culprit_is_who_had_the_cpu_and_no_quota() {
-        let rates = |rates: &[(&str, f64)]| CpuTaken {
-            rates: rates.iter().map(|(by, ratio)| TakenBy { by: (*by).into(), ratio: *ratio }).collect(),
-            ..CpuTaken::default()
-        };
-        let known = rates(&[("~throttled", 6.0), ("~short", 2.0), ("~kernel", 1.0), ("a", 1.0)]);
+        let known = of(&[("~throttled", 6.0), ("~short", 2.0), ("~kernel", 1.0), ("zsh", 0.9), ("bash", 0.1)]);
         assert_eq!(known.culprit(), Some(("~kernel", 0.25)));
-        assert_eq!(rates(&[("~throttled", 6.0), ("~idle", 2.0)]).culprit(), None);
-        assert_eq!(CpuTaken::default().culprit(), None);
+        assert_eq!(of(&[("~throttled", 6.0), ("~idle", 2.0)]).culprit(), None);
+        assert_eq!(of(&[("a", 0.0)]).culprit(), None, "it took some before");
     }
 }

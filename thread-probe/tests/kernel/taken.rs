@@ -36,7 +36,10 @@ impl<'a> Taken<'a> {
     }
 
     fn seconds(&self, by: &str) -> f64 {
-        let of = |group: &Group| group.cpu_taken.seconds.get(by).copied().unwrap_or(0.0);
+        let of = |group: &Group| {
+            let taken = group.cpu_taken.iter().find(|taken| *taken.by == *by);
+            taken.map_or(0.0, |taken| taken.seconds)
+        };
         of(self.after) - of(self.before)
     }
 
@@ -49,11 +52,11 @@ impl<'a> Taken<'a> {
     }
 
     fn all(&self) -> f64 {
-        self.after.cpu_taken.seconds.keys().map(|by| self.seconds(by)).sum()
+        self.after.cpu_taken.iter().map(|taken| self.seconds(&taken.by)).sum()
     }
 
     fn told(&self) -> Vec<(&str, f64)> {
-        self.after.cpu_taken.seconds.keys().map(|by| (&**by, self.seconds(by))).collect()
+        self.after.cpu_taken.iter().map(|taken| (&*taken.by, self.seconds(&taken.by))).collect()
     }
 }
 

@@ -68,7 +68,7 @@ fn more_idle_clients_than_open_files_stop_nothing() -> Result<()> {
     needs_root!();
     let mut command = Command::new(PROGRAM);
     // SAFETY: setrlimit is safe between fork and exec.
-    unsafe { command.pre_exec(|| Ok(setrlimit(Resource::RLIMIT_NOFILE, 80, 80)?)) };
+    unsafe { command.pre_exec(|| Ok(setrlimit(Resource::RLIMIT_NOFILE, 90, 90)?)) };
     let daemon = Daemon::start_by(command, &["--interval", "200ms"])?;
     let idle: Vec<_> = (0..100).map_while(|_| daemon.connect().ok()).collect();
     thread::sleep(Duration::from_secs(2));

@@ -235,8 +235,7 @@ fn working(running: f64, throttled: f64, contended: f64) -> Group {
 }
 
 fn taken(rates: &[(&str, f64)]) -> CpuTaken {
-    let rates = rates.iter().map(|(by, ratio)| TakenBy { by: (*by).into(), ratio: *ratio }).collect();
-    CpuTaken { rates, ..CpuTaken::default() }
+    rates.iter().map(|(by, ratio)| TakenBy { by: (*by).into(), seconds: 0.0, ratio: *ratio }).collect()
 }
 
 #[test]

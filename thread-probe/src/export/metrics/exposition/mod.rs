@@ -19,7 +19,7 @@ use crate::{
     ledger::{LIFETIME_BOUNDS_NS, ThreadState},
     limits::Limit,
     model::{
-        Group, Host, Model, ProbeStatus,
+        Group, Host, Model, ProbeStatus, TakenBy,
         alert::{NotificationCount, State},
     },
 };
@@ -138,7 +138,7 @@ fn waits(out: &mut Exposition, groups: &[Group]) {
 fn taken(out: &mut Exposition, groups: &[Group]) {
     let mut family = out.family(table::TAKEN);
     for Group { group, cpu_taken, .. } in groups {
-        for (by, seconds) in &cpu_taken.seconds {
+        for TakenBy { by, seconds, .. } in cpu_taken.iter().filter(|taken| taken.seconds > 0.0) {
             family.value(&[group, by], *seconds);
         }
     }

@@ -8,8 +8,8 @@ use crate::{
     ledger::ThreadState,
     limits::{Foremost, Headroom, Limit, LimitUse, Scope},
     model::{
-        Activity, Bucket, CloneFailures, CloneFailuresByLimit, CpuTaken, IntervalWaits, LostCount, Memory, Model,
-        OneProcess, Process, Rates, TakenBy, TakerProcess, Thread, ThreadCounts, ThreadsOfName, Times,
+        Activity, Bucket, CloneFailures, CloneFailuresByLimit, IntervalWaits, LostCount, Memory, Model, OneProcess,
+        Process, Rates, TakenBy, TakerProcess, Thread, ThreadCounts, ThreadsOfName, Times,
         alert::{AlertName, AlertView, Severity, State},
     },
     testing::{alert, empty_model, limit_use, process},
@@ -162,10 +162,10 @@ fn processes() -> Vec<Process> {
             cgroup_pids: Some("/system.slice/java.service".into()),
             cgroup_memory: None,
         },
-        cpu_taken: CpuTaken {
-            seconds: [("stress-ng".into(), 62.0), ("~self".into(), 38.0)].into(),
-            rates: [("stress-ng", 1.62), ("~self", 0.9)].map(|(by, ratio)| TakenBy { by: by.into(), ratio }).into(),
-        },
+        cpu_taken: [("stress-ng", 1.62), ("~self", 0.9)]
+            .map(|(by, ratio)| TakenBy { by: by.into(), seconds: 40.0 * ratio, ratio })
+            .into_iter()
+            .collect(),
         ..busy(1200, 1, "java", ("app", "/system.slice/java.service"), &java_rates)
     };
     let postgres = Process {
