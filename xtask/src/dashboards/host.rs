@@ -106,7 +106,7 @@ fn switches() -> Vec<Panel> {
         top("Longest bursts", "CPU time of a thread between two voluntary switches, in the last minute.", "s")
             .query("topk(10, threadprobe_cpu_burst_max_seconds{*})", "{{group}}"),
         top("Longest uninterruptible sleep", "Of a thread that is in it now.", "s")
-            .query("topk(10, threadprobe_thread_blocked_seconds{*} > 0)", "{{group}}"),
+            .query("topk(10, threadprobe_thread_blocked_seconds{*})", "{{group}}"),
         top("Who takes the CPU from others", "Threads of other groups that wait meanwhile, on average.", "short").query(
             "topk(10, sum by (by) (rate(threadprobe_cpu_taken_seconds_total{*, by!~\"~.*\"}[$__rate_interval])))",
             "{{by}}",

@@ -301,7 +301,7 @@ fn a_burst_is_told_of_who_used_to_sleep_and_not_of_who_computes() {
     let burst = |seconds, voluntary_switches| {
         let rates = Some(Rates { burst_max_seconds: Some(seconds), ..Rates::default() });
         let totals = Activity { cpu_seconds: 20.0 + seconds, voluntary_switches, ..Activity::default() };
-        of_process(Process { rates, totals, ..testing::process(7, "node") })
+        of_process(Process { totals, rates, ..testing::process(7, "node") })
     };
     let (alert, _, finding) = only(&burst(12.0, 2_000));
     assert_eq!((alert, finding.value), (AlertName::ThreadSpinning, 12.0));
