@@ -41,6 +41,7 @@ pub(crate) fn build(
         time: SystemTime::UNIX_EPOCH + Duration::from_hours(490_000),
         interval,
         duration: Duration::from_millis(3),
+        tells_throttling: true,
         threads: 0,
         group_by: GroupBy::Comm,
         counters,

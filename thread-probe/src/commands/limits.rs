@@ -100,7 +100,7 @@ fn of_host_and_all_else(model: &Model, sampler: &Sampler) -> Vec<LimitUse> {
 fn of_host(config: &Config, reason: String) -> Printed {
     let mut limits = Limits::new(config.limits.window);
     let mut report = LimitsReport::default();
-    let cost = probe::thread_cost(probe::task_struct_bytes().unwrap_or(0), 0);
+    let cost = probe::thread_cost(probe::kernel_types().map_or(0, |types| types.task_struct_bytes), 0);
     for _ in 0..SAMPLES {
         std::thread::sleep(config.limits.window / SAMPLES);
         let host = limits.read_host();

@@ -50,6 +50,8 @@ pub struct SampleFacts<'a> {
     pub duration: Duration,
     /// Threads the scan saw.
     pub threads: u64,
+    /// See [`ProbeStatus::tells_throttling`].
+    pub tells_throttling: bool,
     /// What makes a group.
     pub group_by: GroupBy,
     /// What the programs count for the host.
@@ -104,6 +106,7 @@ impl Model {
                 programs: Arc::clone(facts.programs),
                 sample_duration_seconds: facts.duration.as_secs_f64(),
                 sample_threads: facts.threads,
+                tells_throttling: facts.tells_throttling,
                 cpu_ratio: facts.own_cost.cpu_ratio,
                 seconds_per_switch: facts.own_cost.seconds_per_switch,
                 lost: losses::counts(facts.counters, &ledger.losses()),

@@ -15,6 +15,9 @@ pub struct ProbeStatus {
     pub sample_duration_seconds: f64,
     /// Threads the scan saw.
     pub sample_threads: u64,
+    /// Whether the kernel tells what a quota takes from other waits for a CPU: since Linux 6.6.
+    #[serde(default)]
+    pub tells_throttling: bool,
     /// CPUs that the process of the probe had in use over the interval; null in the first sample.
     pub cpu_ratio: Option<f64>,
     /// What the program on the context switch took for each over the interval; null unless `kernel.bpf_stats_enabled`

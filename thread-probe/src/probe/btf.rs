@@ -13,29 +13,28 @@ use super::requirements::{LoadError, VMLINUX_BTF};
 
 /// What the programs and the memory accounting need to know of the kernel's types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct KernelTypes {
+pub struct KernelTypes {
     /// Where the members are.
-    pub offsets: Offsets,
+    pub(super) offsets: Offsets,
     /// Size of `struct task_struct`, without the FPU area that follows it where the CPU needs more.
     pub task_struct_bytes: u64,
     /// What one thread's task storage takes: its element, and what holds the list of them.
     pub task_storage_bytes: u64,
 }
 
-/// Resolves everything from the kernel's BTF.
+impl KernelTypes {
+    /// Whether the kernel keeps for how long a quota stopped a run queue: since Linux 6.6.
+    pub fn tells_throttling(&self) -> bool {
+        self.offsets.throttled_self_time != MISSING
+    }
+}
+
+/// Resolves everything from the kernel's BTF, which needs no privilege.
 ///
 /// # Errors
 /// No BTF, or a structure or member that is not in it.
-pub(super) fn kernel_types() -> Result<KernelTypes, LoadError> {
+pub fn kernel_types() -> Result<KernelTypes, LoadError> {
     types_from(Path::new(VMLINUX_BTF))
-}
-
-/// Size of `struct task_struct`, which needs no privilege to know.
-///
-/// # Errors
-/// No BTF.
-pub fn task_struct_bytes() -> Result<u64, LoadError> {
-    Ok(kernel_types()?.task_struct_bytes)
 }
 
 fn types_from(path: &Path) -> Result<KernelTypes, LoadError> {

@@ -324,6 +324,11 @@ impl Probe {
         &self.programs
     }
 
+    /// Whether what a quota takes can be told from other waits: see [`KernelTypes::tells_throttling`].
+    pub fn tells_throttling(&self) -> bool {
+        self.types.tells_throttling()
+    }
+
     /// What one thread costs this kernel. Reads a file that is root's alone: call it before privileges are dropped.
     pub fn thread_cost(&self) -> ThreadCost {
         thread_cost(self.types.task_struct_bytes, self.types.task_storage_bytes)

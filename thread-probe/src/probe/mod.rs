@@ -11,7 +11,7 @@ mod scan;
 mod syscalls;
 
 pub use attach::{CloneProbe, SlowToDetach};
-pub use btf::task_struct_bytes;
+pub use btf::{KernelTypes, kernel_types};
 pub use cost::thread_cost;
 pub use loaded::{LoadOptions, Probe};
 pub use requirements::LoadError;

@@ -160,6 +160,7 @@ impl Sampler {
             interval,
             duration: started.instant.elapsed(),
             threads,
+            tells_throttling: self.probe.tells_throttling(),
             group_by: self.config.groups.by,
             counters: &counters,
             cost: self.cost,

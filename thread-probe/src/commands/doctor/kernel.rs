@@ -34,14 +34,31 @@ const BOOT_ANOTHER: &str = "boot a distribution's kernel";
 /// `loads` says whether the programs do: that proves what no file may tell.
 pub(super) fn checks(loads: bool) -> Vec<Check> {
     let release = this_host().kernel_release;
-    vec![
+    let types = probe::kernel_types();
+    let quota_waits = types.as_ref().ok().map(|types| quota_waits(types.tells_throttling()));
+    let mut checks = vec![
         version(&release),
-        btf(probe::task_struct_bytes().map(|_| ())),
+        btf(types.map(|_| ())),
         built(KernelConfig::current().ok().map(|KernelConfig(config)| config).as_ref(), loads),
         lockdown(fs::read_to_string(LOCKDOWN).ok().as_deref(), is_securityfs_mounted(), loads),
         setting("net.core.bpf_jit_enable", bpf_jit),
         setting("kernel.bpf_stats_enabled", bpf_stats),
-    ]
+    ];
+    checks.extend(quota_waits);
+    checks
+}
+
+/// Whether the state `throttled` can be told.
+fn quota_waits(are_told: bool) -> Check {
+    const NAME: &str = "quota waits";
+    if are_told {
+        return Check::ok(NAME, "are told from other waits for a CPU");
+    }
+    Check::warning(
+        NAME,
+        "are not told from other waits for a CPU: threadprobe_cpu_throttled_seconds_total has each cgroup's",
+        "boot Linux 6.6 or later if you want that",
+    )
 }
 
 fn version(release: &str) -> Check {

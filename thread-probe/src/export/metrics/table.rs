@@ -139,6 +139,8 @@ metrics! {
         "Whether an eBPF program is attached, and to what: tp_btf, iter, fexit, tracepoint or none.";
     SAMPLE_DURATION: Gauge "threadprobe_sample_duration_seconds" [] "How long the last sample took: scan, drain, ledger, limits.";
     SAMPLE_THREADS: Gauge "threadprobe_sample_threads" [] "Threads that the last scan saw.";
+    TELLS_THROTTLING: Gauge "threadprobe_kernel_tells_throttling" []
+        "Whether the kernel tells what a quota takes from other waits for a CPU: since Linux 6.6.";
     LOST: Counter "threadprobe_lost_total" ["reason"] "Events or parts of them that were dropped.";
     GROUPS_DROPPED: Counter "threadprobe_groups_dropped_total" []
         "Processes counted under ~other because there were --max-groups groups already.";

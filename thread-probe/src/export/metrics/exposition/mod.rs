@@ -259,6 +259,7 @@ fn probe(out: &mut Exposition, probe: &ProbeStatus, (version, revision): (&str, 
     }
     out.single(table::SAMPLE_DURATION, probe.sample_duration_seconds);
     out.single(table::SAMPLE_THREADS, probe.sample_threads);
+    out.single(table::TELLS_THROTTLING, u64::from(probe.tells_throttling));
     let mut family = out.family(table::LOST);
     for lost in &probe.lost {
         family.value(&[&lost.reason], lost.count);
