@@ -32,6 +32,11 @@ pub const EXE_BYTES: usize = 32;
 /// No [`super::time::TimeState`].
 pub const NO_STATE: u32 = u32::MAX;
 
+/// As [`ThreadPart::syscall`].
+pub const NO_SYSCALL: u32 = u32::MAX;
+/// See [`ThreadPart::syscall`]; more than any number.
+pub const COMPAT_SYSCALL: u32 = 1 << 30;
+
 /// Names the task, and says which parts follow.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -122,8 +127,9 @@ pub struct ThreadPart {
     /// What it is doing for as long as its record stands: the [`super::time::TimeState`] that the time from then on
     /// belongs to; [`NO_STATE`] while that can't be said.
     pub standing_state: u32,
-    /// Keeps the size a multiple of 8.
-    pub reserved: u32,
+    /// The number of the system call that it sleeps in, with [`COMPAT_SYSCALL`] if that is one of a 32-bit program on a
+    /// 64-bit kernel; [`NO_SYSCALL`] if it sleeps in none, or does not sleep.
+    pub syscall: u32,
     /// The longest burst since the last record: CPU time between two voluntary switches, in nanoseconds.
     pub burst_max_ns: u64,
     /// Name of the thread, ended by a 0.

@@ -2,7 +2,7 @@
 
 use thread_probe_ebpf::{
     abi::{
-        record::{NO_STATE, ProcessPart, ThreadPart},
+        record::{NO_STATE, NO_SYSCALL, ProcessPart, ThreadPart},
         storage::{Period, TaskStorage},
         time::TimeState,
     },
@@ -48,6 +48,7 @@ pub(crate) unsafe fn fill_thread(
     thread.counters.threads_created = 0;
     thread.counters.processes_created = 0;
     thread.burst_max_ns = 0;
+    thread.syscall = NO_SYSCALL;
     match storage {
         Some(storage) => {
             fill_from_storage(thread, storage);
@@ -141,7 +142,6 @@ unsafe fn set_as_of(thread: *mut ThreadPart, as_of: AsOf) {
     unsafe {
         (*thread).as_of_ns = as_of.as_of_ns;
         (*thread).standing_state = as_of.standing_state;
-        (*thread).reserved = 0;
     }
 }
 
@@ -168,7 +168,6 @@ fn standing(task: Task, before: &Period, moved_ns: u64, now_ns: u64) -> Standing
 fn fill_without_times(thread: &mut ThreadPart) {
     thread.as_of_ns = 0;
     thread.standing_state = NO_STATE;
-    thread.reserved = 0;
     // SAFETY: whole words of plain data.
     unsafe { zero_words(&raw mut thread.counters.time_ns) };
 }

@@ -75,6 +75,9 @@ pub(crate) fn scan(context: *const IterContext) {
     // SAFETY: a whole record.
     let waits = unsafe {
         fill_thread(&raw mut (*record).thread, task, Some(storage), (parts | PART_STORAGE, now_ns));
+        if (*record).thread.state != 0 && (*record).thread.exit_state == 0 {
+            (*record).thread.syscall = task.syscall();
+        }
         if keeps_time() {
             (*record).thread.burst_max_ns = burst::tell(&mut storage.burst, (*record).thread.counters.cpu_ns);
         }

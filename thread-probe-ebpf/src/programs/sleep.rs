@@ -2,7 +2,10 @@
 
 use core::mem::MaybeUninit;
 
-use thread_probe_ebpf::abi::time::{SYSCALLS, SyscallClasses, TimeState, VFORK};
+use thread_probe_ebpf::abi::{
+    record::{COMPAT_SYSCALL, NO_SYSCALL},
+    time::{SYSCALLS, SyscallClasses, TimeState, VFORK},
+};
 
 use super::{
     kernel::Task,
@@ -34,16 +37,10 @@ impl Task {
     /// The class of the system call that it is in.
     #[inline(always)]
     fn syscall_class(self) -> u8 {
-        /// Of include/linux/sched.h: PF_KTHREAD, PF_USER_WORKER, PF_IO_WORKER. They make no system calls.
-        const WORKERS: u32 = 0x0020_0000 | 0x4000 | 0x10;
-        /// Set in the numbers of x32, which are else the kernel's own.
-        const X32: u32 = 0x4000_0000;
-        /// Of arch/x86/include/asm/thread_info.h: the system call is one of 32-bit programs.
-        const TS_COMPAT: u32 = 2;
-        if self.flags() & WORKERS != 0 {
+        if self.is_worker() {
             return TimeState::Other as u8;
         }
-        let number: u32 = load!(self.entry_registers(), syscall);
+        let number = self.syscall_number();
         if number as i32 == -1 {
             return TimeState::Fault as u8;
         }
@@ -51,10 +48,48 @@ impl Task {
         if number >= SYSCALLS {
             return TimeState::Other as u8;
         }
-        let status: u32 = load_optional!(self.0, thread_status);
-        let is_compat = status & TS_COMPAT != 0;
-        let index = if is_compat { number + SYSCALLS } else { number };
+        let index = if self.is_in_compat_syscall() { number + SYSCALLS } else { number };
         // SAFETY: initialised above, and the index is below the array's length; volatile as in `may_fold_leaders`.
         unsafe { (&raw const SYSCALL_CLASSES).cast::<u8>().add(index).read_volatile() }
     }
+
+    /// The number of the system call that it is in, as [`ThreadPart::syscall`].
+    ///
+    /// [`ThreadPart::syscall`]: thread_probe_ebpf::abi::record::ThreadPart::syscall
+    #[inline(always)]
+    pub(crate) fn syscall(self) -> u32 {
+        let number = self.syscall_number();
+        if self.is_worker() || number as i32 == -1 {
+            NO_SYSCALL
+        } else if self.is_in_compat_syscall() {
+            number | COMPAT_SYSCALL
+        } else {
+            number & !X32
+        }
+    }
+
+    #[inline(always)]
+    fn syscall_number(self) -> u32 {
+        load!(self.entry_registers(), syscall)
+    }
+
+    /// Whether it makes no system calls.
+    #[inline(always)]
+    fn is_worker(self) -> bool {
+        /// Of include/linux/sched.h: PF_KTHREAD, PF_USER_WORKER, PF_IO_WORKER.
+        const WORKERS: u32 = 0x0020_0000 | 0x4000 | 0x10;
+        self.flags() & WORKERS != 0
+    }
+
+    /// Whether the system call that it is in is one of 32-bit programs.
+    #[inline(always)]
+    fn is_in_compat_syscall(self) -> bool {
+        /// Of arch/x86/include/asm/thread_info.h.
+        const TS_COMPAT: u32 = 2;
+        let status: u32 = load_optional!(self.0, thread_status);
+        status & TS_COMPAT != 0
+    }
 }
+
+/// Set in the numbers of x32, which are else the kernel's own.
+const X32: u32 = 0x4000_0000;

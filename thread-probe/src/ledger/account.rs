@@ -72,6 +72,7 @@ impl Ledger {
             state: ThreadState::from_bits(record.state, record.exit_state),
             comm: record.comm,
             stack_depth_bytes: record.stack_depth_bytes,
+            syscall: record.syscall,
             counters,
             standing: Standing::of(record),
             burst: (self.epoch, burst_max_ns),

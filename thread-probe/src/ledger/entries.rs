@@ -39,6 +39,8 @@ pub struct ThreadEntry {
     pub comm: [u8; COMM_BYTES],
     /// Bytes of kernel stack in use when it was last switched out.
     pub stack_depth_bytes: u32,
+    /// The system call that it sleeps in: see [`record::ThreadPart::syscall`].
+    pub syscall: u32,
     /// Its counters.
     pub counters: Counters,
     /// Up to when its times go, and what it does while its record stands.

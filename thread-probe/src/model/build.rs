@@ -22,7 +22,7 @@ use super::{
 use crate::{
     ledger::{self, LIFETIME_BOUNDS_NS, Ledger, ProcessKey, Taker},
     limits::{Evaluation, ProcessLimits, Quota, Refusers, of_groups},
-    names::grouping::GroupBy,
+    names::{grouping::GroupBy, syscalls},
     sample::{AttachedProgram, HostCounters, ThreadCost},
     text::until_nul,
 };
@@ -372,6 +372,7 @@ fn threads_of(ledger: &Ledger, pid: u32, epoch: u64, interval_seconds: Option<f6
                 state: thread.state,
                 start_boottime_seconds: thread.start_ns as f64 / NS_PER_SECOND,
                 kernel_stack_depth_bytes: thread.stack_depth_bytes,
+                syscall: syscalls::name(thread.syscall),
                 still_seconds: thread.still_ns(ledger.now_ns()) as f64 / NS_PER_SECOND,
                 totals: Activity::of_thread(&thread.counters),
                 rates: interval_seconds

@@ -298,6 +298,9 @@ pub struct Thread {
     /// saw it so.
     #[serde(default)]
     pub still_seconds: f64,
+    /// The system call that it sleeps in; null where it does not sleep, or sleeps in none.
+    #[serde(default)]
+    pub syscall: Option<Cow<'static, str>>,
     /// Totals since it was created.
     pub totals: Activity,
     /// Rates over the interval; null for the first sample. The quantiles are of all its waits, not the interval's.

@@ -6,4 +6,5 @@ pub(crate) mod cgroup_path;
 pub mod cgroups;
 pub mod grouping;
 pub mod owner;
+pub mod syscalls;
 pub(crate) mod users;

@@ -118,7 +118,7 @@ mod tests {
         assert_eq!(sort("threads:asc"), Ok([Some(("threads", Ascending)), None]));
         assert_eq!(sort("tid"), Ok([None, Some(("tid", Ascending))]));
         assert!(sort("beauty").is_err_and(|said| said.contains("pid, user,")
-            && said.ends_with("of threads tid, state, kernel_stack_depth_bytes, still_seconds")));
+            && said.ends_with("of threads tid, state, kernel_stack_depth_bytes, syscall, still_seconds")));
         assert!(sort("cpu:up").is_err_and(|said| said.contains("must be one of ascending, descending")));
     }
 

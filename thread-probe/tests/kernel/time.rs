@@ -146,6 +146,8 @@ fn who_waits_uninterruptibly_is_told() -> Result<()> {
         Ok(threads.first().context("its thread")?.totals.time_seconds.get(TimeState::Child))
     };
     let before = child(&probe)?;
+    let thread = probe.threads_of(workload.pid())?.pop().context("its thread")?;
+    ensure!(thread.syscall.as_deref() == Some("clone"), "it sleeps in {:?}", thread.syscall);
     for second in 1..=3 {
         thread::sleep(Duration::from_secs(1));
         let model = probe.sample()?;
@@ -157,7 +159,10 @@ fn who_waits_uninterruptibly_is_told() -> Result<()> {
         ensure!((expected - 0.1..expected + 0.5).contains(&waited), "{waited} s for a child after {second} s");
     }
     workload.facts()?;
+    thread::sleep(Duration::from_millis(200));
     let model = probe.sample()?;
+    let thread = probe.threads_of(workload.pid())?.pop().context("its thread")?;
+    ensure!(thread.syscall.as_deref() == Some("read"), "it sleeps in {:?}", thread.syscall);
     let blocked = &process(&model, workload.pid())?.longest_blocked;
     ensure!(blocked.is_none(), "{blocked:?} once it is over");
     workload.finish()

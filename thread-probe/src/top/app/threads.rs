@@ -64,6 +64,7 @@ fn as_thread(of_name: &ThreadsOfName) -> Thread {
         start_boottime_seconds: 0.0,
         kernel_stack_depth_bytes: of_name.kernel_stack_depth_max_bytes,
         still_seconds: 0.0,
+        syscall: None,
         totals: of_name.totals,
         rates: of_name.rates,
         wait_histogram: of_name.wait_histogram.clone(),

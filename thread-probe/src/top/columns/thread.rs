@@ -14,7 +14,7 @@ impl Rated for Thread {
 /// The columns of threads, in the order they have at first.
 pub fn thread_columns() -> &'static [Column<Thread>] {
     static COLUMNS: LazyLock<Vec<Column<Thread>>> =
-        LazyLock::new(|| [&identity()[..], &rate_columns(), &[depth(), still()], &time_columns()].concat());
+        LazyLock::new(|| [&identity()[..], &rate_columns(), &[depth()], &sleep(), &time_columns()].concat());
     &COLUMNS
 }
 
@@ -31,14 +31,21 @@ const fn identity() -> [Column<Thread>; 3] {
     ]
 }
 
-const fn still() -> Column<Thread> {
-    Column::new(
-        ("still_seconds", "STILL", 8),
-        9,
-        |t: &Thread| Value::Until(Some(t.still_seconds)),
-        "For how long it has not been switched away from, at the least: since when one that sleeps has slept",
-    )
-    .hidden()
+const fn sleep() -> [Column<Thread>; 2] {
+    [
+        Column::new(
+            ("syscall", "SYSCALL", 15),
+            9,
+            |t: &Thread| Value::Text(t.syscall.as_deref().unwrap_or_default().into()),
+            "The system call that it sleeps in",
+        ),
+        Column::new(
+            ("still_seconds", "STILL", 8),
+            9,
+            |t: &Thread| Value::Until(Some(t.still_seconds)),
+            "For how long it has not been switched away from, at the least: since when one that sleeps has slept",
+        ),
+    ]
 }
 
 const fn depth() -> Column<Thread> {
