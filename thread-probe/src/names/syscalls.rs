@@ -40,6 +40,6 @@ mod tests {
         assert_eq!(name(4_095).as_deref(), Some("system call 4095"));
         assert_eq!(name(NO_SYSCALL), None);
         #[cfg(target_arch = "x86_64")]
-        assert_eq!(name(240 | COMPAT_SYSCALL).as_deref(), Some("futex"));
+        assert_eq!(name(0xf0 | COMPAT_SYSCALL).as_deref(), Some("futex"));
     }
 }
