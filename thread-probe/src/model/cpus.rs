@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::activity::Rates;
 use crate::{
     ledger::{GroupId, Ledger, ProcessEntry},
-    limits::Evaluation,
+    limits::{Evaluation, Quota},
 };
 
 /// The CPUs that the threads of a process, or a group, may use at most.
@@ -21,10 +21,11 @@ pub struct UsableCpus {
 }
 
 impl UsableCpus {
-    /// How many threads had work for each of the CPUs, on average: above 1 some waited. `None` without rates, or where
-    /// nothing is known of the CPUs.
+    /// How many threads had work for each of the CPUs, on average: above 1 some waited. `None` without a ledger of time,
+    /// or where nothing is known of the CPUs.
     pub fn oversubscription(&self, rates: Option<&Rates>) -> Option<f64> {
-        rates.filter(|_| self.cpus > 0.0).map(|rates| rates.cpu_work().wanted / self.cpus)
+        let is_known = |rates: &&Rates| self.cpus > 0.0 && rates.time_ratio.total() > 0.0;
+        rates.filter(is_known).map(|rates| rates.cpu_work().wanted / self.cpus)
     }
 
     fn without_quota(process: &ProcessEntry, host_cpus: u64) -> Self {
@@ -32,16 +33,19 @@ impl UsableCpus {
         Self { cpus: cpus as f64, quota_set_by: None }
     }
 
-    fn with_quota(self, limits: &Evaluation, quota: Option<usize>) -> Self {
-        match quota.and_then(|quota| limits.quotas.get(quota)).filter(|quota| quota.cpus < self.cpus) {
-            Some(quota) => Self { cpus: quota.cpus, quota_set_by: Some(Arc::clone(&quota.set_by)) },
+    /// No more than quotas allow together, each of which some threads are under; `None` is none.
+    fn within<'a>(self, quotas: impl Iterator<Item = Option<&'a Quota>> + Clone) -> Self {
+        let sum: Option<f64> = quotas.clone().map(|quota| quota.map(|quota| quota.cpus)).sum();
+        match sum.zip(quotas.flatten().next()).filter(|(cpus, _)| *cpus < self.cpus) {
+            Some((cpus, first)) => Self { cpus, quota_set_by: Some(Arc::clone(&first.set_by)) },
             None => self,
         }
     }
 
     /// Those of a process.
     pub(super) fn of(process: &ProcessEntry, limits: &Evaluation, quota: Option<usize>, host_cpus: u64) -> Self {
-        Self::without_quota(process, host_cpus).with_quota(limits, quota)
+        let quota = quota.and_then(|quota| limits.quotas.get(quota));
+        Self::without_quota(process, host_cpus).within(std::iter::once(quota))
     }
 }
 
@@ -51,21 +55,53 @@ pub(super) fn of_groups(ledger: &Ledger, limits: &Evaluation, host_cpus: u64) ->
     let mut groups: FxHashMap<GroupId, (UsableCpus, FxHashSet<Option<usize>>)> = FxHashMap::default();
     for (key, process) in ledger.processes() {
         let Some(group) = process.group else { continue };
-        let quota = limits.processes.get(&key).and_then(|limits| limits.quota);
+        let own = limits.processes.get(&key);
+        // Of what has ended nothing is known, and it uses nothing.
+        if own.is_none() && !process.identity.is_kernel_thread {
+            continue;
+        }
+        let quota = own.and_then(|own| own.quota);
         let (most, quotas) = groups.entry(group).or_default();
         let own = UsableCpus::without_quota(process, host_cpus);
         most.cpus = most.cpus.max(own.cpus);
         quotas.insert(quota);
     }
-    let with_quotas = |(group, (most, quotas)): (GroupId, (UsableCpus, FxHashSet<Option<usize>>))| {
-        let of = |quota: &Option<usize>| quota.and_then(|quota| limits.quotas.get(quota));
-        let sum: Option<f64> = quotas.iter().map(|quota| of(quota).map(|quota| quota.cpus)).sum();
-        let quota_set_by = quotas.iter().find_map(of).map(|quota| Arc::clone(&quota.set_by));
-        let usable = match sum.filter(|cpus| *cpus < most.cpus) {
-            Some(cpus) => UsableCpus { cpus, quota_set_by },
-            None => most,
+    let quota_of = |quota: &Option<usize>| quota.and_then(|quota| limits.quotas.get(quota));
+    let usable = |(most, quotas): (UsableCpus, FxHashSet<Option<usize>>)| most.within(quotas.iter().map(quota_of));
+    groups.into_iter().map(|(group, of)| (group, usable(of))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use thread_probe_ebpf::abi::time::TimeState;
+
+    use super::*;
+    use crate::model::Times;
+
+    fn quota(cpus: f64) -> Quota {
+        Quota { cpus, set_by: format!("quota of {cpus}").into(), ..Quota::default() }
+    }
+
+    #[test]
+    fn quotas_add_up_and_one_process_without_may_use_all() {
+        let (half, one) = (quota(0.5), quota(1.0));
+        let of = |quotas: &[Option<&Quota>]| {
+            let usable = UsableCpus { cpus: 4.0, quota_set_by: None }.within(quotas.iter().copied());
+            (usable.cpus, usable.quota_set_by.is_some())
         };
-        (group, usable)
-    };
-    groups.into_iter().map(with_quotas).collect()
+        assert_eq!(of(&[Some(&half), Some(&one)]), (1.5, true));
+        assert_eq!(of(&[Some(&half), None]), (4.0, false));
+        let ten = quota(10.0);
+        assert_eq!(of(&[Some(&ten)]), (4.0, false), "the host has fewer");
+    }
+
+    #[test]
+    fn oversubscription_is_work_for_each_cpu_and_unknown_without_a_ledger_of_time() {
+        let usable = UsableCpus { cpus: 0.5, quota_set_by: None };
+        let times = [(TimeState::Running, 0.5), (TimeState::Throttled, 1.5), (TimeState::Sleep, 7.0)];
+        let rates = Rates { time_ratio: Times::of(times), ..Rates::default() };
+        assert_eq!(usable.oversubscription(Some(&rates)), Some(4.0));
+        assert_eq!(usable.oversubscription(Some(&Rates::default())), None);
+        assert_eq!(UsableCpus::default().oversubscription(Some(&rates)), None);
+    }
 }
