@@ -13,6 +13,7 @@ mod kernel {
     pub(crate) mod limits;
     pub(crate) mod probe;
     pub(crate) mod roles;
+    pub(crate) mod states;
     pub(crate) mod taken;
     pub(crate) mod tests;
     pub(crate) mod time;
@@ -24,7 +25,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use libtest_mimic::{Arguments, Trial};
 
-use crate::kernel::{limits, probe, roles, taken, tests, time};
+use crate::kernel::{limits, probe, roles, states, taken, tests, time};
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         .chain(limits::ALL)
         .chain(time::ALL)
         .chain(taken::ALL)
+        .chain(states::ALL)
         .map(|test| trial(test, refusal.is_some()));
     let elsewhere = limits::NEED_OWN_MACHINE.iter().map(|test| trial(test, refusal.is_some() || !own_machine));
     libtest_mimic::run(&arguments, here.chain(elsewhere).collect()).exit_code()

@@ -31,7 +31,7 @@ pub(crate) const ALL: &[(&str, Test)] = &[
 ];
 
 /// What two figures of one time may differ by.
-fn is_near(a_seconds: f64, b_seconds: f64) -> bool {
+pub(super) fn is_near(a_seconds: f64, b_seconds: f64) -> bool {
     (a_seconds - b_seconds).abs() <= 0.001 + 0.001 * b_seconds
 }
 
@@ -39,16 +39,16 @@ fn is_near(a_seconds: f64, b_seconds: f64) -> bool {
 const TICK: f64 = 0.02;
 
 /// Two samples of a process's threads, and the time between the scans.
-struct Window {
+pub(super) struct Window {
     before: Vec<Thread>,
     after: Vec<Thread>,
-    seconds: f64,
+    pub(super) seconds: f64,
     /// How long both samples took: anywhere in them each thread was read.
     blurred_seconds: f64,
 }
 
 impl Window {
-    fn of(probe: &mut Probe, pid: u32, length: Duration) -> Result<Self> {
+    pub(super) fn of(probe: &mut Probe, pid: u32, length: Duration) -> Result<Self> {
         let first = probe.sample()?.probe.sample_duration_seconds;
         let before = probe.threads_of(pid)?;
         thread::sleep(length);
@@ -59,12 +59,12 @@ impl Window {
     }
 
     /// Whether that is the time between the two readings of a thread.
-    fn is_long(&self, seconds: f64) -> bool {
+    pub(super) fn is_long(&self, seconds: f64) -> bool {
         (seconds - self.seconds).abs() <= 0.001 + self.blurred_seconds
     }
 
     /// What the times of the thread of that name grew by.
-    fn grown(&self, name: &str) -> Result<impl Fn(TimeState) -> f64 + use<>> {
+    pub(super) fn grown(&self, name: &str) -> Result<impl Fn(TimeState) -> f64 + use<>> {
         let find = |threads: &[Thread]| threads.iter().find(|thread| thread.comm == name).cloned();
         let pair = find(&self.before).zip(find(&self.after));
         let (before, after) = pair.with_context(|| format!("thread {name} in both samples"))?;

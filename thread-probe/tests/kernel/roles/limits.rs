@@ -103,19 +103,27 @@ struct SchedAttr {
 
 /// Becomes a deadline task, and reports how many threads it may not create; 0 where it may not become one.
 pub(super) fn deadline_task() -> Result<()> {
-    const SCHED_DEADLINE: u32 = 6;
-    let size = size_of::<SchedAttr>() as u32;
-    let (runtime, deadline) = (5_000_000, 100_000_000);
-    let (policy, period) = (SCHED_DEADLINE, deadline);
-    let attr = SchedAttr { size, policy, flags: 0, nice: 0, priority: 0, runtime, deadline, period };
-    // SAFETY: the structure is as large as it says, and the kernel only reads it.
-    if unsafe { nix::libc::syscall(nix::libc::SYS_sched_setattr, 0, &raw const attr, 0) } != 0 {
+    if !may_be_scheduled_by(SCHED_DEADLINE) {
         report(&[0])?;
         return wait_for_line();
     }
     let refused = (0..3).filter(|_| sleeper().is_err()).count();
     report(&[refused as u64])?;
     wait_for_line()
+}
+
+/// SCHED_DEADLINE of include/uapi/linux/sched.h.
+const SCHED_DEADLINE: u32 = 6;
+
+/// Gives this thread another policy; false if it may not.
+pub(super) fn may_be_scheduled_by(policy: u32) -> bool {
+    let size = size_of::<SchedAttr>() as u32;
+    let (runtime, deadline) = if policy == SCHED_DEADLINE { (5_000_000, 100_000_000) } else { (0, 0) };
+    // SCHED_FIFO and SCHED_RR have priorities.
+    let priority = if [1, 2].contains(&policy) { 1 } else { 0 };
+    let attr = SchedAttr { size, policy, flags: 0, nice: 0, priority, runtime, deadline, period: deadline };
+    // SAFETY: the structure is as large as it says, and the kernel only reads it.
+    unsafe { nix::libc::syscall(nix::libc::SYS_sched_setattr, 0, &raw const attr, 0) == 0 }
 }
 
 /// Maps pages that can't be merged until it may not; reports how many.

@@ -52,6 +52,7 @@ pub(crate) fn play(args: &[String]) -> ExitCode {
         "tp-nice-0" | "tp-nice-5" | "tp-nice-10" => time::spin_pinned(number(1)),
         "tp-bursts" => time::run_in_bursts(number(1)),
         "tp-vfork" => time::wait_in_vfork(number(1)),
+        "tp-policy" => time::run_in_bursts_by_policy(number(1)),
         "tp-hog" => time::hog(number(1)),
         "tp-io-uring" => life::io_uring_worker(),
         "tp-hostile" => rename(b"a\"b\\c\nd\xffe").and_then(|()| report(&[])).and_then(|()| wait_for_line()),

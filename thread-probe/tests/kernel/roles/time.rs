@@ -110,6 +110,23 @@ pub(super) fn run_in_bursts(millis: u64) -> Result<()> {
     spin()
 }
 
+/// A thread of another scheduling policy that runs for 4 ms of CPU time and sleeps, and so on. Reports whether it may have
+/// it.
+pub(super) fn run_in_bursts_by_policy(policy: u64) -> Result<()> {
+    let (told, outcome) = std::sync::mpsc::channel();
+    start("t-policy", move || {
+        let _ = told.send(super::limits::may_be_scheduled_by(policy as u32));
+        let cpu = || clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from).unwrap_or_default();
+        loop {
+            let until = cpu() + Duration::from_millis(4);
+            while cpu() < until {}
+            thread::sleep(10 * NAP);
+        }
+    })?;
+    report(&[u64::from(outcome.recv()?)])?;
+    wait_for_line()
+}
+
 /// Waits for so many seconds as in vfork: uninterruptibly, until a child ends.
 pub(super) fn wait_in_vfork(seconds: u64) -> Result<()> {
     report(&[])?;

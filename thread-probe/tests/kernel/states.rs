@@ -1,0 +1,135 @@
+//! What is rare: other scheduling policies, what is frozen or traced, an exec.
+
+use std::{path::Path, thread, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use nix::{
+    sys::{
+        ptrace,
+        wait::{WaitPidFlag, waitpid},
+    },
+    unistd::Pid,
+};
+use thread_probe_ebpf::abi::time::TimeState;
+
+use crate::{
+    kernel::{
+        probe::Probe,
+        tests::Test,
+        time::{Window, is_near},
+        workload::Workload,
+    },
+    support::cgroup::Cgroup,
+};
+
+pub(crate) const ALL: &[(&str, Test)] = &[
+    ("threads_of_every_policy_have_each_second_in_its_state", every_policy_is_accounted_for),
+    ("what_a_cgroup_froze_is_stopped", what_a_cgroup_froze_is_stopped),
+    ("what_is_traced_is_stopped", what_is_traced_is_stopped),
+    ("an_exec_by_another_thread_goes_on_with_its_times", an_exec_goes_on_with_its_times),
+];
+
+fn every_policy_is_accounted_for() -> Result<()> {
+    let mut probe = Probe::get()?;
+    for (name, policy) in [("fifo", "1"), ("rr", "2"), ("batch", "3"), ("idle", "5"), ("deadline", "6")] {
+        let mut workload = Workload::start("tp-policy", &[policy])?;
+        if workload.facts()? == [0] {
+            println!("{name} is not allowed here: nothing to prove");
+            continue;
+        }
+        let window = Window::of(&mut probe, workload.pid(), Duration::from_millis(1500))?;
+        let grown = window.grown("t-policy")?;
+        let told: Vec<_> = TimeState::ALL.map(|state| (state.label(), grown(state))).to_vec();
+        let all: f64 = TimeState::ALL.into_iter().map(&grown).sum();
+        let on_cpu = [TimeState::Running, TimeState::WaitWakeup, TimeState::WaitPreempted, TimeState::Unaccounted];
+        let busy: f64 = on_cpu.into_iter().map(&grown).sum();
+        ensure!(window.is_long(all), "{name}: {all} s of {} s: {told:?}", window.seconds);
+        ensure!(is_near(grown(TimeState::Sleep), all - busy), "{name}: {told:?}");
+        ensure!((0.03..0.3).contains(&grown(TimeState::Running)), "{name} ran 4 ms in 104: {told:?}");
+    }
+    Ok(())
+}
+
+/// For how long the spinner of a workload has been stopped.
+fn stopped(probe: &Probe, pid: u32) -> Result<f64> {
+    let threads = probe.threads_of(pid)?;
+    let spinner = threads.iter().find(|thread| thread.comm == "t-spin").context("the spinner")?;
+    Ok(spinner.totals.time_seconds.get(TimeState::Stopped))
+}
+
+/// It is stopped for a second between these two, and not after.
+fn is_stopped_between(pid: u32, stop: impl FnOnce() -> Result<()>, go_on: impl FnOnce() -> Result<()>) -> Result<()> {
+    let mut probe = Probe::get()?;
+    probe.sample()?;
+    let before = stopped(&probe, pid)?;
+    stop()?;
+    thread::sleep(Duration::from_secs(1));
+    probe.sample()?;
+    let meanwhile = stopped(&probe, pid)? - before;
+    go_on()?;
+    ensure!((0.9..1.3).contains(&meanwhile), "{meanwhile} s of 1 s");
+    thread::sleep(Duration::from_millis(200));
+    probe.sample()?;
+    let afterwards = stopped(&probe, pid)?;
+    thread::sleep(Duration::from_millis(200));
+    probe.sample()?;
+    ensure!(stopped(&probe, pid)? == afterwards, "it goes on being stopped");
+    ensure!(afterwards - before < meanwhile + 0.2, "{meanwhile} s became {} s", afterwards - before);
+    Ok(())
+}
+
+fn what_a_cgroup_froze_is_stopped() -> Result<()> {
+    let mut kinds = Vec::new();
+    if Path::new("/sys/fs/cgroup/freezer").exists() {
+        kinds.push((Cgroup::new("freezer", "tp-frozen")?, "freezer.state", "FROZEN", "THAWED"));
+    }
+    let unified = Cgroup::unified("tp-frozen");
+    kinds.extend(unified.ok().map(|cgroup| (cgroup, "cgroup.freeze", "1", "0")));
+    for (cgroup, file, freeze, thaw) in kinds {
+        let mut workload = Workload::start("tp-spin", &[])?;
+        workload.facts()?;
+        cgroup.add(workload.pid())?;
+        is_stopped_between(workload.pid(), || cgroup.set(file, freeze), || cgroup.set(file, thaw)).context(file)?;
+        workload.finish()?;
+    }
+    Ok(())
+}
+
+fn what_is_traced_is_stopped() -> Result<()> {
+    let mut workload = Workload::start("tp-spin", &[])?;
+    workload.facts()?;
+    let spinner = {
+        let mut probe = Probe::get()?;
+        probe.sample()?;
+        let threads = probe.threads_of(workload.pid())?;
+        let tid = threads.iter().find(|thread| thread.comm == "t-spin").context("the spinner")?.tid;
+        Pid::from_raw(tid.cast_signed())
+    };
+    let attach = || {
+        ptrace::attach(spinner)?;
+        waitpid(spinner, Some(WaitPidFlag::__WALL))?;
+        Ok(())
+    };
+    is_stopped_between(workload.pid(), attach, || Ok(ptrace::detach(spinner, None)?))?;
+    workload.finish()
+}
+
+fn an_exec_goes_on_with_its_times() -> Result<()> {
+    let mut probe = Probe::get()?;
+    let mut workload = Workload::start("tp-exec", &[])?;
+    workload.facts()?;
+    probe.sample()?;
+    let before = probe.threads_of(workload.pid())?;
+    let other = before.iter().find(|thread| thread.tid != workload.pid()).context("the other thread")?;
+    let before = other.totals.time_seconds.total();
+    workload.go()?;
+    workload.facts()?;
+    thread::sleep(Duration::from_millis(500));
+    let model = probe.sample()?;
+    let after = probe.threads_of(workload.pid())?;
+    ensure!(after.len() == 1 && after[0].tid == workload.pid(), "{after:?}");
+    let grown = after[0].totals.time_seconds.total() - before;
+    let seconds = model.interval_seconds.context("the second sample")?;
+    ensure!((seconds - 0.05..seconds + 0.05).contains(&grown), "{grown} s of {seconds} s");
+    Ok(())
+}
