@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use nix::{
     sys::{
         ptrace,
+        statfs::{FsType, TMPFS_MAGIC, statfs},
         wait::{WaitPidFlag, waitpid},
     },
     unistd::Pid,
@@ -23,11 +24,49 @@ use crate::{
 };
 
 pub(crate) const ALL: &[(&str, Test)] = &[
+    ("who_waits_for_a_disk_or_in_a_page_fault_is_told", disk_and_fault_are_told),
     ("threads_of_every_policy_have_each_second_in_its_state", every_policy_is_accounted_for),
     ("what_a_cgroup_froze_is_stopped", what_a_cgroup_froze_is_stopped),
     ("what_is_traced_is_stopped", what_is_traced_is_stopped),
     ("an_exec_by_another_thread_goes_on_with_its_times", an_exec_goes_on_with_its_times),
 ];
+
+/// Whether files in a folder are on a disk.
+fn is_on_disk(folder: &Path) -> Result<bool> {
+    const IN_MEMORY: [FsType; 2] = [TMPFS_MAGIC, FsType(0x8584_58f6)];
+    Ok(!IN_MEMORY.contains(&statfs(folder)?.filesystem_type()))
+}
+
+fn disk_and_fault_are_told() -> Result<()> {
+    let mut probe = Probe::get()?;
+    let folder = std::env::temp_dir();
+    if is_on_disk(&folder)? {
+        let mut workload = Workload::start("tp-disk", &[&folder.to_string_lossy()])?;
+        workload.facts()?;
+        let window = Window::of(&mut probe, workload.pid(), Duration::from_secs(1))?;
+        let grown = window.grown("t-io")?;
+        let told: Vec<_> = TimeState::ALL.map(|state| (state.label(), grown(state))).to_vec();
+        let on_cpu = [TimeState::Running, TimeState::WaitWakeup, TimeState::WaitPreempted, TimeState::Unaccounted];
+        let asleep: f64 = TimeState::ALL.into_iter().filter(|state| !on_cpu.contains(state)).map(&grown).sum();
+        ensure!(grown(TimeState::Io) > 0.9 * asleep && asleep > 0.1, "{told:?}");
+    } else {
+        println!("{} is in memory: no disk to wait for", folder.display());
+    }
+    let mut workload = Workload::start("tp-fault", &[])?;
+    if workload.facts()? == [0] {
+        println!("userfaultfd is not allowed here: nothing to prove");
+        return Ok(());
+    }
+    thread::sleep(Duration::from_millis(100));
+    let window = Window::of(&mut probe, workload.pid(), Duration::from_secs(1))?;
+    let grown = window.grown("t-fault")?;
+    let told: Vec<_> = TimeState::ALL.map(|state| (state.label(), grown(state))).to_vec();
+    ensure!(window.is_long(grown(TimeState::Fault)), "of {} s: {told:?}", window.seconds);
+    let threads = probe.threads_of(workload.pid())?;
+    let thread = threads.iter().find(|thread| thread.comm == "t-fault").context("the thread")?;
+    ensure!(thread.syscall.is_none() && thread.still_seconds >= 1.0, "{thread:?}");
+    Ok(())
+}
 
 fn every_policy_is_accounted_for() -> Result<()> {
     let mut probe = Probe::get()?;

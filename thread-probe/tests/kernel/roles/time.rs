@@ -16,6 +16,7 @@ use nix::{
     poll::{PollTimeout, poll},
     sys::{
         memfd::{MFdFlags, memfd_create},
+        mman::{MapFlags, ProtFlags, mmap_anonymous},
         uio::pwrite,
     },
     time::{ClockId, clock_gettime},
@@ -124,6 +125,43 @@ pub(super) fn run_in_bursts_by_policy(policy: u64) -> Result<()> {
         }
     })?;
     report(&[u64::from(outcome.recv()?)])?;
+    wait_for_line()
+}
+
+/// A thread that waits for a disk again and again.
+pub(super) fn write_to_disk(folder: &str) -> Result<()> {
+    let file = tempfile::tempfile_in(folder)?;
+    start("t-io", move || while pwrite(&file, &[1; 4096], 0).is_ok() && file.sync_data().is_ok() {})?;
+    report(&[])?;
+    wait_for_line()
+}
+
+/// A thread in a page fault that nobody resolves; reports whether that may be made.
+pub(super) fn fault() -> Result<()> {
+    // struct uffdio_api and uffdio_register, and their requests, of include/uapi/linux/userfaultfd.h.
+    const UFFDIO_API: libc::Ioctl = 0xc018_aa3f_u32 as libc::Ioctl;
+    const UFFDIO_REGISTER: libc::Ioctl = 0xc020_aa00_u32 as libc::Ioctl;
+    const MISSING: u64 = 1;
+    let page = std::num::NonZeroUsize::MIN.saturating_add(4095);
+    let (protection, flags) = (ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_PRIVATE);
+    // SAFETY: a new mapping that nothing refers to.
+    let address = unsafe { mmap_anonymous(None, page, protection, flags) }?.as_ptr() as usize;
+    let mut api = [0xaa_u64, 0, 0];
+    let mut range = [address as u64, 4096, MISSING, 0];
+    // SAFETY: the structures are as large as the requests say.
+    let is_registered = unsafe {
+        let uffd = libc::syscall(libc::SYS_userfaultfd, libc::O_CLOEXEC) as i32;
+        uffd >= 0
+            && libc::ioctl(uffd, UFFDIO_API, api.as_mut_ptr()) == 0
+            && libc::ioctl(uffd, UFFDIO_REGISTER, range.as_mut_ptr()) == 0
+    };
+    if is_registered {
+        start("t-fault", move || {
+            // SAFETY: the mapping is there; the read waits until the process ends.
+            let _ = unsafe { (address as *const u8).read_volatile() };
+        })?;
+    }
+    report(&[u64::from(is_registered)])?;
     wait_for_line()
 }
 
