@@ -120,7 +120,7 @@ pub(super) fn may_be_scheduled_by(policy: u32) -> bool {
     let size = size_of::<SchedAttr>() as u32;
     let (runtime, deadline) = if policy == SCHED_DEADLINE { (5_000_000, 100_000_000) } else { (0, 0) };
     // SCHED_FIFO and SCHED_RR have priorities.
-    let priority = if [1, 2].contains(&policy) { 1 } else { 0 };
+    let priority = u32::from([1, 2].contains(&policy));
     let attr = SchedAttr { size, policy, flags: 0, nice: 0, priority, runtime, deadline, period: deadline };
     // SAFETY: the structure is as large as it says, and the kernel only reads it.
     unsafe { nix::libc::syscall(nix::libc::SYS_sched_setattr, 0, &raw const attr, 0) == 0 }
