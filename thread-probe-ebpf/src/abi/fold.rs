@@ -53,6 +53,16 @@ pub struct FoldedLeader {
     pub flags: u32,
 }
 
+/// A process that ended before a scan saw it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EndedLeader {
+    /// What names it.
+    pub leader: FoldedLeader,
+    /// When it began to exit, in nanoseconds since boot.
+    pub ended_ns: u64,
+}
+
 /// Of include/linux/sched.h: a kernel thread.
 pub const PF_KTHREAD: u32 = 0x0020_0000;
 
@@ -118,6 +128,8 @@ pub const PROCESS_WORDS: usize = size_of::<FoldedProcess>() / 8;
 /// See [`PROCESS_WORDS`].
 pub const LEADER_WORDS: usize = size_of::<FoldedLeader>() / 8;
 /// See [`PROCESS_WORDS`].
+pub const ENDED_LEADER_WORDS: usize = size_of::<EndedLeader>() / 8;
+/// See [`PROCESS_WORDS`].
 pub const FOLDED_WORDS: usize = size_of::<Folded>() / 8;
 
 macro_rules! words {
@@ -142,11 +154,13 @@ macro_rules! words {
 words! {
     FoldedProcess, PROCESS_WORDS;
     FoldedLeader, LEADER_WORDS;
+    EndedLeader, ENDED_LEADER_WORDS;
     Folded, FOLDED_WORDS;
 }
 
 // No padding anywhere: each struct is as large as its fields.
 const _: () = assert!(size_of::<FoldedProcess>() == 16);
+const _: () = assert!(size_of::<EndedLeader>() == size_of::<FoldedLeader>() + 8);
 const _: () = assert!(size_of::<FoldedLeader>() == COMM_BYTES + EXE_BYTES + 3 * 8);
 const _: () = assert!(
     size_of::<Folded>()

@@ -17,11 +17,12 @@ pub fn end(burst: &mut Burst, cpu_ns: u64) {
     }
 }
 
-/// The longest burst since the last telling, in nanoseconds, with that which is not over or was the last.
+/// The longest burst since the last telling, in nanoseconds, with that which is not over or was the last. The thread may
+/// have gone on since its CPU time was read.
 #[inline(always)]
 pub fn longest_ns(burst: &Burst, cpu_ns: u64) -> u64 {
     let ended_ns = burst.longest_ns[burst.tellings as usize % 2];
-    let open_ns = if cpu_ns == burst.told_cpu_ns { 0 } else { cpu_ns.wrapping_sub(burst.since_cpu_ns) };
+    let open_ns = if cpu_ns == burst.told_cpu_ns { 0 } else { cpu_ns.saturating_sub(burst.since_cpu_ns) };
     if open_ns > ended_ns { open_ns } else { ended_ns }
 }
 
@@ -85,6 +86,14 @@ mod tests {
         end(&mut burst, 60);
         end(&mut burst, 67);
         assert_eq!(tell(&mut burst, 67), 7);
+    }
+
+    #[test]
+    fn a_thread_that_has_gone_on_since_it_was_read_has_no_burst_of_less_than_nothing() {
+        let mut burst = Burst::default();
+        end(&mut burst, 70);
+        end(&mut burst, 100);
+        assert_eq!(tell(&mut burst, 90), 70);
     }
 
     #[test]

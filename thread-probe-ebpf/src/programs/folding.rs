@@ -4,7 +4,7 @@ use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
 use aya_ebpf::btf_maps::HashMap;
 use thread_probe_ebpf::abi::{
-    fold::{Folded, FoldedLeader, FoldedProcess, PF_KTHREAD, lifetime_class},
+    fold::{EndedLeader, Folded, FoldedLeader, FoldedProcess, PF_KTHREAD, lifetime_class},
     names::{CloneFailure, Lost},
     record::{Counters, Waits},
     storage::{SEEN, TaskStorage, UNSEEN},
@@ -72,7 +72,7 @@ pub(crate) fn fold_leader(ended: Ended<'_>) -> bool {
     let Some(sums) = entry(&FOLDED_LEADER, &leader) else { return false };
     if keeps_who() && (ended.task.sum_exec_runtime() >= LONG_WAIT_NS || ended.task.run_delay() >= LONG_WAIT_NS) {
         // It may be one of a pair, of which the daemon knows the thread group id alone.
-        let _ = ENDED_LEADERS.insert(ended.task.tgid(), leader, 0);
+        let _ = ENDED_LEADERS.insert(ended.task.tgid(), EndedLeader { leader, ended_ns: ended.ended_ns }, 0);
     }
     // SAFETY: an element of the map.
     unsafe {

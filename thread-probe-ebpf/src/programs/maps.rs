@@ -9,7 +9,7 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use thread_probe_ebpf::abi::{
-    fold::{Folded, FoldedLeader, FoldedProcess},
+    fold::{EndedLeader, Folded, FoldedLeader, FoldedProcess},
     histogram::BUCKETS,
     names::Lost,
     record::{HostLimits, ThreadRecord},
@@ -91,7 +91,7 @@ pub(crate) static TAKEN: HashMap<Pair, u64, TAKEN_PAIRS> = HashMap::new();
 /// Names of processes that had the CPU, or waited for one, for long, and that ended before a scan saw them. The kernel
 /// drops the oldest. Written when a process ends; read by the daemon.
 #[btf_map]
-pub(crate) static ENDED_LEADERS: LruHashMap<u32, FoldedLeader, ENDED_LEADERS_KEPT> = LruHashMap::new();
+pub(crate) static ENDED_LEADERS: LruHashMap<u32, EndedLeader, ENDED_LEADERS_KEPT> = LruHashMap::new();
 
 /// What the daemon knows of the host's limits. Written by the daemon at each sample; read when a clone fails; never
 /// deleted.

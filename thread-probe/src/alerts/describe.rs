@@ -123,33 +123,34 @@ pub(super) struct Refused<'a> {
 pub(super) fn runqueue_latency(group: &str, p99_seconds: f64, (rates, taken): (&Rates, &CpuTaken)) -> (String, String) {
     let work = rates.cpu_work();
     let waited = work.throttled + work.contended;
-    let mut because =
-        (waited > 0.0).then(|| format!("; {} of what they wait is for a quota", percent(work.throttled / waited)));
-    let advice = match because {
-        Some(_) if work.throttled > work.contended => RAISE_QUOTA.to_owned(),
-        _ if taken.culprit().is_some() => {
-            because = Some(format!("{}{}", because.unwrap_or_default(), culprit(taken)));
-            give_way(taken)
-        }
-        Some(_) => give_way(taken),
-        None => "look at the quota of its cgroup (cpu.max), its priority, and what else runs".to_owned(),
+    let of_quota = match work.throttled {
+        0.0 => String::new(),
+        throttled => format!("; {} of what they wait is for a quota", percent(throttled / waited)),
     };
-    let (group, because) = (plain(group), because.unwrap_or_default());
-    (
-        format!("1 % of the waits for a CPU of threads of {group} last {} or longer{because}", duration(p99_seconds)),
-        advice,
-    )
+    let (advice, culprit) = if work.throttled > work.contended {
+        (RAISE_QUOTA.to_owned(), String::new())
+    } else if waited > 0.0 || taken.culprit().is_some() {
+        (give_way(taken), culprit(taken, if of_quota.is_empty() { "that time" } else { "the rest" }))
+    } else {
+        ("look at the quota of its cgroup (cpu.max), its priority, and what else runs".to_owned(), String::new())
+    };
+    let summary = format!(
+        "1 % of the waits for a CPU of threads of {} last {} or longer{of_quota}{culprit}",
+        plain(group),
+        duration(p99_seconds)
+    );
+    (summary, advice)
 }
 
-/// `; nginx had it for 62 % of that`: of the waits that no quota made.
-fn culprit(taken: &CpuTaken) -> String {
+/// `; nginx had the CPU for 62 % of that time`: of the waits that no quota made.
+fn culprit(taken: &CpuTaken, of_what: &str) -> String {
     let Some((who, share)) = taken.culprit() else { return String::new() };
     let who = match who {
         "~self" => "its own threads".into(),
         "~kernel" => "the kernel's threads".into(),
         group => plain(group),
     };
-    format!("; {who} had it for {} of that", percent(share))
+    format!("; {who} had the CPU for {} of {of_what}", percent(share))
 }
 
 fn give_way(taken: &CpuTaken) -> String {
@@ -212,7 +213,7 @@ pub(super) fn blocked(process: &Process, blocked: &BlockedThread) -> (String, St
             duration(blocked.seconds)
         ),
         format!(
-            "see what it waits for in /proc/{pid}/task/{tid}/stack: a disk, NFS, a lock in the kernel; no signal ends it"
+            "see what it waits for in /proc/{pid}/task/{tid}/stack: a disk, NFS, a lock in the kernel; no signal but SIGKILL, and that not always, ends it"
         ),
     )
 }
@@ -235,7 +236,7 @@ pub(super) fn burst(process: &Process, seconds: f64, usual_seconds: f64) -> (Str
 pub(super) fn cpu_contended(group: &str, work: CpuWork, taken: &CpuTaken) -> (String, String) {
     let share = percent(work.contended / work.wanted);
     let ran = format!("{:.2} threads had work on average, {:.2} ran", work.wanted, work.running);
-    let culprit = culprit(taken);
+    let culprit = culprit(taken, "that time");
     (format!("{share} of the work of {} waited for a CPU: {ran}{culprit}", plain(group)), give_way(taken))
 }
 

@@ -46,6 +46,8 @@ pub struct Ledger {
     pub(super) has_started: bool,
     pub(super) epoch: u64,
     pub(super) now_ns: u64,
+    /// When the two scans before the last began.
+    pub(super) scans_ns: [u64; 2],
     /// The same by the clock of the run queues, as far as this scan has come.
     pub(super) clock_ns: u64,
     pub(super) stack_bytes: u64,
@@ -69,6 +71,7 @@ impl Ledger {
             has_started: false,
             epoch: 0,
             now_ns: 0,
+            scans_ns: [0; 2],
             clock_ns: 0,
             stack_bytes: 0,
             changes: Vec::new(),
@@ -83,6 +86,7 @@ impl Ledger {
     /// Starts a scan at `now_ns` since boot. What is observed from here on, until [`Self::finish_sample`], is the
     /// sample. What was drained since the last one is part of it too.
     pub fn begin_scan(&mut self, now_ns: u64) {
+        self.scans_ns = [self.now_ns, self.scans_ns[0]];
         self.now_ns = now_ns;
         for process in self.processes.values_mut() {
             process.threads = Default::default();

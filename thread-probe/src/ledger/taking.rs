@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
-use thread_probe_ebpf::abi::{fold::FoldedLeader, taken::Pair};
+use thread_probe_ebpf::abi::{fold::EndedLeader, taken::Pair};
 
 use super::{Ledger, entries::ProcessKey, groups::GroupId, pairs::LastPair, taken::Taker};
 use crate::{
-    names::grouping::{GroupNames, Identity, LOST},
+    names::grouping::{GroupNames, Identity, LOST, UNKNOWN as GROUP_UNKNOWN},
     os::memory::shrink,
 };
 
@@ -26,7 +26,7 @@ struct Known {
 }
 
 /// Asks the programs for the name of a process that ended before a scan saw it.
-type EndedLeader<'a> = &'a dyn Fn(u32) -> Option<FoldedLeader>;
+type EndedLeaders<'a> = &'a dyn Fn(u32) -> Option<EndedLeader>;
 
 impl Ledger {
     /// Takes in for how long one process had the CPU while another waited for it, since the pair was made.
@@ -37,7 +37,7 @@ impl Ledger {
     }
 
     /// Adds what was taken since the last sample to who waited, once all that ended has been taken in.
-    pub fn add_taken(&mut self, ended: EndedLeader<'_>, names: &mut dyn GroupNames) {
+    pub fn add_taken(&mut self, ended: EndedLeaders<'_>, names: &mut dyn GroupNames) {
         let open = |last: &LastPair| last.read_ns != last.added_ns;
         let mut pairs: Vec<Pair> = self.pairs.by.iter().filter(|(_, last)| open(last)).map(|(pair, _)| *pair).collect();
         for last in self.pairs.by.values_mut() {
@@ -49,6 +49,7 @@ impl Ledger {
             for pair in pairs {
                 self.add_pair(pair, &known, ended, names);
             }
+            self.hold_back(&known);
         }
         self.tell_short();
     }
@@ -57,14 +58,14 @@ impl Ledger {
         &mut self,
         pair: Pair,
         known: &FxHashMap<u32, Known>,
-        ended: EndedLeader<'_>,
+        ended: EndedLeaders<'_>,
         names: &mut dyn GroupNames,
     ) {
         let Some(last) = self.pairs.by.get(&pair).copied() else { return };
         let is_last_try = last.nameless >= SAMPLES_WITHOUT_A_NAME;
         let mut group_of = |ledger: &mut Self, tgid: u32| match known.get(&tgid) {
             Some(known) => known.group,
-            None => ended(tgid).map(|leader| {
+            None => ended(tgid).filter(|of| of.ended_ns >= ledger.scans_ns[1]).map(|EndedLeader { leader, .. }| {
                 let named = names.name(0, &Identity::from(&leader), false);
                 ledger.groups.get_or_create(&named.name, false, ledger.now_ns)
             }),
@@ -74,9 +75,10 @@ impl Ledger {
             taker if Taker::that_is_no_process(taker).is_some() => Taker::that_is_no_process(taker),
             taker if taker == pair.waiter => Some(Taker::Itself),
             taker if known.get(&taker).is_some_and(|known| known.is_kernel_thread) => Some(Taker::Kernel),
-            taker => group_of(self, taker)
-                .and_then(|id| self.groups.get(id))
-                .map(|group| Taker::Group(Arc::clone(&group.name))),
+            taker => group_of(self, taker).and_then(|id| self.groups.get(id)).map(|group| match &*group.name {
+                GROUP_UNKNOWN | LOST => Taker::Unknown,
+                _ => Taker::Group(Arc::clone(&group.name)),
+            }),
         };
         if (waiter.is_none() || taker.is_none()) && !is_last_try {
             if let Some(last) = self.pairs.by.get_mut(&pair) {
@@ -101,6 +103,20 @@ impl Ledger {
             // Another process of the group, or a thread of the same one.
             let is_own = matches!(taker, Taker::Group(name) if *name == group.name);
             group.taken.add(if is_own { &Taker::Itself } else { taker }, ns, epoch);
+        }
+    }
+
+    /// What waits for a name is not short.
+    fn hold_back(&mut self, known: &FxHashMap<u32, Known>) {
+        for (pair, last) in &self.pairs.by {
+            let open_ns = last.read_ns.wrapping_sub(last.added_ns);
+            let Some(waiter) = known.get(&pair.waiter).filter(|_| open_ns != 0) else { continue };
+            if let Some(taken) = self.processes.get_mut(&waiter.key).and_then(|process| process.taken.as_mut()) {
+                taken.hold_back(open_ns);
+            }
+            if let Some(group) = waiter.group.and_then(|id| self.groups.get_mut(id)) {
+                group.taken.hold_back(open_ns);
+            }
         }
     }
 

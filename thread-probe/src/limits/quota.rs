@@ -84,7 +84,8 @@ impl Quotas {
             return None;
         };
         node.none_in = None;
-        quotas.push(with_stat(Quota { cpus, ..named(path) }, files.read(folder, "cpu.stat").unwrap_or_default()));
+        // It may be gone in between, and counters must not seem to begin anew.
+        quotas.push(with_stat(Quota { cpus, ..named(path) }, files.read(folder, "cpu.stat")?));
         node.found = Some(quotas.len() - 1);
         node.found
     }

@@ -25,7 +25,11 @@ impl UsableCpus {
     /// or where nothing is known of the CPUs.
     pub fn oversubscription(&self, rates: Option<&Rates>) -> Option<f64> {
         let is_known = |rates: &&Rates| self.cpus > 0.0 && rates.time_ratio.total() > 0.0;
-        rates.filter(is_known).map(|rates| rates.cpu_work().wanted / self.cpus)
+        rates.filter(is_known).map(|rates| {
+            let work = rates.cpu_work();
+            // Others of its threads may run elsewhere than the main one.
+            work.wanted / self.cpus.max(work.running)
+        })
     }
 
     fn without_quota(process: &ProcessEntry, host_cpus: u64) -> Self {
@@ -36,10 +40,14 @@ impl UsableCpus {
     /// No more than quotas allow together, each of which some threads are under; `None` is none.
     fn within<'a>(self, quotas: impl Iterator<Item = Option<&'a Quota>> + Clone) -> Self {
         let sum: Option<f64> = quotas.clone().map(|quota| quota.map(|quota| quota.cpus)).sum();
-        match sum.zip(quotas.flatten().next()).filter(|(cpus, _)| *cpus < self.cpus) {
-            Some((cpus, first)) => Self { cpus, quota_set_by: Some(Arc::clone(&first.set_by)) },
-            None => self,
-        }
+        let Some(cpus) = sum.filter(|cpus| *cpus < self.cpus) else { return self };
+        let mut all = quotas.flatten();
+        let quota_set_by = match (all.next(), all.count()) {
+            (Some(only), 0) => Some(Arc::clone(&only.set_by)),
+            (Some(_), others) => Some(format!("the {} quotas of its cgroups", others + 1).into()),
+            (None, _) => return self,
+        };
+        Self { cpus, quota_set_by }
     }
 
     /// Those of a process.
@@ -90,6 +98,8 @@ mod tests {
             (usable.cpus, usable.quota_set_by.is_some())
         };
         assert_eq!(of(&[Some(&half), Some(&one)]), (1.5, true));
+        let both = UsableCpus { cpus: 4.0, quota_set_by: None }.within([Some(&half), Some(&one)].into_iter());
+        assert_eq!(both.quota_set_by.as_deref(), Some("the 2 quotas of its cgroups"));
         assert_eq!(of(&[Some(&half), None]), (4.0, false));
         let ten = quota(10.0);
         assert_eq!(of(&[Some(&ten)]), (4.0, false), "the host has fewer");
@@ -101,6 +111,8 @@ mod tests {
         let times = [(TimeState::Running, 0.5), (TimeState::Throttled, 1.5), (TimeState::Sleep, 7.0)];
         let rates = Rates { time_ratio: Times::of(times), ..Rates::default() };
         assert_eq!(usable.oversubscription(Some(&rates)), Some(4.0));
+        let elsewhere = Rates { time_ratio: Times::of([(TimeState::Running, 16.0)]), ..Rates::default() };
+        assert_eq!(usable.oversubscription(Some(&elsewhere)), Some(1.0), "nothing waits");
         assert_eq!(usable.oversubscription(Some(&Rates::default())), None);
         assert_eq!(UsableCpus::default().oversubscription(Some(&rates)), None);
     }

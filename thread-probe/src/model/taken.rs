@@ -35,6 +35,9 @@ pub struct TakerProcess {
     pub ratio: f64,
 }
 
+/// Who had the CPU for less than this share of the waits is no culprit.
+const LEAST_SHARE: f64 = 0.2;
+
 impl CpuTaken {
     /// Whether nothing was taken.
     pub fn is_empty(&self) -> bool {
@@ -52,14 +55,16 @@ impl CpuTaken {
         self.0.first().filter(|_| all > 0.0).map(|taken| (&*taken.by, taken.ratio / all))
     }
 
-    /// Who had the CPU for most of the waits of the interval that no quota made, and for which share of these: a group,
-    /// `~self` or `~kernel`. `None` where nobody is known to have had it.
+    /// Who had the CPU for longest while threads waited in the interval, but not for a quota, and for which share of these
+    /// waits: a group, `~self` or `~kernel`. `None` where nobody is known to have had it for a fifth.
     pub fn culprit(&self) -> Option<(&str, f64)> {
         let throttled = Taker::Throttled.label();
         let contended = || self.iter().filter(|taken| *taken.by != *throttled);
         let all: f64 = contended().map(|taken| taken.ratio).sum();
         let culprit = contended().find(|taken| Taker::is_somebody(&taken.by));
-        culprit.filter(|taken| taken.ratio > 0.0).map(|taken| (&*taken.by, taken.ratio / all))
+        culprit
+            .filter(|taken| taken.ratio >= LEAST_SHARE * all && taken.ratio > 0.0)
+            .map(|taken| (&*taken.by, taken.ratio / all))
     }
 
     /// Takes in those of another.
@@ -132,6 +137,7 @@ mod tests {
     fn the_culprit_is_who_had_the_cpu_and_no_quota() {
         let known = of(&[("~throttled", 6.0), ("~short", 2.0), ("~kernel", 1.0), ("zsh", 0.9), ("bash", 0.1)]);
         assert_eq!(known.culprit(), Some(("~kernel", 0.25)));
+        assert_eq!(of(&[("~short", 9.0), ("zsh", 1.0)]).culprit(), None, "it is not to blame");
         assert_eq!(of(&[("~throttled", 6.0), ("~idle", 2.0)]).culprit(), None);
         assert_eq!(of(&[("a", 0.0)]).culprit(), None, "it took some before");
     }

@@ -22,7 +22,7 @@ pub const OTHER: &str = "~other";
 /// The group of what can be attributed to no process: see `ORPHANS` of the programs.
 pub const LOST: &str = "~lost";
 /// The group of a process that ended before what names its group could be read.
-const UNKNOWN: &str = "~unknown";
+pub const UNKNOWN: &str = "~unknown";
 
 /// What makes processes one group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]

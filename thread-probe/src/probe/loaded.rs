@@ -16,7 +16,9 @@ use aya_log::EbpfLogger;
 use log::Log;
 use nix::{errno::Errno, sys::utsname::uname};
 use thread_probe_ebpf::abi::{
-    fold::{FOLDED_WORDS, Folded, FoldedLeader, FoldedProcess, LEADER_WORDS, PROCESS_WORDS},
+    fold::{
+        ENDED_LEADER_WORDS, EndedLeader, FOLDED_WORDS, Folded, FoldedLeader, FoldedProcess, LEADER_WORDS, PROCESS_WORDS,
+    },
     histogram::BUCKETS,
     names::Lost,
     record::HostLimits,
@@ -78,7 +80,7 @@ pub struct Probe {
     folded_leader: HashMap<MapData, [u64; LEADER_WORDS], [u64; FOLDED_WORDS]>,
     orphans: PerCpuArray<MapData, [u64; FOLDED_WORDS]>,
     taken: HashMap<MapData, u64, u64>,
-    ended_leaders: HashMap<MapData, u32, [u64; LEADER_WORDS]>,
+    ended_leaders: HashMap<MapData, u32, [u64; ENDED_LEADER_WORDS]>,
     clone_duration: PerCpuArray<MapData, [u64; BUCKETS + 1]>,
     host_limits: Array<MapData, [u64; size_of::<HostLimits>() / 8]>,
     logger: Option<EbpfLogger<&'static dyn Log>>,
@@ -262,8 +264,8 @@ impl Probe {
     }
 
     /// What names a process that ended before a scan saw it, of one that had the CPU, or waited for one, for long.
-    pub fn ended_leader(&self, tgid: u32) -> Option<FoldedLeader> {
-        self.ended_leaders.get(&tgid, 0).ok().map(FoldedLeader::from_words)
+    pub fn ended_leader(&self, tgid: u32) -> Option<EndedLeader> {
+        self.ended_leaders.get(&tgid, 0).ok().map(EndedLeader::from_words)
     }
 
     /// Tells the programs what they can't see of the host's limits, by which they say why a clone failed.

@@ -96,18 +96,21 @@ fn switches() -> Vec<Panel> {
             .query("threadprobe_host_runnable_cpus{*}", "have work")
             .query("rate(threadprobe_host_cpu_pressure_seconds_total{*}[$__rate_interval])", "pressure (some)")
             .query("threadprobe_host_cpus{*}", "CPUs that there are"),
-        top("Quotas that were used up", "The share of a cgroup's periods in which its quota was used up.", "percentunit").query(
+        series("Quotas that were used up", "The share of a cgroup's periods in which its quota was used up.", "percentunit").query(
             "topk(10, rate(threadprobe_cpu_throttled_periods_total{*}[$__rate_interval]) / (rate(threadprobe_cpu_periods_total{*}[$__rate_interval]) > 0))",
             "{{cgroup}}",
         ),
-        top("Time that quotas took", "CPUs on which threads of a cgroup had work and no quota, on average; beside it the quota.", "short")
+        series("Time that quotas took", "CPUs on which threads of a cgroup had work and no quota, on average; beside it the quota.", "short")
             .query("topk(10, rate(threadprobe_cpu_throttled_seconds_total{*}[$__rate_interval]) > 0)", "{{cgroup}}")
-            .query("topk(10, threadprobe_cpu_quota_cpus{*})", "quota of {{cgroup}}"),
+            .query(
+                "threadprobe_cpu_quota_cpus{*} and on (instance, cgroup) topk(10, rate(threadprobe_cpu_throttled_seconds_total{*}[$__rate_interval]) > 0)",
+                "quota of {{cgroup}}",
+            ),
         top("Longest bursts", "CPU time of a thread between two voluntary switches, in the last minute.", "s")
             .query("topk(10, threadprobe_cpu_burst_max_seconds{*})", "{{group}}"),
         top("Longest uninterruptible sleep", "Of a thread that is in it now.", "s")
             .query("topk(10, threadprobe_thread_blocked_seconds{*})", "{{group}}"),
-        top("Who takes the CPU from others", "Threads of other groups that wait meanwhile, on average.", "short").query(
+        series("Who takes the CPU from others", "Threads of other groups that wait meanwhile, on average.", "short").query(
             "topk(10, sum by (by) (rate(threadprobe_cpu_taken_seconds_total{*, by!~\"~.*\"}[$__rate_interval])))",
             "{{by}}",
         ),

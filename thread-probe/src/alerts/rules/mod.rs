@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, LazyLock},
 };
 
 use super::{
@@ -12,7 +12,7 @@ use super::{
 use crate::{
     limits::{LimitUse, Scope, Unit},
     model::{
-        Group, Model, Process, Rates,
+        CpuTaken, Group, Model, Process, Rates,
         alert::{AlertName, Severity, Subject},
     },
 };
@@ -117,7 +117,7 @@ impl<'a> Findings<'a> {
             }
             findings.clone_failures(group, model);
             if let Some(rates) = &group.rates {
-                findings.rates(group, rates);
+                findings.rates(group, rates, culprits(group, rates, model.probe.tells_throttling));
             }
         }
         findings.kernel_stacks(&model.processes, model.host.thread_cost.stack_bytes);
@@ -202,13 +202,13 @@ impl<'a> Findings<'a> {
         }
     }
 
-    fn rates(&mut self, group: &Group, rates: &Rates) {
-        self.cpu_time(group, rates);
-        let Group { group, cpu_taken, .. } = group;
+    fn rates(&mut self, group: &Group, rates: &Rates, taken: &CpuTaken) {
+        self.cpu_time(group, rates, taken);
+        let group = &group.group;
         let (alert, waits) = (AlertName::RunQueueLatencyHigh, rates.wait_p99_seconds);
         let waits = waits.filter(|_| rates.switches_per_second > FEW_SWITCHES_PER_SECOND);
         if let Some(value) = waits.filter(|wait| self.matters(alert, *wait)) {
-            self.add(of_group(alert, group), value, describe::runqueue_latency(group, value, (rates, cpu_taken)));
+            self.add(of_group(alert, group), value, describe::runqueue_latency(group, value, (rates, taken)));
         }
         let (alert, value) = (AlertName::ShortLivedThreads, rates.short_lived_ratio);
         if rates.threads_exited_per_second > MANY_ENDS_PER_SECOND && self.matters(alert, value) {
@@ -223,8 +223,8 @@ impl<'a> Findings<'a> {
     }
 
     /// What of the time in which its threads had work they did not get a CPU.
-    fn cpu_time(&mut self, of: &Group, rates: &Rates) {
-        let Group { group, cpu_taken, usable_cpus, .. } = of;
+    fn cpu_time(&mut self, of: &Group, rates: &Rates, taken: &CpuTaken) {
+        let Group { group, usable_cpus, .. } = of;
         let work = rates.cpu_work();
         if work.wanted <= LITTLE_WORK {
             return;
@@ -239,7 +239,7 @@ impl<'a> Findings<'a> {
         }
         let (alert, value) = (AlertName::CpuContended, work.contended / work.wanted);
         if self.matters(alert, value) {
-            self.add(of_group(alert, group), value, describe::cpu_contended(group, work, cpu_taken));
+            self.add(of_group(alert, group), value, describe::cpu_contended(group, work, taken));
         }
     }
 
@@ -274,6 +274,13 @@ impl<'a> Findings<'a> {
             }
         }
     }
+}
+
+/// Who took the CPU from a group, for its alerts: nobody where it may have been its own quota that nothing is known of.
+fn culprits<'a>(group: &'a Group, rates: &Rates, tells_throttling: bool) -> &'a CpuTaken {
+    static NOBODY: LazyLock<CpuTaken> = LazyLock::new(CpuTaken::default);
+    let knows_quota = tells_throttling && rates.time_ratio.total() > 0.0;
+    if knows_quota || group.usable_cpus.quota_set_by.is_none() { &group.cpu_taken } else { &NOBODY }
 }
 
 /// Whether it allows one thread: such is set (`TasksMax=1`, `LimitNPROC=1`) so that a service creates none.

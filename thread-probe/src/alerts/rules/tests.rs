@@ -250,12 +250,18 @@ fn what_of_its_work_a_group_may_not_do_is_told_by_who_keeps_it_from_it() {
     let group =
         Group { cpu_taken: taken(&[("~throttled", 2.0), ("make", 0.9), ("~short", 0.6)]), ..working(0.5, 0.0, 1.5) };
     let (.., finding) = only(&of_group(group));
-    assert!(finding.summary.ends_with("0.50 ran; make had it for 60 % of that"), "{}", finding.summary);
+    assert!(finding.summary.ends_with("0.50 ran; make had the CPU for 60 % of that time"), "{}", finding.summary);
     assert!(finding.advice.ends_with("or let make run less"), "{}", finding.advice);
     let group = Group { cpu_taken: taken(&[("~self", 1.5)]), ..working(0.5, 0.0, 1.5) };
     let (.., finding) = only(&of_group(group));
-    assert!(finding.summary.ends_with("its own threads had it for 100 % of that"), "{}", finding.summary);
+    assert!(finding.summary.ends_with("its own threads had the CPU for 100 % of that time"), "{}", finding.summary);
     assert!(finding.advice.starts_with("let fewer of its threads"), "{}", finding.advice);
+    let quota = UsableCpus { cpus: 1.0, quota_set_by: Some("cpu.max of /a".into()) };
+    let group = Group { cpu_taken: taken(&[("make", 1.5)]), usable_cpus: quota, ..working(0.5, 0.0, 1.5) };
+    let mut model = of_group(group);
+    model.probe.tells_throttling = false;
+    let (.., finding) = only(&model);
+    assert!(!finding.summary.contains("make"), "it may be its own quota: {}", finding.summary);
     // Nearly all of it was done, or there was hardly any.
     assert_eq!(found(&of_group(working(0.9, 0.05, 0.05))), []);
     assert_eq!(found(&of_group(working(0.01, 0.04, 0.04))), []);

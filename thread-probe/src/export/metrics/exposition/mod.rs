@@ -218,7 +218,11 @@ fn host_clones(out: &mut Exposition, host: &Host) {
 fn host_threads(out: &mut Exposition, host: &Host) {
     out.single(table::HOST_THREADS, host.threads.total);
     out.single(table::HOST_CPUS, host.cpus);
-    out.single(table::HOST_RUNNABLE, host.rates.map_or(0.0, |rates| rates.cpu_work().wanted));
+    let mut family = out.family(table::HOST_RUNNABLE);
+    // Without a ledger of time, and in the first sample, nobody knows.
+    if let Some(rates) = host.rates.filter(|rates| rates.time_ratio.total() > 0.0) {
+        family.value(&[], rates.cpu_work().wanted);
+    }
     let mut family = out.family(table::HOST_PRESSURE);
     if let Some(seconds) = host.cpu_pressure_seconds {
         family.value(&[], seconds);

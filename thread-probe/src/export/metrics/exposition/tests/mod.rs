@@ -13,6 +13,7 @@ use crate::{
     export::metrics::{METRICS, Metric},
     ledger::{GroupBounds, Ledger},
     limits::{Headroom, LimitUse, Quota, Scope, Unreadable},
+    model::{Rates, Times},
     names::owner::Owner,
     sample::{AttachedProgram, FoldOf, HostCounters, Observation, Source, ThreadObservation},
     testing::{alert, build, by_comm, limit_use},
@@ -105,6 +106,7 @@ fn series(text: &str, name: &str) -> Option<f64> {
 #[test]
 fn every_metric_of_the_table_is_exposed_in_its_order_and_nothing_else() {
     let mut model = with_limits(model_of(&[b"a"]));
+    model.host.rates = Some(Rates { time_ratio: Times::of([(TimeState::Running, 1.0)]), ..Rates::default() });
     model.alerts = vec![alert(State::Firing, "a")];
     model.notifications = vec![NotificationCount { alertmanager: "http://a".into(), requests: 1, failed: 0 }];
     let text = text_of(&model);
