@@ -179,15 +179,14 @@ pub(super) fn cpu_throttled(group: &str, work: CpuWork, usable: &UsableCpus) -> 
 }
 
 /// Of the rule `oversubscription`.
-pub(super) fn oversubscription(group: &str, work: CpuWork, usable: &UsableCpus) -> (String, String) {
+pub(super) fn oversubscription(group: &str, for_each: f64, work: CpuWork, usable: &UsableCpus) -> (String, String) {
     let of =
         usable.quota_set_by.as_deref().map_or_else(|| "that it may run on".to_owned(), |by| plain(by).into_owned());
     let summary = format!(
-        "{:.1} threads of {} had work on average for {:.2} CPUs ({of}): {:.1} for each",
+        "{:.1} threads of {} had work on average for {:.2} CPUs ({of}): {for_each:.1} for each",
         work.wanted,
         plain(group),
-        usable.cpus,
-        work.wanted / usable.cpus
+        usable.cpus
     );
     (summary, raise_quota(work, usable))
 }

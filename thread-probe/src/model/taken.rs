@@ -93,7 +93,8 @@ impl CpuTaken {
         for (by, ns) in taken.totals() {
             made.add(&TakenBy { by: by.into(), seconds: ns as f64 / NS_PER_SECOND, ratio: 0.0 });
         }
-        if let Some(interval_seconds) = interval_seconds {
+        // Where nothing is charged nothing is short either: nobody keeps it.
+        if let Some(interval_seconds) = interval_seconds.filter(|_| !made.is_empty()) {
             let added = taken.interval(epoch);
             let charged_ns: u64 = added.iter().map(|(_, ns)| ns).sum();
             let short = (SHORT, waited_ns.saturating_sub(charged_ns));
@@ -122,6 +123,11 @@ mod tests {
 
     fn of(parts: &[(&str, f64)]) -> CpuTaken {
         parts.iter().map(|(by, ratio)| TakenBy { by: (*by).into(), seconds: 2.0 * ratio, ratio: *ratio }).collect()
+    }
+
+    #[test]
+    fn without_who_took_the_cpu_nothing_is_told_however_long_threads_waited() {
+        assert!(CpuTaken::of(&ledger::Taken::default(), 1, 5_000_000, Some(1.0)).is_empty());
     }
 
     #[test]

@@ -183,6 +183,9 @@ impl Sampler {
 
     /// Who took the CPU: after all that names who ended.
     fn add_taken(&mut self) -> Result<()> {
+        if !self.config.probe.who {
+            return Ok(());
+        }
         let (probe, ledger) = (&mut self.probe, &mut self.ledger);
         probe.read_taken(|pair, ns| ledger.observe_taken(pair, ns)).context("reading who took the CPU failed")?;
         ledger.add_taken(&|tgid| probe.ended_leader(tgid), &mut self.names);

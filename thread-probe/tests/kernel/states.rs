@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use nix::{
     sys::{
         ptrace,
+        signal::{Signal, kill},
         statfs::{FsType, TMPFS_MAGIC, statfs},
         wait::{WaitPidFlag, waitpid},
     },
@@ -26,6 +27,7 @@ use crate::{
 pub(crate) const ALL: &[(&str, Test)] = &[
     ("who_waits_for_a_disk_or_in_a_page_fault_is_told", disk_and_fault_are_told),
     ("threads_of_every_policy_have_each_second_in_its_state", every_policy_is_accounted_for),
+    ("what_is_stopped_is_stopped_while_it_lasts_and_afterwards", what_a_signal_stopped_is_stopped),
     ("what_a_cgroup_froze_is_stopped", what_a_cgroup_froze_is_stopped),
     ("what_is_traced_is_stopped", what_is_traced_is_stopped),
     ("an_exec_by_another_thread_goes_on_with_its_times", an_exec_goes_on_with_its_times),
@@ -115,6 +117,14 @@ fn is_stopped_between(pid: u32, stop: impl FnOnce() -> Result<()>, go_on: impl F
     ensure!(stopped(&probe, pid)? == afterwards, "it goes on being stopped");
     ensure!(afterwards - before < meanwhile + 0.2, "{meanwhile} s became {} s", afterwards - before);
     Ok(())
+}
+
+fn what_a_signal_stopped_is_stopped() -> Result<()> {
+    let mut workload = Workload::start("tp-spin", &[])?;
+    workload.facts()?;
+    let pid = Pid::from_raw(workload.pid().cast_signed());
+    is_stopped_between(workload.pid(), || Ok(kill(pid, Signal::SIGSTOP)?), || Ok(kill(pid, Signal::SIGCONT)?))?;
+    workload.finish()
 }
 
 fn what_a_cgroup_froze_is_stopped() -> Result<()> {

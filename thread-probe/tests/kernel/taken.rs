@@ -6,14 +6,11 @@ use anyhow::{Context as _, Result, ensure};
 use thread_probe::model::{Group, Model};
 use thread_probe_ebpf::abi::time::TimeState;
 
-use crate::{
-    kernel::{
-        probe::{Probe, group, hides_init},
-        tests::Test,
-        time::tells_throttling,
-        workload::Workload,
-    },
-    support::cgroup::Cgroup,
+use crate::kernel::{
+    probe::{Probe, group, hides_init},
+    tests::Test,
+    time::{spinner_under_quota, tells_throttling},
+    workload::Workload,
 };
 
 pub(crate) const ALL: &[(&str, Test)] = &[
@@ -122,12 +119,7 @@ fn who_ended_unseen_is_named() -> Result<()> {
 fn what_a_quota_takes_is_charged_to_nobody() -> Result<()> {
     const PERIOD: f64 = 0.1;
     let mut probe = Probe::get()?;
-    let cgroup = Cgroup::new("cpu", "tp-quota")?;
-    cgroup.set_cpu_quota(30)?;
-    let mut workload = Workload::start("tp-spin", &[])?;
-    workload.facts()?;
-    cgroup.add(workload.pid())?;
-    thread::sleep(Duration::from_millis(500));
+    let (_cgroup, _workload) = spinner_under_quota("tp-quota")?;
     let before = probe.sample()?;
     thread::sleep(Duration::from_secs(3));
     let after = probe.sample()?;

@@ -3,10 +3,6 @@
 use std::{fs, thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
 use thread_probe::model::{Model, Thread};
 use thread_probe_ebpf::abi::time::TimeState;
 
@@ -24,7 +20,6 @@ pub(crate) const ALL: &[(&str, Test)] = &[
     ("a_burst_is_the_cpu_time_between_two_voluntary_switches", a_burst_is_cpu_time_between_sleeps),
     ("a_thread_that_waits_uninterruptibly_is_told_while_it_lasts", who_waits_uninterruptibly_is_told),
     ("a_lock_in_the_kernel_is_an_uninterruptible_sleep", a_lock_in_the_kernel_is_uninterruptible),
-    ("what_is_stopped_is_stopped_while_it_lasts_and_afterwards", what_is_stopped_is_stopped),
     ("what_a_quota_takes_is_what_its_cgroup_says", what_a_quota_takes_is_what_its_cgroup_says),
     ("a_quota_is_told_from_neighbours", a_quota_is_told_from_neighbours),
     ("the_times_of_all_groups_are_the_hosts_and_none_ever_shrinks", times_add_up_and_never_shrink),
@@ -183,34 +178,6 @@ fn a_lock_in_the_kernel_is_uninterruptible() -> Result<()> {
     workload.finish()
 }
 
-fn what_is_stopped_is_stopped() -> Result<()> {
-    let mut probe = Probe::get()?;
-    let mut workload = Workload::start("tp-spin", &[])?;
-    workload.facts()?;
-    let pid = Pid::from_raw(workload.pid().cast_signed());
-    let stopped = |probe: &Probe| -> Result<f64> {
-        let threads = probe.threads_of(workload.pid())?;
-        let spinner = threads.iter().find(|thread| thread.comm == "t-spin").context("the spinner")?;
-        Ok(spinner.totals.time_seconds.get(TimeState::Stopped))
-    };
-    probe.sample()?;
-    ensure!(stopped(&probe)? == 0.0, "it is stopped before it was");
-    kill(pid, Signal::SIGSTOP)?;
-    thread::sleep(Duration::from_secs(1));
-    let model = probe.sample()?;
-    let meanwhile = stopped(&probe)?;
-    ensure!((0.9..1.2).contains(&meanwhile), "{meanwhile} s of 1 s, {:?}", model.interval_seconds);
-    kill(pid, Signal::SIGCONT)?;
-    thread::sleep(Duration::from_millis(200));
-    probe.sample()?;
-    let afterwards = stopped(&probe)?;
-    ensure!((meanwhile..meanwhile + 0.1).contains(&afterwards), "{meanwhile} s became {afterwards} s");
-    thread::sleep(Duration::from_millis(200));
-    probe.sample()?;
-    ensure!(stopped(&probe)? == afterwards, "it goes on being stopped");
-    Ok(())
-}
-
 /// The kernel's own figure of what a cgroup's quota took: of each CPU, from when it was used up until it is there again.
 fn throttled_seconds(cgroup: &Cgroup) -> Result<f64> {
     let stat = fs::read_to_string(cgroup.folder().join("cpu.stat"))?;
@@ -236,15 +203,21 @@ fn may_use(model: &Model, pid: u32, cpus: f64, throttled_seconds: f64) -> Result
     Ok(())
 }
 
-fn what_a_quota_takes_is_what_its_cgroup_says() -> Result<()> {
-    const PERIOD: f64 = 0.1;
-    let mut probe = Probe::get()?;
-    let cgroup = Cgroup::new("cpu", "tp-quota")?;
+/// A spinner that may use 30 % of a CPU, and does.
+pub(super) fn spinner_under_quota(cgroup: &str) -> Result<(Cgroup, Workload)> {
+    let cgroup = Cgroup::new("cpu", cgroup)?;
     cgroup.set_cpu_quota(30)?;
     let mut workload = Workload::start("tp-spin", &[])?;
     workload.facts()?;
     cgroup.add(workload.pid())?;
     thread::sleep(Duration::from_millis(500));
+    Ok((cgroup, workload))
+}
+
+fn what_a_quota_takes_is_what_its_cgroup_says() -> Result<()> {
+    const PERIOD: f64 = 0.1;
+    let mut probe = Probe::get()?;
+    let (cgroup, workload) = spinner_under_quota("tp-quota")?;
     let before = throttled_seconds(&cgroup)?;
     let window = Window::of(&mut probe, workload.pid(), Duration::from_secs(3))?;
     let truth = throttled_seconds(&cgroup)? - before;
@@ -270,12 +243,7 @@ fn a_quota_is_told_from_neighbours() -> Result<()> {
     let mut probe = Probe::get()?;
     let cpus = thread::available_parallelism()?.get();
     let _neighbours = Workload::start("tp-spinners", &[&cpus.to_string()])?;
-    let cgroup = Cgroup::new("cpu", "tp-moved")?;
-    cgroup.set_cpu_quota(30)?;
-    let mut workload = Workload::start("tp-spin", &[])?;
-    workload.facts()?;
-    cgroup.add(workload.pid())?;
-    thread::sleep(Duration::from_millis(500));
+    let (_cgroup, workload) = spinner_under_quota("tp-moved")?;
     let window = Window::of(&mut probe, workload.pid(), Duration::from_secs(3))?;
     let grown = window.grown("t-spin")?;
     let told: Vec<_> = TimeState::ALL.map(|state| (state.label(), grown(state))).to_vec();

@@ -231,7 +231,7 @@ impl<'a> Findings<'a> {
         }
         let alert = AlertName::ThreadsOversubscribed;
         if let Some(value) = of.oversubscription.filter(|value| self.matters(alert, *value)) {
-            self.add(of_group(alert, group), value, describe::oversubscription(group, work, usable_cpus));
+            self.add(of_group(alert, group), value, describe::oversubscription(group, value, work, usable_cpus));
         }
         let (alert, value) = (AlertName::CpuThrottled, work.throttled / work.wanted);
         if self.matters(alert, value) {

@@ -114,7 +114,7 @@ metrics! {
     EXHAUSTION: Gauge "threadprobe_exhaustion_seconds" ["group", "limit"]
         "Time until a limit of the group is reached, if its use goes on to grow; of groups of which one grows steadily and for long enough to tell.";
     LIMITS_LEFT_OUT: Gauge "threadprobe_limits_left_out" ["scope"]
-        "Cgroups and users whose limits are not exported because there are more than --max-groups.";
+        "Cgroups, CPU quotas and users whose limits are not exported because there are more than --max-groups.";
     LIMITS_UNREADABLE: Counter "threadprobe_limits_unreadable_total" ["file"]
         "Files with limits that are there and could not be read; once there was one.";
     LIMITS_DURATION: Gauge "threadprobe_limits_duration_seconds" [] "How long it took to evaluate all limits: a part of each sample.";
