@@ -9,3 +9,5 @@ extern crate std;
 
 pub mod abi;
 pub mod logic;
+#[cfg(feature = "programs")]
+pub mod task_storage;

@@ -18,7 +18,7 @@ use super::{
 /// The current task asks for a new one.
 #[inline(always)]
 pub(crate) fn entered() {
-    if let Some(storage) = TASKS.get(current()) {
+    if let Some(storage) = TASKS.get(current().0) {
         storage.clone_started_ns = boot_ns();
     }
 }
@@ -45,7 +45,7 @@ pub(crate) fn succeeded(creator: &mut TaskStorage) {
 /// tracepoint comes after.
 #[inline(always)]
 pub(crate) fn returned_from_syscall<C: EbpfContext>(context: &C, value: i64) {
-    let was_entered = TASKS.get(current()).is_none_or(|storage| storage.clone_started_ns != 0);
+    let was_entered = TASKS.get(current().0).is_none_or(|storage| storage.clone_started_ns != 0);
     if was_entered {
         returned(context, value);
     }
@@ -60,7 +60,7 @@ pub(crate) fn returned<C: EbpfContext>(context: &C, value: i64) {
         return;
     };
     let task = current();
-    if let Some(storage) = TASKS.get(task) {
+    if let Some(storage) = TASKS.get(task.0) {
         storage.clone_started_ns = 0;
     }
     let (failure, cgroup) = failure_of(task, errno);

@@ -24,7 +24,7 @@ use super::{
 /// has seen, and of leaders, the record is sent, filled as the scan fills it.
 #[inline(always)]
 pub(crate) fn freed(task: Task) {
-    let Some(storage) = TASKS.get(task) else {
+    let Some(storage) = TASKS.get(task.0) else {
         lost(Lost::RecordWithoutHistogram);
         if !send_whole(task, None, 0) {
             lost(Lost::RecordNotSent);

@@ -56,7 +56,7 @@ pub(crate) fn scan(context: *const IterContext) {
     };
     let leads = task.pid() == task.tgid();
     let parts = PART_THREAD | if leads { PART_PROCESS } else { 0 };
-    let Some(storage) = TASKS.get(task).or_else(|| adopt(task, Adopter::Scan, now_ns)) else {
+    let Some(storage) = TASKS.get(task.0).or_else(|| adopt(task, Adopter::Scan, now_ns)) else {
         // SAFETY: a whole record.
         unsafe { fill_thread(&raw mut (*record).thread, task, None, (parts, now_ns)) };
         write_record(seq, record, task, parts);

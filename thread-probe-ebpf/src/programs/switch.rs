@@ -16,8 +16,9 @@ use super::{
     tasks::{self, Adopter},
 };
 
-/// Puts the wait of `next` into its histogram, and closes its period off the CPU, by the kernel's own definition and clock (`sched_info_arrive` in
-/// kernel/sched/stats.h, which runs right after this): `run_delay` is about to grow by `clock - last_queued`.
+/// Puts the wait of `next` into its histogram, and closes its period off the CPU, by the kernel's own definition and
+/// clock (`sched_info_arrive` in kernel/sched/stats.h, which runs right after this): `run_delay` is about to grow by
+/// `clock - last_queued`.
 ///
 /// No atomics: a task is switched in on one CPU at a time.
 #[inline(always)]
@@ -37,7 +38,7 @@ pub(crate) fn switched(prev: Task, next: Task) {
 /// Accounts for what `next` did since it left a CPU.
 #[inline(always)]
 fn arrived(prev: Task, next: Task) {
-    let Some(storage) = TASKS.get(next) else {
+    let Some(storage) = TASKS.get(next.0) else {
         lost(Lost::StorageMissing);
         if can_create_storage_under_lock() {
             let _ = tasks::adopt(next, Adopter::Switch, next.cfs_rq().clock());

@@ -22,7 +22,7 @@ pub(crate) fn created(child: Task) {
     if child.pid() == 0 {
         return;
     }
-    match TASKS.get_or_create(child, ptr::null_mut()) {
+    match TASKS.get_or_create(child.0, ptr::null_mut()) {
         Some(storage) => {
             storage.process_start_ns = child.process_start_ns();
             if storage.period.since_ns == 0 {
@@ -38,12 +38,12 @@ pub(crate) fn created(child: Task) {
 /// only for a task that has nothing yet.
 #[inline(always)]
 pub(crate) fn woken(child: Task) {
-    if can_create_storage_under_lock() && TASKS.get(child).is_none() {
+    if can_create_storage_under_lock() && TASKS.get(child.0).is_none() {
         created(child);
     }
     let creator = current();
     folding::created(creator, child.tgid() == creator.tgid());
-    if let Some(storage) = TASKS.get(creator) {
+    if let Some(storage) = TASKS.get(creator.0) {
         clone::succeeded(storage);
     }
 }
@@ -86,7 +86,7 @@ pub(crate) fn adopt(task: Task, adopter: Adopter, now_ns: u64) -> Option<&'stati
         (*initial).is_stopped = u64::from(task.is_stopped());
         initial
     };
-    TASKS.get_or_create(task, initial)
+    TASKS.get_or_create(task.0, initial)
 }
 
 /// A task is switched away from and does not come back, or not before somebody lets it go on.
@@ -94,7 +94,7 @@ pub(crate) fn adopt(task: Task, adopter: Adopter, now_ns: u64) -> Option<&'stati
 pub(crate) fn left_for_long(task: Task) {
     if task.is_dead() {
         exiting(task);
-    } else if let Some(storage) = TASKS.get(task) {
+    } else if let Some(storage) = TASKS.get(task.0) {
         storage.is_stopped = 1;
     }
 }
@@ -103,7 +103,7 @@ pub(crate) fn left_for_long(task: Task) {
 /// the only place that knows how long it lived.
 #[inline(always)]
 pub(crate) fn exiting(task: Task) {
-    if let Some(storage) = TASKS.get(task)
+    if let Some(storage) = TASKS.get(task.0)
         && storage.ended_ns == 0
     {
         storage.ended_ns = boot_ns();

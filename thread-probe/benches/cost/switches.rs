@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use aya::{
     Btf, Ebpf, EbpfLoader, include_bytes_aligned,
     programs::{BtfTracePoint, loaded_programs},
@@ -28,85 +28,106 @@ const REPEATS: usize = 7;
 #[derive(Clone, Copy, PartialEq)]
 enum Watcher {
     Nobody,
-    Empty,
+    Floor(&'static Floor),
     ThreadProbe { clone_probe: CloneProbe, time_ledger: bool, who: bool },
-    Runqlat,
+    Peer(&'static Peer),
 }
+
+/// The least that a program could cost.
+#[derive(PartialEq)]
+struct Floor {
+    name: &'static str,
+    program: &'static str,
+}
+
+static FLOORS: [Floor; 2] = [
+    Floor { name: "empty program", program: "empty_switch" },
+    Floor { name: "one look-up in task storage and one addition", program: "lookup_switch" },
+];
+
+/// What else watches switches, as its own help advises. Debian has them in libbpf-tools.
+#[derive(PartialEq)]
+struct Peer {
+    name: &'static str,
+    path: &'static str,
+    args: &'static [&'static str],
+}
+
+static PEERS: [Peer; 3] = [
+    Peer { name: "runqlat -P", path: "/usr/sbin/runqlat", args: &["-P", "3600"] },
+    Peer { name: "runqslower (over 10 ms)", path: "/usr/sbin/runqslower", args: &[] },
+    Peer { name: "offcputime", path: "/usr/sbin/offcputime", args: &["3600"] },
+];
 
 /// Held while it watches.
 enum Watching {
     Nobody,
-    Empty { _ebpf: Ebpf },
+    Floor { _ebpf: Ebpf },
     ThreadProbe { _sampler: Box<Sampler> },
-    Runqlat(Child),
+    Peer(Child),
 }
 
 impl Drop for Watching {
     fn drop(&mut self) {
-        if let Self::Runqlat(child) = self {
+        if let Self::Peer(child) = self {
             let _ = child.kill();
             let _ = child.wait();
         }
     }
 }
 
-/// Where Debian's libbpf-tools has bcc's runqlat.
-const RUNQLAT: &str = "/usr/sbin/runqlat";
-
 impl Watcher {
     fn all() -> Vec<Self> {
         let ours = |clone_probe, time_ledger, who| Self::ThreadProbe { clone_probe, time_ledger, who };
-        let mut all = vec![
-            Self::Nobody,
-            Self::Empty,
+        let all_of_ours = [
             ours(CloneProbe::Auto, true, true),
             ours(CloneProbe::Fexit, true, true),
             ours(CloneProbe::Fexit, true, false),
             ours(CloneProbe::Fexit, false, true),
             ours(CloneProbe::Fexit, false, false),
         ];
-        if Path::new(RUNQLAT).exists() {
-            all.push(Self::Runqlat);
-        }
-        all
+        let peers = PEERS.iter().filter(|peer| Path::new(peer.path).exists()).map(Self::Peer);
+        [Self::Nobody].into_iter().chain(FLOORS.iter().map(Self::Floor)).chain(all_of_ours).chain(peers).collect()
     }
 
     fn name(self) -> &'static str {
         match self {
             Self::Nobody => "no program",
-            Self::Empty => "empty program",
+            Self::Floor(floor) => floor.name,
             Self::ThreadProbe { clone_probe: CloneProbe::Auto, .. } => "thread-probe, clones as this kernel allows",
             Self::ThreadProbe { time_ledger: true, who: true, .. } => "thread-probe, no tracepoints on system calls",
             Self::ThreadProbe { time_ledger: true, .. } => "the same without who took the CPU",
             Self::ThreadProbe { who: true, .. } => "the same without the ledger of time",
             Self::ThreadProbe { .. } => "the same without either",
-            Self::Runqlat => "runqlat -P",
+            Self::Peer(peer) => peer.name,
         }
     }
 
     fn start(self) -> Result<Watching> {
         Ok(match self {
             Self::Nobody => Watching::Nobody,
-            Self::Empty => Watching::Empty { _ebpf: load_empty()? },
+            Self::Floor(floor) => Watching::Floor { _ebpf: load(floor)? },
             Self::ThreadProbe { clone_probe, time_ledger, who } => {
                 let probe = ProbeConfig { clone_probe, time_ledger, who, ..ProbeConfig::default() };
                 let config = SamplerConfig { probe, ..SamplerConfig::default() };
                 Watching::ThreadProbe { _sampler: Box::new(Sampler::start(&config)?.0) }
             }
-            Self::Runqlat => {
-                let mut command = Command::new(RUNQLAT);
-                let child = command.args(["-P", "3600"]).stdout(Stdio::null()).spawn().context("starting runqlat")?;
+            Self::Peer(peer) => {
+                let mut command = Command::new(peer.path);
+                let child = command.args(peer.args).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+                let mut child = child.with_context(|| format!("starting {}", peer.path))?;
                 std::thread::sleep(Duration::from_secs(1));
-                Watching::Runqlat(child)
+                ensure!(child.try_wait()?.is_none(), "{} ended at once", peer.path);
+                Watching::Peer(child)
             }
         })
     }
 }
 
-fn load_empty() -> Result<Ebpf> {
+fn load(floor: &Floor) -> Result<Ebpf> {
     let btf = Btf::from_sys_fs()?;
     let mut ebpf = EbpfLoader::new().btf(Some(&btf)).load(BASELINE)?;
-    let program: &mut BtfTracePoint = ebpf.program_mut("empty_switch").context("the baseline has it")?.try_into()?;
+    let program: &mut BtfTracePoint = ebpf.program_mut(floor.program).context("the baseline has it")?.try_into()?;
     program.load("sched_switch", &btf)?;
     program.attach()?;
     Ok(ebpf)
@@ -121,7 +142,7 @@ struct RunStats {
 
 /// Of all programs on wake-ups and switches, by id.
 fn run_stats() -> HashMap<u32, RunStats> {
-    let counts = |name: &str| name == "empty_switch" || name.starts_with("sched_") || name.starts_with("handle_sched");
+    let counts = |name: &str| name.contains("sched_") || FLOORS.iter().any(|floor| floor.program == name);
     loaded_programs()
         .filter_map(std::result::Result::ok)
         .filter_map(|program| {

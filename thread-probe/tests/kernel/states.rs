@@ -1,6 +1,6 @@
 //! What is rare: other scheduling policies, what is frozen or traced, an exec.
 
-use std::{path::Path, thread, time::Duration};
+use std::{path::Path, process::Command, thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use nix::{
@@ -17,6 +17,7 @@ use thread_probe_ebpf::abi::time::TimeState;
 use crate::{
     kernel::{
         probe::Probe,
+        roles::ROLE,
         tests::Test,
         time::{Window, is_near},
         workload::Workload,
@@ -30,6 +31,7 @@ pub(crate) const ALL: &[(&str, Test)] = &[
     ("what_is_stopped_is_stopped_while_it_lasts_and_afterwards", what_a_signal_stopped_is_stopped),
     ("what_a_cgroup_froze_is_stopped", what_a_cgroup_froze_is_stopped),
     ("what_is_traced_is_stopped", what_is_traced_is_stopped),
+    ("a_system_call_of_32_bit_programs_is_known_by_their_numbers", a_compat_call_is_known_by_its_number),
     ("an_exec_by_another_thread_goes_on_with_its_times", an_exec_goes_on_with_its_times),
 ];
 
@@ -88,6 +90,26 @@ fn every_policy_is_accounted_for() -> Result<()> {
         ensure!(is_near(grown(TimeState::Sleep), all - busy), "{name}: {told:?}");
         ensure!((0.03..0.3).contains(&grown(TimeState::Running)), "{name} ran 4 ms in 104: {told:?}");
     }
+    Ok(())
+}
+
+fn a_compat_call_is_known_by_its_number() -> Result<()> {
+    let mut probe = Probe::get()?;
+    let attempt = Command::new(std::env::current_exe()?).args([ROLE, "tp-compat-once"]).status()?;
+    if !attempt.success() {
+        println!("no system calls of 32-bit programs here ({attempt}): nothing to prove");
+        return Ok(());
+    }
+    let mut workload = Workload::start("tp-compat", &[])?;
+    workload.facts()?;
+    let window = Window::of(&mut probe, workload.pid(), Duration::from_secs(1))?;
+    let grown = window.grown("t-compat")?;
+    let told: Vec<_> = TimeState::ALL.map(|state| (state.label(), grown(state))).to_vec();
+    ensure!(grown(TimeState::Poll) > 0.9 * window.seconds, "{told:?}");
+    ensure!(grown(TimeState::Other) == 0.0, "{told:?}");
+    let threads = probe.threads_of(workload.pid())?;
+    let thread = threads.iter().find(|thread| thread.comm == "t-compat").context("the thread")?;
+    ensure!(thread.syscall.as_deref() == Some("poll"), "{thread:?}");
     Ok(())
 }
 

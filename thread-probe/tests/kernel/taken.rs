@@ -141,6 +141,9 @@ fn a_storm_is_incomplete_not_wrong() -> Result<()> {
     let mut victim = Workload::start("tp-nice-5", &["5"])?;
     victim.facts()?;
     let mut storm = Workload::start("tp-pingproc", &["20000"])?;
+    // What a process takes is told once a sample has seen it: the second one may be long in coming beside a spinner.
+    let both = |model: &Model| group(model, "tp-pingproc").filter(|group| group.processes == 2).map(|_| ());
+    probe.sample_until("both processes of the storm", both)?;
     let before = probe.sample()?;
     thread::sleep(Duration::from_secs(2));
     let after = probe.sample()?;

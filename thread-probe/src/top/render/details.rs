@@ -10,6 +10,7 @@ use super::{
     gauges::bar,
     histogram,
     text::{Canvas, Pen, below, cut_front},
+    time,
 };
 use crate::{
     limits::{
@@ -38,6 +39,8 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, process: &Process, one: 
     // A line between the parts, where there is room.
     let gap = u16::from(area.height > 20);
     let area = below(area, limits.len() as u16 + 1 + gap);
+    let rows = if gap == 0 { 0 } else { time::draw_states(canvas, area, process) };
+    let area = below(area, if rows == 0 { 0 } else { rows + gap });
     let rows = draw_takers(canvas, area, one);
     let area = below(area, if rows == 0 { 0 } else { rows + gap });
     let rows = draw_failures(canvas, area, process);

@@ -7,10 +7,13 @@ use ratatui::{
 };
 use thread_probe_ebpf::abi::time::TimeState;
 
-use super::{text::Canvas, theme::Theme};
+use super::{
+    text::{Canvas, Pen},
+    theme::Theme,
+};
 use crate::{
     limits::words::Level,
-    model::{Rates, Times},
+    model::{Process, Rates, Times},
     text::human,
 };
 
@@ -63,6 +66,30 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, rates: Option<&Rates>) {
     if let Some(line) = rates.and_then(|rates| line(&rates.time_ratio, area.width, canvas.theme)) {
         canvas.line(area, 0, &line);
     }
+}
+
+/// Each state that the time of a process's threads goes to: its share now, and the seconds that it had since the probe
+/// knows them. Those without a whole second are left out. The rows it takes.
+pub(super) fn draw_states(canvas: &mut Canvas<'_>, area: Rect, process: &Process) -> u16 {
+    const SHARE: u16 = 7;
+    const SECONDS: u16 = 14;
+    let theme = canvas.theme;
+    let now = process.rates.as_ref().map(|rates| rates.time_ratio).unwrap_or_default();
+    let share = |state| if now.total() > 0.0 { now.get(state) / now.total() } else { 0.0 };
+    let mut states: Vec<_> = process.totals.time_seconds.iter().filter(|(_, seconds)| *seconds >= 1.0).collect();
+    if states.is_empty() {
+        return 0;
+    }
+    states.sort_by(|(a, _), (b, _)| share(*b).total_cmp(&share(*a)));
+    let heading = "Where the time of its threads goes: now, and in all";
+    canvas.line(area, 0, &Line::styled(heading, theme.heading()));
+    for (row, (state, seconds)) in states.iter().enumerate() {
+        let mut pen = Pen::new(canvas, area, row as u16 + 1);
+        pen.right(SHARE, &human::percent(share(*state)), Style::new());
+        pen.right(SECONDS, &format!("{} s", human::count(*seconds as u64)), Style::new());
+        pen.left(area.width.saturating_sub(SHARE + SECONDS + 2), letter(*state).1, style(*state, theme));
+    }
+    states.len() as u16 + 1
 }
 
 /// The heading of such rows.

@@ -55,6 +55,8 @@ pub(crate) fn play(args: &[String]) -> ExitCode {
         "tp-policy" => time::run_in_bursts_by_policy(number(1)),
         "tp-disk" => time::write_to_disk(args.get(1).map_or("", String::as_str)),
         "tp-fault" => time::fault(),
+        "tp-compat" => time::poll_as_32_bit_programs(),
+        "tp-compat-once" => time::poll_as_a_32_bit_program(),
         "tp-hog" => time::hog(number(1)),
         "tp-io-uring" => life::io_uring_worker(),
         "tp-hostile" => rename(b"a\"b\\c\nd\xffe").and_then(|()| report(&[])).and_then(|()| wait_for_line()),

@@ -136,6 +136,42 @@ pub(super) fn write_to_disk(folder: &str) -> Result<()> {
     wait_for_line()
 }
 
+/// A thread that sleeps in the poll of 32-bit programs.
+pub(super) fn poll_as_32_bit_programs() -> Result<()> {
+    start("t-compat", || while poll_as_a_32_bit_program().is_ok() {})?;
+    report(&[])?;
+    wait_for_line()
+}
+
+/// Once, for 200 ms. A kernel that has no system calls of 32-bit programs kills who makes one.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn poll_as_a_32_bit_program() -> Result<()> {
+    // Of arch/x86/entry/syscalls/syscall_32.tbl. In the other table it is swapoff.
+    const POLL: i64 = 168;
+    let mut outcome = POLL;
+    // SAFETY: it is told of no descriptors, so it reads and writes nothing.
+    unsafe {
+        std::arch::asm!(
+            "xchg {fds:r}, rbx",
+            "int 0x80",
+            "xchg {fds:r}, rbx",
+            fds = inout(reg) 0_u64 => _,
+            inlateout("rax") outcome,
+            in("rcx") 0_u64,
+            in("rdx") 200_u64,
+            out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+        );
+    }
+    anyhow::ensure!(outcome == 0, "poll: {outcome}");
+    Ok(())
+}
+
+/// A program of 64 bits can't make one.
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) fn poll_as_a_32_bit_program() -> Result<()> {
+    anyhow::bail!("not on this architecture")
+}
+
 /// A thread in a page fault that nobody resolves; reports whether that may be made.
 pub(super) fn fault() -> Result<()> {
     // struct uffdio_api and uffdio_register, and their requests, of include/uapi/linux/userfaultfd.h.

@@ -203,6 +203,13 @@ fn java_totals() -> Activity {
         voluntary_switches: 91_234_567,
         involuntary_switches: 1_234_567,
         threads_created: 51_234,
+        time_seconds: Times::of([
+            (TimeState::Running, 12_345.6),
+            (TimeState::Sleep, 0.9),
+            (TimeState::Throttled, 98_765.4),
+            (TimeState::Lock, 14_123_456.7),
+            (TimeState::Poll, 9_876_543.2),
+        ]),
         clone_failures: CloneFailures::of([(CloneErrno::Eagain, 412), (CloneErrno::Enomem, 3)]),
         clone_failures_by_limit: CloneFailuresByLimit::of([(Limit::CgroupPids, 410), (Limit::Unknown, 5)]),
         ..Activity::default()
