@@ -24,14 +24,19 @@ impl Task {
             return TimeState::Io as u32;
         }
         let class = self.syscall_class();
-        let is_frozen = masked!(load!(self.0, frozen_word), frozen_mask) != 0;
-        if is_frozen && class & VFORK == 0 {
-            return TimeState::Stopped as u32;
-        }
         let state = u32::from(class & !VFORK);
-        // Who waits in vfork does so uninterruptibly.
-        let is_uninterruptible = masked!(load!(self.0, contributes_word), contributes_mask) != 0;
-        if is_uninterruptible && state != TimeState::Child as u32 { TimeState::Uninterruptible as u32 } else { state }
+        let frozen = masked!(load!(self.0, frozen_word), frozen_mask);
+        let uninterruptible = masked!(load!(self.0, contributes_word), contributes_mask);
+        if frozen | uninterruptible == 0 {
+            state
+        } else if frozen != 0 && class & VFORK == 0 {
+            TimeState::Stopped as u32
+        } else if uninterruptible != 0 && state != TimeState::Child as u32 {
+            // Who waits in vfork does so uninterruptibly.
+            TimeState::Uninterruptible as u32
+        } else {
+            state
+        }
     }
 
     /// The class of the system call that it is in.
@@ -40,13 +45,15 @@ impl Task {
         if self.is_worker() {
             return TimeState::Other as u8;
         }
-        let number = self.syscall_number();
-        if number as i32 == -1 {
-            return TimeState::Fault as u8;
-        }
-        let number = (number & !X32) as usize;
+        let mut number = self.syscall_number() as usize;
         if number >= SYSCALLS {
-            return TimeState::Other as u8;
+            if number == u32::MAX as usize {
+                return TimeState::Fault as u8;
+            }
+            number &= !(X32 as usize);
+            if number >= SYSCALLS {
+                return TimeState::Other as u8;
+            }
         }
         let index = if self.is_in_compat_syscall() { number + SYSCALLS } else { number };
         // SAFETY: initialised above, and the index is below the array's length; volatile as in `may_fold_leaders`.

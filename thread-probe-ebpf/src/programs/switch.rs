@@ -27,27 +27,27 @@ pub(crate) fn switched(prev: Task, next: Task) {
     if prev.is_dead_or_stopped() {
         tasks::left_for_long(prev);
     }
+    let now_ns = next.cfs_rq().clock();
+    let (left, arrives) = (prev.tgid(), next.tgid());
     if next.pid() != 0 {
-        arrived(prev, next);
+        arrived(next, now_ns, left == arrives);
     }
-    if keeps_who() && prev.tgid() != next.tgid() {
-        taken::occupied(next.tgid(), next.cfs_rq().clock());
+    if keeps_who() && left != arrives {
+        taken::occupied(arrives, now_ns);
     }
 }
 
 /// Accounts for what `next` did since it left a CPU.
 #[inline(always)]
-fn arrived(prev: Task, next: Task) {
+fn arrived(next: Task, now_ns: u64, is_same_process: bool) {
     let Some(storage) = TASKS.get(next.0) else {
         lost(Lost::StorageMissing);
         if can_create_storage_under_lock() {
-            let _ = tasks::adopt(next, Adopter::Switch, next.cfs_rq().clock());
+            let _ = tasks::adopt(next, Adopter::Switch, now_ns);
         }
         return;
     };
     let last_queued = next.last_queued();
-    let cfs_rq = next.cfs_rq();
-    let now_ns = cfs_rq.clock();
     let mut wait_ns = 0;
     // 0: it was not waiting, so the kernel counts no run (pcount) either.
     if last_queued != 0 {
@@ -58,6 +58,9 @@ fn arrived(prev: Task, next: Task) {
     }
     let mut throttled_ns = 0;
     if keeps_time() {
+        let cfs_rq = next.cfs_rq();
+        // First, as its calls would have what is loaded before them put aside.
+        let elsewhere_ns = cfs_rq.throttled_elsewhere_ns(storage.period.cfs_rq, storage.period.throttled_ns, wait_ns);
         let arrival = Arrival {
             now_ns,
             cpu_ns: next.sum_exec_runtime(),
@@ -65,14 +68,14 @@ fn arrived(prev: Task, next: Task) {
             voluntary_switches: next.nvcsw(),
             cfs_rq: cfs_rq.address(),
             throttled_ns: cfs_rq.throttled_ns(),
-            elsewhere_ns: cfs_rq.throttled_elsewhere_ns(storage.period.cfs_rq, storage.period.throttled_ns, wait_ns),
+            elsewhere_ns,
         };
         throttled_ns = time::arrive(storage, arrival, || next.asleep_in());
     }
     if keeps_who() && wait_ns >= LONG_WAIT_NS {
-        taken::charge(next.tgid(), &LongWait { queued_ns: last_queued, now_ns, wait_ns, throttled_ns });
+        taken::charge(next.tgid(), &LongWait { queued_ns: next.last_queued(), now_ns, wait_ns, throttled_ns });
     }
-    if prev.tgid() == next.tgid() {
+    if is_same_process {
         storage.same_process_switches += 1;
     }
 }

@@ -126,7 +126,7 @@ impl Watcher {
 
 fn load(floor: &Floor) -> Result<Ebpf> {
     let btf = Btf::from_sys_fs()?;
-    let mut ebpf = EbpfLoader::new().btf(Some(&btf)).load(BASELINE)?;
+    let mut ebpf = EbpfLoader::new().btf(Some(&btf)).allow_unsupported_maps().load(BASELINE)?;
     let program: &mut BtfTracePoint = ebpf.program_mut(floor.program).context("the baseline has it")?.try_into()?;
     program.load("sched_switch", &btf)?;
     program.attach()?;
