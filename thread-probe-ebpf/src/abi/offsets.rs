@@ -25,6 +25,11 @@ pub const fn mask_mark(index: usize) -> i32 {
     0x7e51_0000 + index as i32
 }
 
+/// What stands in `call number` for the kernel's function of that entry.
+pub const fn call_mark(index: usize) -> i32 {
+    0x7e52_0000 + index as i32
+}
+
 /// One member that the programs need: the structure and the paths to the member, of which the first that exists counts.
 /// A path goes through embedded structures and anonymous ones, never through a pointer. `name[enum.value]` is an
 /// element, of 8 bytes, of an array that is indexed by an enumeration.
@@ -49,10 +54,17 @@ pub enum Figure {
     WordOffset,
     /// Of a bit: which of those 32 it is, as a mask.
     Mask,
+    /// Of a function of the kernel that programs may call: the number of its type. It has no path.
+    Function,
+    /// Of the structure itself: the number of its type. It has no path.
+    Type,
 }
 
 macro_rules! is_optional {
     (optional) => {
+        true
+    };
+    (function) => {
         true
     };
     ($($other:ident)?) => {
@@ -67,13 +79,19 @@ macro_rules! figure {
     (mask_of) => {
         Figure::Mask
     };
+    (function) => {
+        Figure::Function
+    };
+    (type_of) => {
+        Figure::Type
+    };
     ($($other:ident)?) => {
         Figure::Offset
     };
 }
 
 macro_rules! offsets {
-    ($($(#[$doc:meta])* $field:ident: $($kind:ident)? $structure:literal, $($path:literal)|+;)+) => {
+    ($($(#[$doc:meta])* $field:ident: $($kind:ident)? $structure:literal $(, $($path:literal)|+)?;)+) => {
         /// Offsets in bytes of the members in [`MEMBERS`].
         #[repr(C)]
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,7 +103,7 @@ macro_rules! offsets {
         pub const MEMBERS: [Member; size_of::<Offsets>() / 8] = [
             $(Member {
                 structure: $structure,
-                paths: &[$($path),+],
+                paths: &[$($($path),+)?],
                 figure: figure!($($kind)?),
                 is_optional: is_optional!($($kind)?),
             },)+
@@ -147,6 +165,10 @@ offsets! {
     flags: "task_struct", "flags";
     /// The system call that a task is in; -1 outside of one.
     syscall: "pt_regs", "orig_ax" | "syscallno";
+    /// That structure.
+    pt_regs: type_of "pt_regs";
+    /// Makes a pointer to a structure of an address; no call is left of it in the program. Since Linux 6.2.
+    rdonly_cast: function "bpf_rdonly_cast";
     /// x86: whether that is one of 32-bit programs.
     thread_status: optional "task_struct", "thread_info.status";
     /// Since when a CFS run queue that has tasks is throttled; 0 while it is not.

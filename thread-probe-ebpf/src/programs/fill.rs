@@ -12,7 +12,7 @@ use thread_probe_ebpf::{
     },
 };
 
-use super::kernel::{Comm, RLIMIT_AS, RLIMIT_NPROC, RLIMIT_STACK, Task, keeps_time};
+use super::kernel::{Comm, REGISTERS_ABOVE_STACK, RLIMIT_AS, RLIMIT_NPROC, RLIMIT_STACK, Task, keeps_time};
 
 /// Fills a thread's part in place: the BPF stack is too small for a copy of it. `now_ns` is by the run queues' clocks.
 ///
@@ -88,6 +88,10 @@ unsafe fn fill_stack(thread: *mut ThreadPart, task: Task) {
     let (size, depth) = (top.wrapping_sub(stack), top.wrapping_sub(task.stack_pointer()));
     // The stack of a task that ends may go between the two loads: then the size is none that a kernel has.
     let is_size = stack != 0 && size <= LARGEST_STACK && size & size.wrapping_sub(1) == 0;
+    if is_size {
+        // SAFETY: a number, of this program's own.
+        unsafe { (&raw mut REGISTERS_ABOVE_STACK).write_volatile(registers - stack) };
+    }
     let (size, depth) = if is_size { (size, if depth > size { 0 } else { depth }) } else { (0, 0) };
     // SAFETY: the caller's.
     unsafe {

@@ -85,6 +85,15 @@ macro_rules! masked {
     };
 }
 
+/// Calls a function of the kernel that takes an address and the number of a type.
+macro_rules! call {
+    ($field:ident, $address:expr, $number:expr) => {
+        $crate::programs::member::marked_call::<
+            { thread_probe_ebpf::abi::offsets::call_mark($crate::programs::member::index!($field)) },
+        >($address, $number)
+    };
+}
+
 /// Where a member stands in the table.
 macro_rules! index {
     ($field:ident) => {
@@ -92,7 +101,7 @@ macro_rules! index {
     };
 }
 
-pub(crate) use {figure, index, load, load_optional, masked};
+pub(crate) use {call, figure, index, load, load_optional, masked};
 
 /// See [`figure!`].
 #[inline(always)]
@@ -112,6 +121,27 @@ pub(crate) fn marked_and<const MARK: i32>(word: u32) -> u32 {
     // SAFETY: it had no more bits before.
     unsafe { core::hint::assert_unchecked(word <= u64::from(u32::MAX)) };
     word as u32
+}
+
+/// See [`call!`].
+#[inline(always)]
+pub(crate) fn marked_call<const MARK: i32>(address: *const u8, number: u64) -> *const u8 {
+    let result: *const u8;
+    // SAFETY: the verifier checks the call; it changes the registers that any call does.
+    unsafe {
+        asm!(
+            "call {}",
+            const MARK,
+            inlateout("r1") address => _,
+            inlateout("r2") number => _,
+            lateout("r0") result,
+            lateout("r3") _,
+            lateout("r4") _,
+            lateout("r5") _,
+            options(pure, nomem, nostack),
+        );
+    }
+    result
 }
 
 /// A number that the verifier does not know to be there; `None` on a fault.

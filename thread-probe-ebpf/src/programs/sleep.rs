@@ -77,7 +77,7 @@ impl Task {
 
     #[inline(always)]
     fn syscall_number(self) -> u32 {
-        load!(self.entry_registers(), syscall)
+        load!(self.entry_registers_fast(), syscall)
     }
 
     /// Whether it makes no system calls.

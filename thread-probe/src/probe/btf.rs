@@ -94,6 +94,13 @@ fn find(btf: &Btf, name: &str) -> Result<Struct, LoadError> {
 }
 
 fn member_offset(btf: &Btf, member: &Member) -> Result<u64, LoadError> {
+    if matches!(member.figure, Figure::Function | Figure::Type) {
+        return match type_number(btf, member) {
+            Some(number) => Ok(u64::from(number)),
+            None if member.is_optional => Ok(MISSING),
+            None => Err(LoadError::MissingMember { member: format!("struct {}", member.structure) }),
+        };
+    }
     let found = find(btf, member.structure).map(|structure| {
         let bits = member.paths.iter().find_map(|path| bit_offset(btf, &structure, path));
         bits.map(|bits| figure(member.figure, u64::from(bits)))
@@ -110,6 +117,16 @@ fn member_offset(btf: &Btf, member: &Member) -> Result<u64, LoadError> {
     }
 }
 
+/// The number of a function's or a structure's type.
+fn type_number(btf: &Btf, member: &Member) -> Option<u32> {
+    let numbers = btf.resolve_ids_by_name(member.structure).ok()?;
+    numbers.into_iter().find(|number| match btf.resolve_type_by_id(*number) {
+        Ok(Type::Func(_)) => member.figure == Figure::Function,
+        Ok(Type::Struct(_)) => member.figure == Figure::Type,
+        _ => false,
+    })
+}
+
 /// What the table has of a member at that many bits.
 fn figure(figure: Figure, bits: u64) -> u64 {
     const WORD_BITS: u64 = 32;
@@ -118,6 +135,8 @@ fn figure(figure: Figure, bits: u64) -> u64 {
         Figure::WordOffset => bits / WORD_BITS * (WORD_BITS / 8),
         Figure::Mask if cfg!(target_endian = "little") => 1 << (bits % WORD_BITS),
         Figure::Mask => 1 << (WORD_BITS - 1 - bits % WORD_BITS),
+        // They have no bits.
+        Figure::Function | Figure::Type => MISSING,
     }
 }
 

@@ -5,7 +5,7 @@ use object::{
     elf::{FileHeader64, SHF_EXECINSTR},
     read::elf::{FileHeader as _, SectionHeader as _},
 };
-use thread_probe_ebpf::abi::offsets::{MEMBERS, MISSING, Offsets, figure_mark, load_mark, mask_mark};
+use thread_probe_ebpf::abi::offsets::{MEMBERS, MISSING, Offsets, call_mark, figure_mark, load_mark, mask_mark};
 
 /// Bytes of an instruction: `struct bpf_insn` of include/uapi/linux/bpf.h.
 const INSTRUCTION: usize = 8;
@@ -17,6 +17,10 @@ const LOADS: [u8; 4] = [0x71, 0x69, 0x61, 0x79];
 const MOVE: u8 = 0xb7;
 /// `dst &= imm`, in 64 bits and in 32.
 const ANDS: [u8; 2] = [0x57, 0x54];
+
+/// A call, by the number of a helper or, with this in place of the source register, of a function of the kernel.
+const CALL: u8 = 0x85;
+const KERNEL_FUNCTION: u8 = 2 << 4;
 
 /// What is wrong with the object: it was not built for this.
 pub(super) type Fault = &'static str;
@@ -47,7 +51,7 @@ fn executable(object: &[u8]) -> object::Result<Vec<std::ops::Range<usize>>> {
 fn relocate(code: &mut [u8], offsets: &[u64; MEMBERS.len()]) -> Result<(), Fault> {
     let mut is_second = false;
     for instruction in code.chunks_exact_mut(INSTRUCTION) {
-        let [opcode, _, offset_0, offset_1, immediate @ ..] = instruction else { continue };
+        let [opcode, registers, offset_0, offset_1, immediate @ ..] = instruction else { continue };
         if std::mem::take(&mut is_second) {
             continue;
         }
@@ -60,6 +64,11 @@ fn relocate(code: &mut [u8], offsets: &[u64; MEMBERS.len()]) -> Result<(), Fault
             immediate.copy_from_slice(&figure(offsets[index])?.to_ne_bytes());
         } else if let Some(index) = position(value, mask_mark).filter(|_| ANDS.contains(opcode)) {
             immediate.copy_from_slice(&(offsets[index] as u32).to_ne_bytes());
+        } else if let Some(index) =
+            position(value, call_mark).filter(|index| *opcode == CALL && offsets[*index] != MISSING)
+        {
+            *registers = KERNEL_FUNCTION;
+            immediate.copy_from_slice(&figure(offsets[index])?.to_ne_bytes());
         }
     }
     Ok(())
@@ -108,6 +117,10 @@ mod tests {
             instruction(MOVE, 0, marked(figure_mark, 4)),
             instruction(0x57, 0, marked(mask_mark, 5)),
             instruction(0x57, 0, 0xff),
+            instruction(CALL, 0, marked(call_mark, 6)),
+            // What the kernel lacks is never called.
+            instruction(CALL, 0, marked(call_mark, 7)),
+            instruction(CALL, 0, 106),
         ]
         .concat();
         relocate(&mut code, &offsets)?;
@@ -120,6 +133,9 @@ mod tests {
             instruction(MOVE, 0, marked(figure_mark, 4)),
             instruction(0x57, 0, 105),
             instruction(0x57, 0, 0xff),
+            [CALL, KERNEL_FUNCTION, 0, 0, 106, 0, 0, 0],
+            instruction(CALL, 0, marked(call_mark, 7)),
+            instruction(CALL, 0, 106),
         ]
         .concat();
         assert_eq!(code, expected);
