@@ -35,7 +35,7 @@ pub const fn call_mark(index: usize) -> i32 {
 /// element, of 8 bytes, of an array that is indexed by an enumeration.
 #[derive(Clone, Copy, Debug)]
 pub struct Member {
-    /// Name of the structure in BTF.
+    /// Name of the structure in BTF, or of the function.
     pub structure: &'static str,
     /// Alternative dotted paths: what the kernel calls the member in different versions or architectures.
     pub paths: &'static [&'static str],

@@ -22,7 +22,7 @@ use crate::{load::ping_pong, median, sysctl::Sysctl};
 static BASELINE: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/baseline"));
 
 const ROUNDS: u64 = 100_000;
-const REPEATS: usize = 9;
+const REPEATS: usize = 7;
 
 /// What may watch the switches.
 #[derive(Clone, Copy, PartialEq)]
@@ -80,11 +80,13 @@ impl Watcher {
     fn all() -> Vec<Self> {
         let ours = |clone_probe, time_ledger, who| Self::ThreadProbe { clone_probe, time_ledger, who };
         let all_of_ours = [
+            ours(CloneProbe::Auto, true, true),
             ours(CloneProbe::Fexit, true, true),
             ours(CloneProbe::Fexit, true, false),
+            ours(CloneProbe::Fexit, false, true),
             ours(CloneProbe::Fexit, false, false),
         ];
-        let peers = PEERS.iter().filter(|peer| Path::new(peer.path).exists()&&false).map(Self::Peer);
+        let peers = PEERS.iter().filter(|peer| Path::new(peer.path).exists()).map(Self::Peer);
         [Self::Nobody].into_iter().chain(FLOORS.iter().map(Self::Floor)).chain(all_of_ours).chain(peers).collect()
     }
 

@@ -244,6 +244,22 @@ mod tests {
     }
 
     #[test]
+    fn a_function_and_a_structure_are_found_by_their_kind() {
+        let Some(btf) = kernel_btf() else { return };
+        let number = |structure, figure, is_optional| {
+            member_offset(&btf, &Member { structure, paths: &[], figure, is_optional })
+        };
+        let is =
+            |number: u64, of: fn(&Type) -> bool| btf.resolve_type_by_id(number as u32).is_ok_and(|found| of(&found));
+        let registers = number("pt_regs", Figure::Type, false).unwrap_or(0);
+        assert!(is(registers, |found| matches!(found, Type::Struct(_))));
+        let function = number("schedule", Figure::Function, true).unwrap_or(0);
+        assert!(is(function, |found| matches!(found, Type::Func(_))));
+        assert!(number("pt_regs", Figure::Function, true).is_ok_and(|number| number == MISSING));
+        assert!(number("schedule", Figure::Type, false).is_err());
+    }
+
+    #[test]
     fn a_missing_member_is_named_with_all_its_alternatives() {
         let Some(btf) = kernel_btf() else { return };
         let paths = &["nope", "se.nope"];

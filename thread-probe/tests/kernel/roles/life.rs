@@ -112,12 +112,15 @@ pub(super) fn pingpong_processes(rounds: u64) -> Result<()> {
     let ((ping_out, ping_in), (pong_out, pong_in)) = (pipe()?, pipe()?);
     // SAFETY: this process has one thread.
     match unsafe { nix::unistd::fork() }? {
+        // Each drops the other's ends: when one is gone, the other one ends.
         nix::unistd::ForkResult::Child => {
+            drop((ping_in, pong_out));
             let bounced = bounce(rounds, &ping_out, &pong_in, false);
             // SAFETY: ends the process without running what belongs to the parent.
             unsafe { nix::libc::_exit(i32::from(bounced.is_err())) }
         }
         nix::unistd::ForkResult::Parent { child } => {
+            drop((ping_out, pong_in));
             bounce(rounds, &pong_out, &ping_in, true)?;
             nix::sys::wait::waitpid(child, None)?;
         }
