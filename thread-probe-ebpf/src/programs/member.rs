@@ -15,7 +15,7 @@ pub(crate) trait Load: Sized {
 }
 
 macro_rules! loads {
-    ($($type:ty as $width:literal, at most $most:expr;)+) => { $(
+    ($($type:ty as $width:literal;)+) => { $(
         impl Load for $type {
             const NOTHING: Self = 0 as Self;
 
@@ -32,9 +32,6 @@ macro_rules! loads {
                         options(readonly, nostack, preserves_flags),
                     );
                 }
-                // Else the compiler clears the upper half, as it does not know what the instruction leaves there.
-                // SAFETY: a load of fewer bytes leaves nothing above them.
-                unsafe { core::hint::assert_unchecked(value <= $most) };
                 value as Self
             }
         }
@@ -42,9 +39,9 @@ macro_rules! loads {
 }
 
 loads! {
-    u32 as "u32", at most u32::MAX as u64;
-    u64 as "u64", at most u64::MAX;
-    *const u8 as "u64", at most u64::MAX;
+    u32 as "u32";
+    u64 as "u64";
+    *const u8 as "u64";
 }
 
 /// Loads a member of the structure that `base` points to.
@@ -118,8 +115,6 @@ pub(crate) fn marked_and<const MARK: i32>(word: u32) -> u32 {
     let mut word = u64::from(word);
     // SAFETY: it is a number.
     unsafe { asm!("{} &= {}", inout(reg) word, const MARK, options(pure, nomem, nostack, preserves_flags)) };
-    // SAFETY: it had no more bits before.
-    unsafe { core::hint::assert_unchecked(word <= u64::from(u32::MAX)) };
     word as u32
 }
 
@@ -138,7 +133,7 @@ pub(crate) fn marked_call<const MARK: i32>(address: *const u8, number: u64) -> *
             lateout("r3") _,
             lateout("r4") _,
             lateout("r5") _,
-            options(pure, nomem, nostack),
+            options(pure, readonly, nostack),
         );
     }
     result
