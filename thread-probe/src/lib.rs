@@ -6,6 +6,7 @@
 //! ARCHITECTURE.md is the map, with the order of these modules: each uses only those before it.
 
 pub mod alerts;
+pub mod bench;
 pub mod commands;
 pub mod config;
 pub mod export;

@@ -6,6 +6,7 @@
 mod support;
 
 mod nothing {
+    mod bench;
     mod dashboards;
     mod deploy;
     mod documents;

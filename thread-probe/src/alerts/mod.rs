@@ -50,6 +50,7 @@ impl Alerting {
             tracing::error!(%error, "starting the notifier thread failed: no Alertmanager is told; reload to try again");
         }
         self.config = config;
+        self.config.rules.switch_cost = self.config.rules.switch_cost.looked_up();
     }
 
     /// Evaluates the rules on a sample that was just taken, puts the alerts in it, logs what changed and tells it.

@@ -1,5 +1,6 @@
 //! The commands, a file each: here alone options become plain values.
 
+mod bench;
 mod config;
 mod configuration;
 pub mod doctor;
@@ -30,6 +31,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Ps(options) => ps::ps(options),
         Command::Limits(options) => limits::limits(options),
         Command::Doctor(options) => doctor::doctor(options),
+        Command::Bench(options) => bench::bench(options),
         Command::Config(command) => config::run(command),
     };
     match result {

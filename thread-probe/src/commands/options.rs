@@ -2,10 +2,14 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    Args, Parser, Subcommand, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 
 use super::configuration::{AllKeys, Configuration, ProbeAndGroupKeys, ProbeKeys};
 use crate::{
+    bench::Part,
     config::value,
     top::{
         batch::Format,
@@ -43,6 +47,8 @@ pub enum Command {
     Limits(LimitsOptions),
     /// Examine this host: what thread-probe needs and does not find, whether it counts right, and what it costs
     Doctor(DoctorOptions),
+    /// Measure what it costs on this host to create threads and to switch between them; needs no root
+    Bench(BenchOptions),
     /// Check or show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -55,7 +61,7 @@ impl Command {
             Self::Serve(_) => LogLevel::Info,
             // It says itself what is wrong.
             Self::Doctor(_) => LogLevel::Error,
-            Self::Top(_) | Self::Ps(_) | Self::Limits(_) | Self::Config(_) => LogLevel::Warn,
+            Self::Top(_) | Self::Ps(_) | Self::Limits(_) | Self::Bench(_) | Self::Config(_) => LogLevel::Warn,
         }
     }
 }
@@ -219,6 +225,28 @@ pub struct DoctorOptions {
     /// The probe's.
     #[command(flatten)]
     pub configuration: Configuration<ProbeKeys>,
+}
+
+/// Options of `bench`.
+#[derive(Clone, Debug, Args)]
+pub struct BenchOptions {
+    /// What to measure [default: all]
+    #[arg(value_name = "PART", value_parser = parts())]
+    pub parts: Vec<Part>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    pub format: TableOrJson,
+    /// Keep the figures in a file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+    /// Say what changed since such a file was written, beyond what figures vary by from one repeat to the next
+    #[arg(long, value_name = "FILE")]
+    pub compare: Option<PathBuf>,
+}
+
+fn parts() -> impl TypedValueParser<Value = Part> {
+    let named = |label: String| Part::ALL.into_iter().find(|part| part.label() == label);
+    PossibleValuesParser::new(Part::ALL.map(Part::label)).try_map(move |label| named(label).ok_or("no such part"))
 }
 
 /// How to print what has no CSV.

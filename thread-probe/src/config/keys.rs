@@ -20,7 +20,7 @@ use super::{
     toml_value::{Fault, Given},
     value,
 };
-use crate::{names::grouping::GroupBy, probe::CloneProbe};
+use crate::{alerts::config::SwitchCost, names::grouping::GroupBy, probe::CloneProbe};
 
 /// A key.
 pub(crate) struct Key {
@@ -144,7 +144,8 @@ keys! {
         --"alertmanager.url" "URL"
         "Base URL of an Alertmanager to send alerts to, as in http://localhost:9093; may be given more than once";
     live "alerts.labels" alerts.labels = Labels, |labels: &BTreeMap<_, _>| labels.clone().into();
-    live "alerts.switch_cost" alerts.rules.switch_cost = Text(DURATION, value::switch_cost), duration;
+    live "alerts.switch_cost" alerts.rules.switch_cost
+        = Text(DURATION, value::switch_cost), |cost: &SwitchCost| value::switch_cost_text(*cost).into();
 }
 
 /// The section of a key, empty for the first one, and its name.

@@ -6,7 +6,7 @@ use super::{
     keys::{KEYS, write},
     *,
 };
-use crate::{commands::options::Cli, names::grouping::GroupBy};
+use crate::{alerts::config::SwitchCost, commands::options::Cli, names::grouping::GroupBy};
 
 const EXAMPLE: &str = include_str!("../../../packaging/thread-probe.toml");
 
@@ -80,7 +80,7 @@ fn every_key_is_taken_from_the_file() {
         config.alerts.labels,
         BTreeMap::from([("_x", ""), ("datacenter", "a\"b")].map(|(a, b)| (a.into(), b.into())))
     );
-    assert_eq!(config.alerts.rules.switch_cost, Duration::from_nanos(1500));
+    assert_eq!(config.alerts.rules.switch_cost, SwitchCost::Given(Duration::from_nanos(1500)));
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn a_value_out_of_range_is_told_with_the_range() {
             "alerts.alertmanager_urls = ['localhost']",
             "1:29: alerts.alertmanager_urls: must be http:// or https:// with a host, as in http://localhost:9093",
         ),
-        ("alerts.switch_cost = '2ms'", "1:22: alerts.switch_cost: must be from 1ns to 1ms"),
+        ("alerts.switch_cost = '2ms'", "1:22: alerts.switch_cost: must be from 1ns to 1ms, or \"measured\""),
     ] {
         assert_eq!(error(text), said);
     }

@@ -5,6 +5,8 @@ use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 use clap::ValueEnum;
 use ureq::http::Uri;
 
+use crate::alerts::config::SwitchCost;
+
 const DAY: Duration = Duration::from_hours(24);
 
 /// A duration within a range, as in `500ms`, `5s` or `10m`.
@@ -65,9 +67,24 @@ pub(super) fn hold(text: &str) -> Result<Duration, String> {
 }
 
 /// What one context switch costs.
-pub(super) fn switch_cost(text: &str) -> Result<Duration, String> {
-    duration(text, Duration::from_nanos(1)..=Duration::from_millis(1))
+pub(super) fn switch_cost(text: &str) -> Result<SwitchCost, String> {
+    if text == MEASURED {
+        return Ok(SwitchCost::Measured(None));
+    }
+    let given = duration(text, Duration::from_nanos(1)..=Duration::from_millis(1));
+    given.map(SwitchCost::Given).map_err(|error| format!("{error}, or \"{MEASURED}\""))
 }
+
+/// The inverse.
+pub(super) fn switch_cost_text(cost: SwitchCost) -> String {
+    match cost {
+        SwitchCost::Measured(_) => MEASURED.to_owned(),
+        SwitchCost::Given(cost) => duration_text(cost),
+    }
+}
+
+/// As `alerts.switch_cost`.
+const MEASURED: &str = "measured";
 
 /// How many groups there may be.
 pub(super) fn max_groups(number: i64) -> Result<u32, String> {

@@ -165,7 +165,9 @@ fn rates_of_a_group_are_told_by_what_they_cost() {
     group.rates = Some(Rates { switches_per_second: 300_000.0, ..Rates::default() });
     let (alert, _, finding) = only(&of_group(group.clone()));
     assert_eq!(alert, AlertName::ContextSwitchOverhead);
-    assert_eq!(&*finding.summary, "300,000 switches a second of nginx cost 0.60 CPUs, at 2 us each");
+    let expected = "300,000 switches a second of nginx cost 0.60 CPUs, at 2.0us each, as assumed: \
+                    thread-probe bench switch measures it";
+    assert_eq!(&*finding.summary, expected);
     let short_lived =
         |ended| Some(Rates { threads_exited_per_second: ended, short_lived_ratio: 0.95, ..Rates::default() });
     group.rates = short_lived(4812.0);
