@@ -53,10 +53,10 @@ impl Mapping {
 
     /// Reads and writes a word in each line of a side's memory.
     pub(super) fn touch(&self, side: usize) {
-        let begin = self.begin.as_ptr().cast::<u8>().wrapping_add(size_of::<Common>() + side * self.side_bytes);
-        for offset in (0..self.side_bytes).step_by(LINE_BYTES) {
-            let word = begin.wrapping_add(offset).cast::<u64>();
-            // SAFETY: within the mapping, aligned as it is a multiple of lines from a page, and of this side alone.
+        let begin = size_of::<Common>() + side * self.side_bytes;
+        for offset in (begin..begin + self.side_bytes).step_by(LINE_BYTES) {
+            let word = self.begin.as_ptr().cast::<u64>().wrapping_add(offset / size_of::<u64>());
+            // SAFETY: within the mapping, and of this side alone.
             unsafe { word.write_volatile(word.read_volatile().wrapping_add(1)) };
         }
     }
@@ -90,8 +90,8 @@ mod tests {
         mapping.turns[1].0.store(7, Relaxed);
         mapping.touch(0);
         mapping.touch(0);
-        let begin = mapping.begin.as_ptr().cast::<u8>().wrapping_add(size_of::<Common>()).cast::<u64>();
-        // SAFETY: both are within the mapping.
+        let begin = mapping.begin.as_ptr().cast::<u64>().wrapping_add(size_of::<Common>() / 8);
+        // SAFETY: all are within the mapping.
         let words = [0, 8, 16, 24].map(|word| unsafe { begin.add(word).read_volatile() });
         assert_eq!(words, [2, 2, 0, 0]);
         assert_eq!(mapping.turns[1].0.load(Relaxed), 7);

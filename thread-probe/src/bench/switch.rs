@@ -179,7 +179,7 @@ fn run(pair: &Pair, rounds: u64) -> io::Result<Run> {
             let started = Instant::now();
             take_turns(side, channel, mapping, rounds)?;
             let seconds = started.elapsed().as_secs_f64();
-            Ok((seconds, self::switches()? - switches, cpu_time()? - cpu))
+            Ok((seconds, self::switches()? - switches, cpu_time()?.saturating_sub(cpu)))
         })
     };
     let other = || {

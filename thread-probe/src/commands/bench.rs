@@ -138,7 +138,7 @@ fn table(part: Part, figures: &[&Figure], changes: Option<&[Changed]>) -> Table 
         Cell::new(""),
     ]);
     for figure in figures {
-        let value = |value: Option<f64>| right(value.map_or_else(|| "-".into(), |value| amount(value)));
+        let value = |value: Option<f64>| right(value.map_or_else(|| "-".into(), amount));
         let change = changes.into_iter().flatten().find(|changed| changed.part == part && changed.what == figure.what);
         table.add_row([
             Cell::new(&figure.what),
