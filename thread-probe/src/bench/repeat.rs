@@ -42,7 +42,8 @@ pub(super) fn until_steady(
     Ok(summary(&values))
 }
 
-fn summary(values: &[f64]) -> Option<Repeated> {
+/// `None` of nothing.
+pub(super) fn summary(values: &[f64]) -> Option<Repeated> {
     let median = quantile(values, 0.5)?;
     let quarters = quantile(values, 0.75)? - quantile(values, 0.25)?;
     let spread_ratio = if median == 0.0 { f64::INFINITY } else { (quarters / 2.0 / median).abs() };

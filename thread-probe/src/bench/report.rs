@@ -5,12 +5,14 @@ use std::{fs, io};
 use nix::sys::utsname::uname;
 use serde::{Deserialize, Serialize};
 
-use super::repeat::Repeated;
+use super::repeat::{Repeated, summary};
 use crate::text::named::named;
 
 named! {
     /// What is measured.
     pub enum Part {
+        /// What one takes of memory.
+        Memory = "memory",
         /// Creating a thread, and what people do in its place.
         Create = "create",
         /// Switching from one to another.
@@ -67,6 +69,8 @@ pub struct Figure {
     pub seconds: Option<f64>,
     /// Of single events, the 99th percentile; null where single ones can't be told.
     pub p99_seconds: Option<f64>,
+    /// The same of memory.
+    pub bytes: Option<f64>,
     /// Half of what lies between the quartiles of the repeats, as a share of the median.
     pub spread_ratio: Option<f64>,
     /// How often it was measured.
@@ -84,6 +88,7 @@ impl Figure {
             what,
             seconds: None,
             p99_seconds: None,
+            bytes: None,
             spread_ratio: None,
             repeats: 0,
             counted_switches: None,
@@ -103,13 +108,20 @@ impl Figure {
         }
     }
 
+    /// The median of amounts of memory.
+    pub(super) fn bytes(self, values: &[f64]) -> Self {
+        let repeated = summary(values);
+        let spread_ratio = repeated.map(|repeated| repeated.spread_ratio).filter(|ratio| ratio.is_finite());
+        Self { bytes: repeated.map(|repeated| repeated.median), spread_ratio, repeats: values.len(), ..self }
+    }
+
     pub(super) fn counted(self, switches: u64) -> Self {
         Self { counted_switches: Some(switches), ..self }
     }
 
     /// There is no value, and why.
     pub(super) fn with_problem(self, problem: String) -> Self {
-        Self { seconds: None, p99_seconds: None, problem: Some(problem), ..self }
+        Self { seconds: None, p99_seconds: None, bytes: None, problem: Some(problem), ..self }
     }
 }
 
@@ -146,7 +158,8 @@ pub fn compare(before: &Report, after: &Report) -> Vec<Changed> {
         .filter_map(|after| Some((before.figures.iter().find(|before| same(before, after))?, after)));
     pairs
         .filter_map(|(before, after)| {
-            let ratio = after.seconds? / before.seconds.filter(|value| *value != 0.0)? - 1.0;
+            let value = |figure: &Figure| figure.seconds.or(figure.bytes);
+            let ratio = value(after)? / value(before).filter(|value| *value != 0.0)? - 1.0;
             let spread = before.spread_ratio.unwrap_or(0.0).hypot(after.spread_ratio.unwrap_or(0.0));
             let is_different = ratio.abs() > (2.0 * spread).max(LEAST_RATIO);
             let change = if is_different { Change::Different } else { Change::Same };

@@ -110,6 +110,10 @@ fn write(out: &mut impl Write, report: &Report, changes: Option<(Vec<Changed>, b
 /// What the figures of a part are, and what is commonly said.
 fn explanation(part: Part) -> &'static str {
     match part {
+        Part::Memory => {
+            "Of each of 1,000 threads, from /proc. Kernel stacks can't be swapped; what else the kernel keeps of a thread\n\
+             is in threadprobe_thread_kernel_bytes. Textbooks say 20 to 100 kB in all."
+        }
         Part::Create => "Medians of events, and their 99th percentiles.",
         Part::Switch => {
             "For each switch that the kernel counted, less the system calls and the memory alone. On two CPUs: until the\n\
@@ -125,6 +129,7 @@ fn table(part: Part, figures: &[&Figure], changes: Option<&[Changed]>) -> Table 
         table.force_no_tty();
     }
     let heading = match part {
+        Part::Memory => "MEMORY",
         Part::Create => "CREATE",
         Part::Switch => "SWITCH",
     };
@@ -142,7 +147,10 @@ fn table(part: Part, figures: &[&Figure], changes: Option<&[Changed]>) -> Table 
         let change = changes.into_iter().flatten().find(|changed| changed.part == part && changed.what == figure.what);
         table.add_row([
             Cell::new(&figure.what),
-            value(figure.seconds),
+            match figure.bytes {
+                Some(bytes) => right(human::bytes(bytes.max(0.0) as u64)),
+                None => value(figure.seconds),
+            },
             value(figure.p99_seconds),
             right(figure.spread_ratio.map_or_else(|| "-".into(), |ratio| format!("{:.1} %", ratio * 100.0))),
             right(change.map_or_else(String::new, in_words)),
