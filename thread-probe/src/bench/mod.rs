@@ -11,6 +11,7 @@ mod pass;
 mod place;
 mod repeat;
 mod report;
+mod scale;
 mod shared;
 mod switch;
 
@@ -20,6 +21,7 @@ pub use kept::{keep, read, save, switch_cost};
 pub use observer::Observer;
 pub use pass::Via;
 pub use report::{Change, Changed, Figure, Host, Part, Report, compare};
+pub use scale::Load;
 
 /// Measures some parts, in the order of their declaration.
 ///
@@ -33,6 +35,7 @@ pub fn run(parts: &[Part], observer: &mut dyn Observer) -> io::Result<Report> {
             Part::Memory => memory::measure(observer)?,
             Part::Create => create::measure(observer)?,
             Part::Switch => switch::measure(observer)?,
+            Part::Scale => scale::measure(observer)?,
         });
     }
     Ok(Report { host: Host::read()?, figures })

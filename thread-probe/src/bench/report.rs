@@ -17,6 +17,8 @@ named! {
         Create = "create",
         /// Switching from one to another.
         Switch = "switch",
+        /// What more threads get done.
+        Scale = "scale",
     }
 }
 
@@ -71,6 +73,10 @@ pub struct Figure {
     pub p99_seconds: Option<f64>,
     /// The same of memory.
     pub bytes: Option<f64>,
+    /// Work of a second, as a multiple of what one thread does.
+    pub work_ratio: Option<f64>,
+    /// Switches of a second meanwhile, as the kernel counted them.
+    pub switches_per_second: Option<f64>,
     /// Half of what lies between the quartiles of the repeats, as a share of the median.
     pub spread_ratio: Option<f64>,
     /// How often it was measured.
@@ -89,6 +95,8 @@ impl Figure {
             seconds: None,
             p99_seconds: None,
             bytes: None,
+            work_ratio: None,
+            switches_per_second: None,
             spread_ratio: None,
             repeats: 0,
             counted_switches: None,
@@ -115,13 +123,20 @@ impl Figure {
         Self { bytes: repeated.map(|repeated| repeated.median), spread_ratio, repeats: values.len(), ..self }
     }
 
+    /// What was done, against what one thread does.
+    pub(super) fn scaled(self, repeated: Repeated, alone: f64, switches: &[f64]) -> Self {
+        let work_ratio = Some(repeated.median / alone).filter(|ratio| ratio.is_finite());
+        let switches_per_second = summary(switches).map(|repeated| repeated.median);
+        Self { seconds: None, work_ratio, switches_per_second, ..self.with(repeated) }
+    }
+
     pub(super) fn counted(self, switches: u64) -> Self {
         Self { counted_switches: Some(switches), ..self }
     }
 
     /// There is no value, and why.
     pub(super) fn with_problem(self, problem: String) -> Self {
-        Self { seconds: None, p99_seconds: None, bytes: None, problem: Some(problem), ..self }
+        Self { problem: Some(problem), ..Self::new(self.part, self.what) }
     }
 }
 
@@ -158,7 +173,7 @@ pub fn compare(before: &Report, after: &Report) -> Vec<Changed> {
         .filter_map(|after| Some((before.figures.iter().find(|before| same(before, after))?, after)));
     pairs
         .filter_map(|(before, after)| {
-            let value = |figure: &Figure| figure.seconds.or(figure.bytes);
+            let value = |figure: &Figure| figure.seconds.or(figure.bytes).or(figure.work_ratio);
             let ratio = value(after)? / value(before).filter(|value| *value != 0.0)? - 1.0;
             let spread = before.spread_ratio.unwrap_or(0.0).hypot(after.spread_ratio.unwrap_or(0.0));
             let is_different = ratio.abs() > (2.0 * spread).max(LEAST_RATIO);

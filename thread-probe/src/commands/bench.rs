@@ -115,6 +115,10 @@ fn explanation(part: Part) -> &'static str {
              is in threadprobe_thread_kernel_bytes. Textbooks say 20 to 100 kB in all."
         }
         Part::Create => "Medians of events, and their 99th percentiles.",
+        Part::Scale => {
+            "Work of a second, as a multiple of what one thread does alone; ideal is one for each CPU, and of threads that\n\
+             sleep one for each thread, until the CPUs are busy."
+        }
         Part::Switch => {
             "For each switch that the kernel counted, less the system calls and the memory alone. On two CPUs: until the\n\
              other one runs, which was asleep. Textbooks say 1 to 5us."
@@ -132,12 +136,13 @@ fn table(part: Part, figures: &[&Figure], changes: Option<&[Changed]>) -> Table 
         Part::Memory => "MEMORY",
         Part::Create => "CREATE",
         Part::Switch => "SWITCH",
+        Part::Scale => "SCALE",
     };
     let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
     table.set_header([
         Cell::new(heading),
         right("MEDIAN".into()),
-        right("P99".into()),
+        right(if part == Part::Scale { "SWITCHES/s" } else { "P99" }.into()),
         right("SPREAD".into()),
         right(if changes.is_some() { "CHANGE" } else { "" }.into()),
         Cell::new(""),
@@ -147,11 +152,15 @@ fn table(part: Part, figures: &[&Figure], changes: Option<&[Changed]>) -> Table 
         let change = changes.into_iter().flatten().find(|changed| changed.part == part && changed.what == figure.what);
         table.add_row([
             Cell::new(&figure.what),
-            match figure.bytes {
-                Some(bytes) => right(human::bytes(bytes.max(0.0) as u64)),
-                None => value(figure.seconds),
+            match (figure.bytes, figure.work_ratio) {
+                (Some(bytes), _) => right(human::bytes(bytes.max(0.0) as u64)),
+                (None, Some(ratio)) => right(format!("{ratio:.2}x")),
+                (None, None) => value(figure.seconds),
             },
-            value(figure.p99_seconds),
+            match figure.switches_per_second {
+                Some(switches) => right(human::per_second(switches)),
+                None => value(figure.p99_seconds),
+            },
             right(figure.spread_ratio.map_or_else(|| "-".into(), |ratio| format!("{:.1} %", ratio * 100.0))),
             right(change.map_or_else(String::new, in_words)),
             Cell::new(figure.problem.as_deref().unwrap_or_default()),

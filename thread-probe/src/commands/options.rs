@@ -47,7 +47,7 @@ pub enum Command {
     Limits(LimitsOptions),
     /// Examine this host: what thread-probe needs and does not find, whether it counts right, and what it costs
     Doctor(DoctorOptions),
-    /// Measure what it costs on this host to create threads and to switch between them; needs no root
+    /// Measure what threads cost on this host: memory, to create them, to switch between them; needs no root
     Bench(BenchOptions),
     /// Check or show the configuration
     #[command(subcommand)]
