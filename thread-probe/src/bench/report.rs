@@ -136,7 +136,7 @@ impl Figure {
 
     /// There is no value, and why.
     pub(super) fn with_problem(self, problem: String) -> Self {
-        Self { problem: Some(problem), ..Self::new(self.part, self.what) }
+        Self { seconds: None, p99_seconds: None, problem: Some(problem), ..self }
     }
 }
 
