@@ -12,7 +12,7 @@ use nix::{
     sys::{
         prctl::set_pdeathsig,
         resource::{UsageWho, getrusage},
-        signal::Signal,
+        signal::{Signal, kill},
         wait::waitpid,
     },
     time::{ClockId, clock_gettime},
@@ -219,6 +219,10 @@ fn beside_a_process<T>(there: impl FnOnce() -> io::Result<()>, here: impl FnOnce
         }
         ForkResult::Parent { child } => {
             let outcome = here();
+            if outcome.is_err() {
+                // It waits for a turn that nobody gives it.
+                kill(child, Signal::SIGKILL)?;
+            }
             waitpid(child, None)?;
             outcome
         }

@@ -161,6 +161,8 @@ expect remove dpkg -r thread-probe
 refuse "the daemon after the removal" get /metrics
 expect "the configuration after the removal" ls "$config"
 refuse "the socket after the removal" ls "$socket"
+# As thread-probe bench leaves it.
+mkdir -p /var/lib/thread-probe && touch /var/lib/thread-probe/calibration.json
 expect purge dpkg -P thread-probe
 refuse "the user after the purge" getent passwd thread-probe
 refuse "the group after the purge" getent group thread-probe
