@@ -18,6 +18,7 @@ pub mod limits;
 pub mod model;
 pub mod names;
 pub mod os;
+pub mod plan;
 pub mod privileges;
 pub mod probe;
 pub mod sample;

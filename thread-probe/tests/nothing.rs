@@ -12,5 +12,6 @@ mod nothing {
     mod documents;
     mod keep;
     mod order;
+    mod plan;
     mod unit;
 }

@@ -6,6 +6,7 @@ mod configuration;
 pub mod doctor;
 pub mod limits;
 pub mod options;
+mod plan;
 mod ps;
 pub mod serve;
 mod top;
@@ -32,6 +33,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Limits(options) => limits::limits(options),
         Command::Doctor(options) => doctor::doctor(options),
         Command::Bench(options) => bench::bench(options),
+        Command::Plan(options) => plan::plan(options),
         Command::Config(command) => config::run(command),
     };
     match result {

@@ -11,6 +11,7 @@ use super::configuration::{AllKeys, Configuration, ProbeAndGroupKeys, ProbeKeys}
 use crate::{
     bench::Part,
     config::value,
+    model::Process,
     top::{
         batch::Format,
         choice::{self, ColumnsChoice, SortChoice},
@@ -49,6 +50,8 @@ pub enum Command {
     Doctor(DoctorOptions),
     /// Measure what threads cost on this host: memory, to create them, to switch between them; needs no root
     Bench(BenchOptions),
+    /// Say how many threads: for the CPUs, for what they wait for, for a rate of requests, and what there is room for
+    Plan(PlanOptions),
     /// Check or show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -61,7 +64,9 @@ impl Command {
             Self::Serve(_) => LogLevel::Info,
             // It says itself what is wrong.
             Self::Doctor(_) => LogLevel::Error,
-            Self::Top(_) | Self::Ps(_) | Self::Limits(_) | Self::Bench(_) | Self::Config(_) => LogLevel::Warn,
+            Self::Top(_) | Self::Ps(_) | Self::Limits(_) | Self::Bench(_) | Self::Plan(_) | Self::Config(_) => {
+                LogLevel::Warn
+            }
         }
     }
 }
@@ -242,6 +247,69 @@ pub struct BenchOptions {
     /// Say what changed since such a file was written, beyond what figures vary by from one repeat to the next
     #[arg(long, value_name = "FILE")]
     pub compare: Option<PathBuf>,
+}
+
+/// Options of `plan`.
+#[derive(Clone, Debug, Args)]
+pub struct PlanOptions {
+    /// Of this process, as it is
+    #[arg(long, value_name = "PID", value_parser = value::pid, group = "whose")]
+    pub pid: Option<u32>,
+    /// Of this group of processes, as it is
+    #[arg(long, value_name = "GROUP", group = "whose")]
+    pub group: Option<String>,
+    /// Of this systemd unit, as it is
+    #[arg(long, value_name = "UNIT", group = "whose")]
+    pub unit: Option<String>,
+    /// How long to watch it
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = value::window)]
+    pub window: Duration,
+    /// The daemon to ask, as in http://127.0.0.1:10420 or unix:/PATH; without it, or with "", a probe of its own or,
+    /// where that may not be loaded, the daemon's socket
+    #[arg(long, value_name = "URL", value_parser = choice::url, env = "THREAD_PROBE_URL", hide_env_values = true)]
+    pub url: Option<String>,
+    /// CPUs that its threads may use, as in 2 or 0.5 [default: those that it may; by hand those of this process]
+    #[arg(long, value_name = "CPUS", value_parser = value::amount)]
+    pub cpus: Option<f64>,
+    /// By hand: memory that there is for threads, as in 2G [default: what this host has available]
+    #[arg(long, value_name = "BYTES", value_parser = value::bytes, conflicts_with = "whose")]
+    pub ram: Option<u64>,
+    /// What a thread touches of its stack, as in 128K [default: what its threads were seen to take, else 64K]
+    #[arg(long, value_name = "BYTES", value_parser = value::bytes)]
+    pub stack: Option<u64>,
+    /// How long a request waits for something else than a CPU [default: as its threads do]
+    #[arg(long, value_name = "MS", value_parser = value::amount)]
+    pub wait_ms: Option<f64>,
+    /// How long a request works on a CPU
+    #[arg(long, value_name = "MS", value_parser = value::amount)]
+    pub work_ms: Option<f64>,
+    /// Requests of a second
+    #[arg(long, value_name = "N", value_parser = value::amount)]
+    pub rate: Option<f64>,
+    /// How long a request keeps a thread [default: wait and work]
+    #[arg(long, value_name = "MS", value_parser = value::amount)]
+    pub response_ms: Option<f64>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    pub format: TableOrJson,
+    /// The probe's, and what makes a group.
+    #[command(flatten)]
+    pub configuration: Configuration<ProbeAndGroupKeys>,
+}
+
+impl PlanOptions {
+    /// Whether nothing is to be looked at.
+    pub fn is_by_hand(&self) -> bool {
+        self.pid.is_none() && self.group.is_none() && self.unit.is_none()
+    }
+
+    /// Whether it is of this process.
+    pub fn chooses(&self, process: &Process) -> bool {
+        let unit = process.owner.as_ref().and_then(|owner| owner.unit.as_deref());
+        self.pid.is_none_or(|pid| pid == process.pid)
+            && self.group.as_deref().is_none_or(|group| group == &*process.group)
+            && self.unit.as_deref().is_none_or(|of| Some(of) == unit)
+    }
 }
 
 fn parts() -> impl TypedValueParser<Value = Part> {

@@ -152,6 +152,26 @@ pub(crate) fn pid(text: &str) -> Result<u32, String> {
     pid.ok_or_else(|| "must be a process id: a whole number from 1 to 4194304".to_owned())
 }
 
+/// An amount of something that there is some of.
+pub(crate) fn amount(text: &str) -> Result<f64, String> {
+    let amount = text.parse().ok().filter(|amount: &f64| *amount > 0.0 && *amount <= 1e9);
+    amount.ok_or_else(|| "must be a number above 0, to 1000000000".to_owned())
+}
+
+/// An amount of memory, in bytes or in the units that are powers of 1024.
+pub(crate) fn bytes(text: &str) -> Result<u64, String> {
+    let (number, shift) = match text.strip_suffix("iB").unwrap_or(text) {
+        text if text.ends_with(['K', 'k']) => (&text[..text.len() - 1], 10),
+        text if text.ends_with('M') => (&text[..text.len() - 1], 20),
+        text if text.ends_with('G') => (&text[..text.len() - 1], 30),
+        text if text.ends_with('T') => (&text[..text.len() - 1], 40),
+        text => (text, 0),
+    };
+    let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
+    let bytes = bytes.filter(|bytes| (1..=1 << 50).contains(bytes));
+    bytes.ok_or_else(|| "must be a whole number of bytes, as in 65536, 64K, 512M or 2G".to_owned())
+}
+
 /// How many rows to print.
 pub(crate) fn rows(text: &str) -> Result<usize, String> {
     text.parse().map_err(|_| "must be a whole number from 0 on".to_owned())
