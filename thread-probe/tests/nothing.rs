@@ -12,6 +12,5 @@ mod nothing {
     mod documents;
     mod keep;
     mod order;
-    mod plan;
     mod unit;
 }

@@ -10,6 +10,7 @@ mod root {
     mod containers;
     mod doctor;
     mod feed;
+    mod plan;
     mod serve;
     mod service;
     mod web_config;
