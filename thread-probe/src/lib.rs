@@ -5,6 +5,7 @@
 //! [`alerts`] judge it, and the views draw it: [`export`], [`top`], [`commands`]. What can be chosen is in [`config`].
 //! ARCHITECTURE.md is the map, with the order of these modules: each uses only those before it.
 
+pub mod advice;
 pub mod alerts;
 pub mod bench;
 pub mod commands;

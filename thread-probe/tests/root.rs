@@ -5,6 +5,7 @@
 mod support;
 
 mod root {
+    mod advise;
     mod batch;
     mod clients;
     mod containers;

@@ -1,10 +1,12 @@
 //! The commands, a file each: here alone options become plain values.
 
+mod advise;
 mod bench;
 mod config;
 mod configuration;
 pub mod doctor;
 pub mod limits;
+mod look;
 pub mod options;
 mod plan;
 mod ps;
@@ -34,6 +36,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Doctor(options) => doctor::doctor(options),
         Command::Bench(options) => bench::bench(options),
         Command::Plan(options) => plan::plan(options),
+        Command::Advise(options) => advise::advise(options),
         Command::Config(command) => config::run(command),
     };
     match result {

@@ -52,6 +52,8 @@ pub enum Command {
     Bench(BenchOptions),
     /// Say how many threads: for the CPUs, for what they wait for, for a rate of requests, and what there is room for
     Plan(PlanOptions),
+    /// Say what to change: threads that are too many, short-lived, throttled, near a limit; the worst first
+    Advise(AdviseOptions),
     /// Check or show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -64,9 +66,13 @@ impl Command {
             Self::Serve(_) => LogLevel::Info,
             // It says itself what is wrong.
             Self::Doctor(_) => LogLevel::Error,
-            Self::Top(_) | Self::Ps(_) | Self::Limits(_) | Self::Bench(_) | Self::Plan(_) | Self::Config(_) => {
-                LogLevel::Warn
-            }
+            Self::Top(_)
+            | Self::Ps(_)
+            | Self::Limits(_)
+            | Self::Bench(_)
+            | Self::Plan(_)
+            | Self::Advise(_)
+            | Self::Config(_) => LogLevel::Warn,
         }
     }
 }
@@ -310,6 +316,30 @@ impl PlanOptions {
             && self.group.as_deref().is_none_or(|group| group == &*process.group)
             && self.unit.as_deref().is_none_or(|of| Some(of) == unit)
     }
+}
+
+/// Options of `advise`.
+#[derive(Clone, Debug, Args)]
+pub struct AdviseOptions {
+    /// Of this process [default: of all, the worst first]
+    #[arg(value_name = "PID", value_parser = value::pid, conflicts_with = "group")]
+    pub pid: Option<u32>,
+    /// Of this group of processes
+    #[arg(long, value_name = "GROUP")]
+    pub group: Option<String>,
+    /// How long to watch
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = value::window)]
+    pub window: Duration,
+    /// The daemon to ask, as in http://127.0.0.1:10420 or unix:/PATH; without it, or with "", a probe of its own or,
+    /// where that may not be loaded, the daemon's socket
+    #[arg(long, value_name = "URL", value_parser = choice::url, env = "THREAD_PROBE_URL", hide_env_values = true)]
+    pub url: Option<String>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    pub format: TableOrJson,
+    /// The probe's, and what makes a group.
+    #[command(flatten)]
+    pub configuration: Configuration<ProbeAndGroupKeys>,
 }
 
 fn parts() -> impl TypedValueParser<Value = Part> {

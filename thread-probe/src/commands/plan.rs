@@ -4,13 +4,13 @@ use std::{
     fs,
     io::{self, Write},
     thread,
-    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
 use comfy_table::{Cell, ContentArrangement, Table, presets};
 use thread_probe_ebpf::abi::time::TimeState;
 
+use super::look;
 use crate::{
     commands::options::{PlanOptions, TableOrJson},
     export::json,
@@ -19,7 +19,6 @@ use crate::{
     plan::{Input, Inputs, Origin, Plan, Room, Today},
     probe,
     text::human,
-    top::feed::{Feed, Request, Sample, Update},
 };
 
 /// What a thread touches of its own memory where nobody knows: a few pages of stack, and what malloc keeps for it.
@@ -132,7 +131,8 @@ fn per_thread(options: &PlanOptions, kernel_bytes: f64, own_bytes: Option<u64>) 
 
 /// From two samples.
 fn live(options: &PlanOptions) -> Result<Inputs> {
-    let sample = sample(options)?;
+    let config = options.configuration.read()?;
+    let sample = look::sample(options.url.as_deref(), &config, options.pid, options.window)?;
     let model = &sample.model;
     let chosen: Vec<&Process> = model.processes.iter().filter(|process| options.chooses(process)).collect();
     let Some(first) = chosen.first() else { bail!("{}", nothing_of(options)) };
@@ -159,20 +159,6 @@ fn live(options: &PlanOptions) -> Result<Inputs> {
         room: room(&chosen, sample.one.as_ref(), today.threads),
         today: Some(today),
     })
-}
-
-/// Takes samples until there are rates over the window.
-fn sample(options: &PlanOptions) -> Result<Sample> {
-    let config = options.configuration.read()?;
-    let request = Request { pid: options.pid, interval: options.window };
-    let mut feed = Feed::start_evenly(options.url.as_deref().filter(|url| !url.is_empty()), &config, request)?;
-    loop {
-        match feed.next(Instant::now() + Duration::from_secs(1))? {
-            Some(Update::Sample(sample)) if sample.model.interval_seconds.is_some() => return Ok(*sample),
-            Some(Update::Lost(reason)) => bail!(reason),
-            Some(Update::Sample(_)) | None => {}
-        }
-    }
 }
 
 fn nothing_of(options: &PlanOptions) -> String {
