@@ -205,7 +205,8 @@ fn many_threads(process: &Process) -> Option<Found> {
 fn mostly_waiting(process: &Process, rates: &Rates) -> Option<Found> {
     const MANY: u64 = 200;
     const RATIO: f64 = 0.99;
-    let blocked = [TimeState::Lock, TimeState::Poll, TimeState::Sleep, TimeState::File, TimeState::Network];
+    let blocked =
+        [TimeState::Lock, TimeState::Poll, TimeState::Sleep, TimeState::File, TimeState::Network, TimeState::Child];
     let waits: f64 = blocked.into_iter().map(|state| rates.time_ratio.get(state)).sum();
     let ratio = waits / rates.time_ratio.total();
     if process.threads.total < MANY || ratio.is_nan() || ratio < RATIO {

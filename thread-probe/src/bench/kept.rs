@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    report::{Host, Part, Report},
+    report::{Figure, Host, Part, Report},
     switch,
 };
 
@@ -66,7 +66,9 @@ fn cost_on(host: &Host, report: &Report) -> Option<Duration> {
 }
 
 fn cost_in(report: &Report) -> Option<Duration> {
-    let figure = report.figures.iter().find(|figure| figure.part == Part::Switch && figure.what == switch::COST)?;
+    let is_it = |figure: &&Figure| figure.part == Part::Switch && figure.what == switch::COST;
+    // What did not become steady is nothing to count with.
+    let figure = report.figures.iter().find(is_it).filter(|figure| figure.problem.is_none())?;
     Duration::try_from_secs_f64(figure.seconds?).ok().filter(|cost| !cost.is_zero())
 }
 
@@ -79,7 +81,6 @@ fn folders() -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::report::Figure;
 
     fn report(seconds: Option<f64>) -> io::Result<Report> {
         let figure = Figure { seconds, ..Figure::new(Part::Switch, switch::COST.to_owned()) };
@@ -110,6 +111,9 @@ mod tests {
         for seconds in [None, Some(0.0), Some(-1.0), Some(f64::INFINITY)] {
             assert_eq!(cost_in(&report(seconds)?), None, "{seconds:?}");
         }
+        let mut unsteady = report(Some(1.5e-6))?;
+        unsteady.figures[0].problem = Some("it did not become steady".to_owned());
+        assert_eq!(cost_in(&unsteady), None);
         Ok(())
     }
 
