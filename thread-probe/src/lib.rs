@@ -14,6 +14,7 @@ pub mod export;
 #[cfg(test)]
 mod golden;
 mod http_client;
+pub mod inspect;
 pub mod ledger;
 pub mod limits;
 pub mod model;

@@ -131,6 +131,8 @@ offsets! {
     tgid: "task_struct", "tgid";
     /// When it was last queued, on its run queue's clock; 0 when it is not waiting.
     last_queued: "task_struct", "sched_info.last_queued";
+    /// When it was put on a CPU last, by the run queues' clocks.
+    last_arrival: "task_struct", "sched_info.last_arrival";
     /// Time waited.
     run_delay: "task_struct", "sched_info.run_delay";
     /// The CFS run queue of its task group on the CPU it is on; set for tasks of every scheduling class.

@@ -130,6 +130,8 @@ pub struct ThreadPart {
     /// The number of the system call that it sleeps in, with [`COMPAT_SYSCALL`] if that is one of a 32-bit program on a
     /// 64-bit kernel; [`NO_SYSCALL`] if it sleeps in none, or does not sleep.
     pub syscall: u32,
+    /// Nanoseconds since it was put on a CPU last, by the run queues' clocks; of no meaning once it has ended.
+    pub since_arrival_ns: u64,
     /// The longest burst since the last record: CPU time between two voluntary switches, in nanoseconds.
     pub burst_max_ns: u64,
     /// Name of the thread, ended by a 0.
@@ -272,8 +274,9 @@ impl ShortRecord {
 // No padding anywhere: each struct is as large as its fields.
 const _: () = assert!(size_of::<Head>() == 16);
 const _: () = assert!(size_of::<Counters>() == 8 * 8 + 8 * TIME_STATES);
-const _: () =
-    assert!(size_of::<ThreadPart>() == 16 + 8 + 3 * 8 + 4 * 4 + 2 * 8 + 2 * 4 + 8 + COMM_BYTES + size_of::<Counters>());
+const _: () = assert!(
+    size_of::<ThreadPart>() == 16 + 8 + 3 * 8 + 4 * 4 + 2 * 8 + 2 * 4 + 2 * 8 + COMM_BYTES + size_of::<Counters>()
+);
 const _: () = assert!(size_of::<ProcessPart>() == 12 * 4 + 9 * 8 + EXE_BYTES);
 const _: () = assert!(size_of::<Waits>() == 4 * BUCKETS);
 const _: () =

@@ -47,6 +47,7 @@ pub(crate) unsafe fn fill_thread(
     // These count for the process: see `folding`.
     thread.counters.threads_created = 0;
     thread.counters.processes_created = 0;
+    thread.since_arrival_ns = now_ns.saturating_sub(task.last_arrival());
     thread.burst_max_ns = 0;
     thread.syscall = NO_SYSCALL;
     match storage {

@@ -117,6 +117,7 @@ impl Task {
         run_delay -> u64;
         /// When it was last queued, on its run queue's clock.
         last_queued -> u64;
+        last_arrival -> u64;
     }
 
     /// The thread's name.

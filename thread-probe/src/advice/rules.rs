@@ -2,7 +2,7 @@
 
 use thread_probe_ebpf::abi::time::TimeState;
 
-use super::{Costs, Finding};
+use super::{Costs, Finding, Inside, inside};
 use crate::{
     limits::{Limit, LimitUse, words::amount},
     model::{Process, Rates},
@@ -32,15 +32,23 @@ named! {
         NeverYields = "never_yields",
         /// Kernel stacks that are nearly full.
         DeepStack = "deep_stack",
+        /// A runtime that has more threads work at a time than there are CPUs.
+        RuntimeCpus = "runtime_cpus",
+        /// A library whose pool is larger than the CPUs.
+        LibraryPool = "library_pool",
+        /// A pool that does nothing.
+        IdlePool = "idle_pool",
+        /// Stacks in user space that are far larger than what is used of them.
+        OversizedStacks = "oversized_stacks",
     }
 }
 
 /// How far beyond its threshold something is, what was measured, and what to change.
-type Found = (f64, String, String);
+pub(super) type Found = (f64, String, String);
 
 impl Rule {
     /// What it finds of a process.
-    pub(super) fn look_at(self, process: &Process, costs: Costs) -> Option<Finding> {
+    pub(super) fn look_at(self, process: &Process, inside: Option<&Inside>, costs: Costs) -> Option<Finding> {
         let rates = process.rates.as_ref();
         let found = match self {
             Self::RefusedClones => refused_clones(process),
@@ -53,6 +61,10 @@ impl Rule {
             Self::MostlyWaiting => rates.and_then(|rates| mostly_waiting(process, rates)),
             Self::NeverYields => rates.and_then(|rates| never_yields(process, rates)),
             Self::DeepStack => deep_stack(process, costs),
+            Self::RuntimeCpus => inside.and_then(|inside| inside::runtime_cpus(process, inside)),
+            Self::LibraryPool => inside.and_then(|inside| inside::library_pool(process, inside)),
+            Self::IdlePool => inside.and_then(inside::idle_pool),
+            Self::OversizedStacks => inside.and_then(inside::oversized_stacks),
         };
         found.map(|(weight, figures, change)| Finding {
             rule: self,
@@ -78,12 +90,22 @@ impl Rule {
             Self::MostlyWaiting => "a thread is a costly way to wait for something",
             Self::NeverYields => "what else that thread is to do waits meanwhile: of an event loop, everybody",
             Self::DeepStack => "a kernel stack that overflows ends the host",
+            Self::RuntimeCpus => {
+                "it has as many work at a time as it thinks there are CPUs: they take turns, or are throttled"
+            }
+            Self::LibraryPool => {
+                "threads of one calculation wait for each other: one without a CPU holds all of them up"
+            }
+            Self::IdlePool => "each takes kernel memory that can't be swapped, for nothing",
+            Self::OversizedStacks => {
+                "address space counts against RLIMIT_AS and, with vm.overcommit_memory = 2, as memory; in huge pages it is"
+            }
         }
     }
 }
 
 /// Beyond a threshold, by how much of it.
-fn beyond(value: f64, threshold: f64) -> Option<f64> {
+pub(super) fn beyond(value: f64, threshold: f64) -> Option<f64> {
     (value > threshold).then_some(value / threshold)
 }
 
@@ -154,13 +176,15 @@ fn oversubscribed(process: &Process) -> Option<Found> {
 
 fn switch_cost(rates: &Rates, costs: Costs) -> Option<Found> {
     const CPUS: f64 = 0.05;
-    let cpus = rates.switches_per_second * costs.switch_seconds;
+    let each = costs.switch.each().as_secs_f64();
+    let cpus = rates.switches_per_second * each;
     let weight = beyond(cpus, CPUS)?;
     let figures = format!(
-        "{} switches a second take {} of a CPU, at {} each",
+        "{} switches a second take {} of a CPU, at {} each{}",
         human::per_second(rates.switches_per_second),
         human::percent(cpus),
-        human::seconds(costs.switch_seconds)
+        human::seconds(each),
+        costs.switch.origin()
     );
     let change = if rates.voluntary_switches_per_second > rates.involuntary_switches_per_second {
         "larger batches, fewer locks, or an event loop: most of them are to wait for something"
@@ -253,15 +277,16 @@ const LITTLE_WORK: f64 = 0.05;
 mod tests {
     use super::*;
     use crate::{
+        bench::SwitchCost,
         limits::{Headroom, Scope},
         model::{Activity, CloneFailuresByLimit, Memory, ThreadCounts, Times, UsableCpus},
         testing::limit_use,
     };
 
-    const COSTS: Costs = Costs { switch_seconds: 2e-6, kernel_stack_bytes: 16_384 };
+    const COSTS: Costs = Costs { switch: SwitchCost::Measured(None), kernel_stack_bytes: 16_384 };
 
     fn rules(process: &Process) -> Vec<Rule> {
-        let mut found: Vec<_> = super::super::of_process(process, COSTS).iter().map(|found| found.rule).collect();
+        let mut found: Vec<_> = super::super::of_process(process, None, COSTS).iter().map(|found| found.rule).collect();
         found.sort_unstable();
         found
     }
@@ -334,11 +359,13 @@ mod tests {
         binding.peak = Some(100);
         let headroom = Some(Headroom { binding, first_exhausted: None });
         let process = Process { totals, headroom, ..Process::default() };
-        let found = super::super::of_process(&process, COSTS);
+        let found = super::super::of_process(&process, None, COSTS);
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!(found[0].figures, "7 clones refused by cgroup_pids");
         assert_eq!(found[0].change, "set TasksMax of a.service to 200, or create fewer threads");
-        assert_eq!(rules(&Process { is_kernel_thread: true, ..process }), []);
+        assert_eq!(rules(&Process { is_kernel_thread: true, ..process.clone() }), []);
+        // An error that no limit made, as of bad arguments, is not a limit's.
+        assert_eq!(rules(&Process { totals: Activity::default(), ..process }), []);
     }
 
     #[test]
@@ -348,7 +375,7 @@ mod tests {
             usable_cpus: UsableCpus { cpus: 1.5, quota_set_by },
             ..with(&times(&[(TimeState::Running, 1.5), (TimeState::Throttled, 2.5)]))
         };
-        let found = super::super::of_process(&process, COSTS);
+        let found = super::super::of_process(&process, None, COSTS);
         assert!(found[0].change.starts_with("raise CPUQuota of a.service to 4.0 CPUs, or have 2 threads"), "{found:?}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::bench;
+use crate::bench::SwitchCost;
 
 /// All about alerts.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -44,33 +44,6 @@ pub struct Rules {
     pub switch_overhead: Rule,
     /// What one context switch costs.
     pub switch_cost: SwitchCost,
-}
-
-/// What one context switch costs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SwitchCost {
-    /// What somebody says.
-    Given(Duration),
-    /// What `thread-probe bench switch` measured on this host, if it was looked for and found; else 2us.
-    Measured(Option<Duration>),
-}
-
-impl SwitchCost {
-    /// The same, with what was measured until now.
-    pub fn looked_up(self) -> Self {
-        match self {
-            Self::Given(cost) => Self::Given(cost),
-            Self::Measured(_) => Self::Measured(bench::switch_cost()),
-        }
-    }
-
-    /// For one switch.
-    pub fn each(self) -> Duration {
-        match self {
-            Self::Given(cost) | Self::Measured(Some(cost)) => cost,
-            Self::Measured(None) => Duration::from_micros(2),
-        }
-    }
 }
 
 /// One rule.
@@ -120,19 +93,5 @@ impl Default for Rules {
             switch_overhead: rule(Some(0.1), None, 300, 60, 0.1),
             switch_cost: SwitchCost::Measured(None),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_switch_costs_is_what_somebody_says_else_what_was_measured_else_assumed() {
-        let given = SwitchCost::Given(Duration::from_nanos(700));
-        assert_eq!(given.looked_up(), given);
-        let measured = SwitchCost::Measured(Some(Duration::from_nanos(900)));
-        let each = [given, measured, SwitchCost::Measured(None)].map(|cost| cost.each().as_nanos());
-        assert_eq!(each, [700, 900, 2000]);
     }
 }

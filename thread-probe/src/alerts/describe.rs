@@ -1,7 +1,7 @@
 //! The words of an alert: a summary (what, where, how much) and advice (what to do).
 
-use super::config::SwitchCost;
 use crate::{
+    bench::SwitchCost,
     limits::{self, Limit, LimitUse, Scope, Unit},
     model::{BlockedThread, CpuTaken, CpuWork, Process, Rates, UsableCpus},
     names::owner::own_unit,
@@ -277,17 +277,13 @@ pub(super) fn short_lived_threads(group: &str, rates: &Rates) -> (String, String
 
 /// Of the rule `switch_overhead`.
 pub(super) fn switch_overhead(group: &str, per_second: f64, cpus: f64, cost: SwitchCost) -> (String, String) {
-    let origin = match cost {
-        SwitchCost::Given(_) => "",
-        SwitchCost::Measured(Some(_)) => ", as measured here",
-        SwitchCost::Measured(None) => ", as assumed: thread-probe bench switch measures it",
-    };
     (
         format!(
-            "{} switches a second of {} cost {cpus:.2} CPUs, at {} each{origin}",
+            "{} switches a second of {} cost {cpus:.2} CPUs, at {} each{}",
             count(per_second as u64),
             plain(group),
-            seconds(cost.each().as_secs_f64())
+            seconds(cost.each().as_secs_f64()),
+            cost.origin()
         ),
         "let it use fewer threads, larger batches or fewer locks".to_owned(),
     )

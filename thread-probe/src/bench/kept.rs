@@ -56,7 +56,7 @@ pub fn keep(report: &Report) -> io::Result<Option<PathBuf>> {
 }
 
 /// What a switch costs by the last report that was kept, if it is of this kernel and these CPUs.
-pub fn switch_cost() -> Option<Duration> {
+pub(super) fn switch_cost() -> Option<Duration> {
     let host = Host::read().ok()?;
     folders().iter().find_map(|folder| cost_on(&host, &read(&folder.join(FILE)).ok()?))
 }

@@ -14,16 +14,18 @@ mod report;
 mod scale;
 mod shared;
 mod switch;
+mod switch_cost;
 
 use std::io;
 
-pub use kept::{keep, read, save, switch_cost};
+pub use kept::{keep, read, save};
 pub use observer::Observer;
 pub use pass::Via;
 pub use report::{Change, Changed, Figure, Host, Part, Report, compare};
 pub use scale::Load;
+pub use switch_cost::SwitchCost;
 
-/// Measures some parts, in the order of their declaration.
+/// Measures some parts, in the order of their declaration. [`Part::Memory`] asks for a process of one thread.
 ///
 /// # Errors
 /// This process may not do what is measured at all, such as have a thread pinned to a CPU.

@@ -105,29 +105,30 @@ impl Figure {
     }
 
     pub(super) fn with(self, repeated: Repeated) -> Self {
+        Self { seconds: Some(repeated.median), ..self.repeated(repeated) }
+    }
+
+    fn repeated(self, repeated: Repeated) -> Self {
         let percent = repeated.spread_ratio * 100.0;
         let problem = (!repeated.is_steady()).then(|| format!("it did not become steady: {percent:.0} % of spread"));
-        Self {
-            seconds: Some(repeated.median),
-            spread_ratio: Some(repeated.spread_ratio),
-            repeats: repeated.repeats,
-            problem,
-            ..self
-        }
+        Self { spread_ratio: Some(repeated.spread_ratio), repeats: repeated.repeats, problem, ..self }
     }
 
     /// The median of amounts of memory.
     pub(super) fn bytes(self, values: &[f64]) -> Self {
-        let repeated = summary(values);
-        let spread_ratio = repeated.map(|repeated| repeated.spread_ratio).filter(|ratio| ratio.is_finite());
-        Self { bytes: repeated.map(|repeated| repeated.median), spread_ratio, repeats: values.len(), ..self }
+        match summary(values) {
+            // Of nothing there is no share.
+            Some(Repeated { median: 0.0, repeats, .. }) => Self { bytes: Some(0.0), repeats, ..self },
+            Some(repeated) => Self { bytes: Some(repeated.median), ..self.repeated(repeated) },
+            None => self,
+        }
     }
 
     /// What was done, against what one thread does.
     pub(super) fn scaled(self, repeated: Repeated, alone: f64, switches: &[f64]) -> Self {
         let work_ratio = Some(repeated.median / alone).filter(|ratio| ratio.is_finite());
         let switches_per_second = summary(switches).map(|repeated| repeated.median);
-        Self { seconds: None, work_ratio, switches_per_second, ..self.with(repeated) }
+        Self { work_ratio, switches_per_second, ..self.repeated(repeated) }
     }
 
     pub(super) fn counted(self, switches: u64) -> Self {

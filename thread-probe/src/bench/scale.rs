@@ -72,7 +72,7 @@ pub(super) fn measure(observer: &mut dyn Observer) -> io::Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// `alone` is what the first number of threads got done.
+/// `alone` is what one thread got done, which comes first.
 fn of_number(load: Load, threads: usize, alone: &mut Option<f64>, observer: &mut dyn Observer) -> Figure {
     let what = format!("{} {}", human::counted(threads as u64, "thread"), load.label());
     observer.begins(Part::Scale, &what);
@@ -88,8 +88,13 @@ fn of_number(load: Load, threads: usize, alone: &mut Option<f64>, observer: &mut
     let figure = Figure::new(Part::Scale, what);
     match repeated {
         Ok(Some(repeated)) => {
-            let alone = *alone.get_or_insert(repeated.median);
-            figure.scaled(repeated, alone, &switches)
+            if threads == 1 {
+                *alone = Some(repeated.median);
+            }
+            match *alone {
+                Some(alone) => figure.scaled(repeated, alone, &switches),
+                None => figure.with_problem("nothing is known of one thread".into()),
+            }
         }
         Ok(None) => figure.with_problem("it was ended".into()),
         Err(error) => figure.with_problem(error.to_string()),

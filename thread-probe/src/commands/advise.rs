@@ -1,22 +1,28 @@
 //! `thread-probe advise`: what to change.
 
-use std::io::{self, Write};
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::Result;
 use serde::Serialize;
 
-use super::look;
+use super::{look, output};
 use crate::{
-    advice::{self, Costs, Finding, Rule},
-    alerts::config::SwitchCost,
-    commands::options::{AdviseOptions, TableOrJson},
-    export::json,
-    model::Process,
+    advice::{self, Costs, Finding, Inside, Rule},
+    bench::SwitchCost,
+    commands::options::AdviseOptions,
+    inspect::{self, Inspection},
+    model::OneProcess,
     text::human,
 };
 
 /// Of a whole host so many are told: who has more to mend begins with these.
 const MOST: usize = 8;
+
+/// How many processes are looked into, if none is chosen: to read the symbols of a large one takes a tenth of a second.
+const MOST_LOOKED_INTO: usize = 32;
 
 /// What is printed; as JSON just so.
 #[derive(Serialize)]
@@ -27,6 +33,8 @@ struct Printed {
     checked: [Rule; Rule::ALL.len()],
     /// Of how many processes.
     processes: usize,
+    /// Of how many of them what can be read of a process was read as well: runtimes, stacks.
+    looked_into: usize,
 }
 
 /// Looks, and prints what is found.
@@ -35,41 +43,47 @@ struct Printed {
 /// Nothing of that name, what the host lacks, no daemon, or standard output that can't be written to.
 pub(super) fn advise(options: &AdviseOptions) -> Result<()> {
     let config = options.configuration.read()?;
+    // First: a probe of its own gives up the privilege to look at others.
+    let looked_into = look_into(options);
     let sample = look::sample(options.url.as_deref(), &config, options.pid, options.window)?;
     let model = &sample.model;
-    let chosen = |process: &Process| {
-        !process.is_kernel_thread
-            && options.pid.is_none_or(|pid| pid == process.pid)
-            && options.group.as_deref().is_none_or(|group| group == &*process.group)
-    };
-    let processes = model.processes.iter().filter(|process| chosen(process)).count();
-    if processes == 0 {
-        match (options.pid, &options.group) {
-            (Some(pid), _) => {
-                bail!("no process {pid}: it does not exist, ended, is a kernel thread, or is hidden from eBPF")
-            }
-            (None, group) => {
-                let group = human::plain(group.as_deref().unwrap_or_default()).into_owned();
-                bail!("no process in group {group}: `thread-probe ps --columns group` shows the groups")
-            }
-        }
-    }
+    let chosen = look::chosen(model, options.whose())?;
     let costs = Costs {
-        switch_seconds: SwitchCost::Measured(None).looked_up().each().as_secs_f64(),
+        switch: cost_of_a_switch(options.url.as_deref()),
         kernel_stack_bytes: model.host.thread_cost.stack_bytes,
     };
-    let findings = advice::of_many(model, chosen, costs, MOST);
-    let printed = Printed { findings, checked: Rule::ALL, processes };
-    let mut out = io::stdout().lock();
-    let written = match options.format {
-        TableOrJson::Json => json::write(&mut out, &printed).map_err(io::Error::from).and_then(|()| writeln!(out)),
-        TableOrJson::Table => write(&mut out, &printed),
-    };
-    match written.and_then(|()| out.flush()) {
-        // The reader has seen enough, as with `| head`.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        outcome => outcome.context("writing to standard output failed"),
+    let insides = insides(looked_into, sample.one.as_ref());
+    let findings = advice::of_many(&chosen, &insides, costs, MOST);
+    let looked_into = chosen.iter().filter(|process| insides.contains_key(&process.pid)).count();
+    let printed = Printed { findings, checked: Rule::ALL, processes: chosen.len(), looked_into };
+    output::print_as(options.format, &printed, |out| write(out, &printed))
+}
+
+/// What was measured here holds for here.
+fn cost_of_a_switch(url: Option<&str>) -> SwitchCost {
+    let cost = SwitchCost::Measured(None);
+    if look::is_here(url) { cost.looked_up() } else { cost }
+}
+
+/// Of the process that is chosen, else of those with the most threads. What may not be read is left out, and counted.
+fn look_into(options: &AdviseOptions) -> BTreeMap<u32, Inspection> {
+    match options.pid {
+        _ if !look::is_here(options.url.as_deref()) => BTreeMap::new(),
+        Some(pid) => inspect::inspect(pid).ok().map(|inspection| (pid, inspection)).into_iter().collect(),
+        None => inspect::inspect_largest(MOST_LOOKED_INTO),
     }
+}
+
+/// With what the pools do, of the one process of which that is known.
+fn insides(looked_into: BTreeMap<u32, Inspection>, one: Option<&OneProcess>) -> BTreeMap<u32, Inside> {
+    let inside = |(pid, inspection): (u32, Inspection)| {
+        let pools = match one {
+            Some(one) => inspect::pools(pid, &one.threads, &inspection),
+            None => inspection.pools_at_rest(pid),
+        };
+        (pid, Inside { runtimes: inspection.runtimes, pools })
+    };
+    looked_into.into_iter().map(inside).collect()
 }
 
 fn write(out: &mut impl Write, printed: &Printed) -> io::Result<()> {
@@ -86,5 +100,6 @@ fn write(out: &mut impl Write, printed: &Printed) -> io::Result<()> {
         MOST => format!("The {MOST} worst"),
         some => human::counted(some as u64, "finding"),
     };
-    writeln!(out, "{verdict} in {looked_at}. Checked: {checked}.")
+    let into = printed.looked_into;
+    writeln!(out, "{verdict} in {looked_at}, {into} of them looked into. Checked: {checked}.")
 }

@@ -10,10 +10,10 @@ use nix::sys::{
     signalfd::{SfdFlags, SignalFd},
 };
 
+use super::output;
 use crate::{
     bench::{self, Change, Changed, Figure, Observer, Part, Report},
-    commands::options::{BenchOptions, TableOrJson},
-    export::json,
+    commands::options::BenchOptions,
     text::{human, terminal::has_colors},
 };
 
@@ -38,19 +38,13 @@ pub(super) fn bench(options: &BenchOptions) -> Result<()> {
         None
     });
     let changes = before.map(|before| (bench::compare(&before, &report), before.host != report.host));
-    let mut out = io::stdout().lock();
-    let written = match options.format {
-        TableOrJson::Json => json::write(&mut out, &report).map_err(io::Error::from).and_then(|()| writeln!(out)),
-        TableOrJson::Table => write(&mut out, &report, changes).and_then(|()| match &kept {
+    output::print_as(options.format, &report, |out| {
+        write(out, &report, changes)?;
+        match &kept {
             Some(path) => writeln!(out, "\nKept in {}: from now on alerts count with it.", path.display()),
             None => Ok(()),
-        }),
-    };
-    match written.and_then(|()| out.flush()) {
-        // The reader has seen enough, as with `| head`.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        outcome => outcome.context("writing to standard output failed"),
-    }
+        }
+    })
 }
 
 /// Says on a terminal what is being measured, and ends it at Ctrl-C.

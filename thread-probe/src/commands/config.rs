@@ -1,13 +1,10 @@
 //! `thread-probe config`: what is in a file, and what comes of it.
 
-use std::{
-    io::{self, Write as _},
-    path::Path,
-};
+use std::{io::Write as _, path::Path};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
-use super::options::ConfigCommand;
+use super::{options::ConfigCommand, output};
 use crate::{
     config::{Config, read, write},
     export::server::web_config,
@@ -40,9 +37,5 @@ fn shown(file: Option<&Path>) -> Result<String> {
 }
 
 fn print(text: &str) -> Result<()> {
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        // The reader has seen enough, as with `| head`.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        outcome => outcome.context("writing to standard output failed"),
-    }
+    output::print(|out| out.write_all(text.as_bytes()))
 }

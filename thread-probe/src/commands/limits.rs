@@ -1,15 +1,15 @@
 //! `thread-probe limits`: every limit with its use, the most endangered first.
 
-use std::io::{self, Write};
+use std::io::Write as _;
 
 use anyhow::{Context as _, Result, bail};
 use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 use serde::Serialize;
 
+use super::output;
 use crate::{
-    commands::options::{LimitsOptions, TableOrJson},
+    commands::options::LimitsOptions,
     config::Config,
-    export::json,
     limits::{
         LimitUse, Limits, LimitsReport, Scope, Unreadable,
         words::{Bars, Level, amount, foremost, full_in},
@@ -62,12 +62,7 @@ pub fn limits(options: &LimitsOptions) -> Result<()> {
         let of_host = printed.limits.iter().filter(|limit| limit.scope == Scope::Host).count();
         printed.limits.truncate(of_host + TOP);
     }
-    let mut out = io::stdout().lock();
-    match write(&mut out, options.format, &printed).and_then(|()| out.flush()) {
-        // The reader has seen enough, as with `| head`.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        outcome => outcome.context("writing to standard output failed"),
-    }
+    output::print_as(options.format, &printed, |out| writeln!(out, "{}", table(&printed.limits).trim_fmt()))
 }
 
 /// All limits, after their growth was watched for the window. Detaches the programs.
@@ -107,16 +102,6 @@ fn of_host(config: &Config, reason: String) -> Printed {
         report = limits.evaluate_host(&host, &ThreadCost { stack_bytes: host.stack_bytes(), ..cost });
     }
     Printed { limits: report.shared, unreadable: report.unreadable, incomplete: Some(reason) }
-}
-
-fn write(out: &mut impl Write, format: TableOrJson, printed: &Printed) -> io::Result<()> {
-    match format {
-        TableOrJson::Json => {
-            json::write(out, printed)?;
-            writeln!(out)
-        }
-        TableOrJson::Table => writeln!(out, "{}", table(&printed.limits).trim_fmt()),
-    }
 }
 
 fn table(limits: &[LimitUse]) -> Table {

@@ -6,6 +6,8 @@ use anyhow::{Result, bail};
 
 use crate::{
     config::Config,
+    model::{Model, Process},
+    text::human,
     top::feed::{Feed, Request, Sample, Update},
 };
 
@@ -22,5 +24,51 @@ pub(super) fn sample(url: Option<&str>, config: &Config, pid: Option<u32>, windo
             Some(Update::Lost(reason)) => bail!(reason),
             Some(Update::Sample(_)) | None => {}
         }
+    }
+}
+
+/// Whether that is this host for certain: a daemon over a network may be anywhere.
+pub(super) fn is_here(url: Option<&str>) -> bool {
+    url.is_none_or(|url| url.is_empty() || url.starts_with("unix:"))
+}
+
+/// What is looked at: all of what is said, of what is said.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Whose<'a> {
+    /// A process.
+    pub pid: Option<u32>,
+    /// A group.
+    pub group: Option<&'a str>,
+    /// A systemd unit.
+    pub unit: Option<&'a str>,
+}
+
+/// The processes that are chosen; of none of the kernel's.
+///
+/// # Errors
+/// There is none.
+pub(super) fn chosen<'a>(model: &'a Model, whose: Whose<'_>) -> Result<Vec<&'a Process>> {
+    let is_one = |process: &&Process| {
+        let unit = process.owner.as_ref().and_then(|owner| owner.unit.as_deref());
+        !process.is_kernel_thread
+            && whose.pid.is_none_or(|pid| pid == process.pid)
+            && whose.group.is_none_or(|group| group == &*process.group)
+            && whose.unit.is_none_or(|of| Some(of) == unit)
+    };
+    let chosen: Vec<_> = model.processes.iter().filter(is_one).collect();
+    match whose {
+        _ if !chosen.is_empty() => Ok(chosen),
+        Whose { pid: Some(pid), .. } => {
+            bail!("no process {pid}: it does not exist, ended, is a kernel thread, or is hidden from eBPF")
+        }
+        Whose { group: Some(group), .. } => {
+            let group = human::plain(group);
+            bail!("no process in group {group}: `thread-probe ps --columns group` shows the groups")
+        }
+        Whose { unit: Some(unit), .. } => {
+            let unit = human::plain(unit);
+            bail!("no process of unit {unit}: systemctl status {unit} says whether it runs")
+        }
+        _ => bail!("no process but the kernel's can be seen"),
     }
 }

@@ -5,9 +5,11 @@ mod bench;
 mod config;
 mod configuration;
 pub mod doctor;
+mod inspect;
 pub mod limits;
 mod look;
 pub mod options;
+mod output;
 mod plan;
 mod ps;
 pub mod serve;
@@ -36,6 +38,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Doctor(options) => doctor::doctor(options),
         Command::Bench(options) => bench::bench(options),
         Command::Plan(options) => plan::plan(options),
+        Command::Inspect(options) => inspect::inspect(options),
         Command::Advise(options) => advise::advise(options),
         Command::Config(command) => config::run(command),
     };

@@ -7,11 +7,13 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
 };
 
-use super::configuration::{AllKeys, Configuration, ProbeAndGroupKeys, ProbeKeys};
+use super::{
+    configuration::{AllKeys, Configuration, ProbeAndGroupKeys, ProbeKeys},
+    look::Whose,
+};
 use crate::{
     bench::Part,
     config::value,
-    model::Process,
     top::{
         batch::Format,
         choice::{self, ColumnsChoice, SortChoice},
@@ -52,6 +54,8 @@ pub enum Command {
     Bench(BenchOptions),
     /// Say how many threads: for the CPUs, for what they wait for, for a rate of requests, and what there is room for
     Plan(PlanOptions),
+    /// Show what is in a process: its runtime, its pools of threads, their stacks, what they began with
+    Inspect(InspectOptions),
     /// Say what to change: threads that are too many, short-lived, throttled, near a limit; the worst first
     Advise(AdviseOptions),
     /// Check or show the configuration
@@ -71,6 +75,7 @@ impl Command {
             | Self::Limits(_)
             | Self::Bench(_)
             | Self::Plan(_)
+            | Self::Inspect(_)
             | Self::Advise(_)
             | Self::Config(_) => LogLevel::Warn,
         }
@@ -275,7 +280,7 @@ pub struct PlanOptions {
     #[arg(long, value_name = "URL", value_parser = choice::url, env = "THREAD_PROBE_URL", hide_env_values = true)]
     pub url: Option<String>,
     /// CPUs that its threads may use, as in 2 or 0.5 [default: those that it may; by hand those of this process]
-    #[arg(long, value_name = "CPUS", value_parser = value::amount)]
+    #[arg(long, value_name = "CPUS", value_parser = value::amount, allow_negative_numbers = true)]
     pub cpus: Option<f64>,
     /// By hand: memory that there is for threads, as in 2G [default: what this host has available]
     #[arg(long, value_name = "BYTES", value_parser = value::bytes, conflicts_with = "whose")]
@@ -284,16 +289,16 @@ pub struct PlanOptions {
     #[arg(long, value_name = "BYTES", value_parser = value::bytes)]
     pub stack: Option<u64>,
     /// How long a request waits for something else than a CPU [default: as its threads do]
-    #[arg(long, value_name = "MS", value_parser = value::amount)]
+    #[arg(long, value_name = "MS", value_parser = value::amount, allow_negative_numbers = true)]
     pub wait_ms: Option<f64>,
     /// How long a request works on a CPU
-    #[arg(long, value_name = "MS", value_parser = value::amount)]
+    #[arg(long, value_name = "MS", value_parser = value::amount, allow_negative_numbers = true)]
     pub work_ms: Option<f64>,
     /// Requests of a second
-    #[arg(long, value_name = "N", value_parser = value::amount)]
+    #[arg(long, value_name = "N", value_parser = value::amount, allow_negative_numbers = true)]
     pub rate: Option<f64>,
     /// How long a request keeps a thread [default: wait and work]
-    #[arg(long, value_name = "MS", value_parser = value::amount)]
+    #[arg(long, value_name = "MS", value_parser = value::amount, allow_negative_numbers = true)]
     pub response_ms: Option<f64>,
     /// How to print
     #[arg(long, value_enum, default_value_t)]
@@ -309,13 +314,31 @@ impl PlanOptions {
         self.pid.is_none() && self.group.is_none() && self.unit.is_none()
     }
 
-    /// Whether it is of this process.
-    pub fn chooses(&self, process: &Process) -> bool {
-        let unit = process.owner.as_ref().and_then(|owner| owner.unit.as_deref());
-        self.pid.is_none_or(|pid| pid == process.pid)
-            && self.group.as_deref().is_none_or(|group| group == &*process.group)
-            && self.unit.as_deref().is_none_or(|of| Some(of) == unit)
+    /// What is to be looked at.
+    pub fn whose(&self) -> Whose<'_> {
+        Whose { pid: self.pid, group: self.group.as_deref(), unit: self.unit.as_deref() }
     }
+}
+
+/// Options of `inspect`.
+#[derive(Clone, Debug, Args)]
+pub struct InspectOptions {
+    /// Of this process
+    #[arg(value_name = "PID", value_parser = value::pid)]
+    pub pid: u32,
+    /// How long to watch it
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = value::window)]
+    pub window: Duration,
+    /// The daemon of this host to ask, as in unix:/PATH; without it, or with "", a probe of its own or, where that may
+    /// not be loaded, the daemon's socket
+    #[arg(long, value_name = "URL", value_parser = choice::url, env = "THREAD_PROBE_URL", hide_env_values = true)]
+    pub url: Option<String>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    pub format: TableOrJson,
+    /// The probe's, and what makes a group.
+    #[command(flatten)]
+    pub configuration: Configuration<ProbeAndGroupKeys>,
 }
 
 /// Options of `advise`.
@@ -340,6 +363,13 @@ pub struct AdviseOptions {
     /// The probe's, and what makes a group.
     #[command(flatten)]
     pub configuration: Configuration<ProbeAndGroupKeys>,
+}
+
+impl AdviseOptions {
+    /// What is to be looked at.
+    pub fn whose(&self) -> Whose<'_> {
+        Whose { pid: self.pid, group: self.group.as_deref(), unit: None }
+    }
 }
 
 fn parts() -> impl TypedValueParser<Value = Part> {

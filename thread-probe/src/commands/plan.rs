@@ -10,10 +10,9 @@ use anyhow::{Context as _, Result, bail};
 use comfy_table::{Cell, ContentArrangement, Table, presets};
 use thread_probe_ebpf::abi::time::TimeState;
 
-use super::look;
+use super::{look, output};
 use crate::{
-    commands::options::{PlanOptions, TableOrJson},
-    export::json,
+    commands::options::PlanOptions,
     limits::LimitUse,
     model::{OneProcess, Process, Rates, Times},
     plan::{Input, Inputs, Origin, Plan, Room, Today},
@@ -35,16 +34,7 @@ pub(super) fn plan(options: &PlanOptions) -> Result<()> {
     check(options)?;
     let inputs = if options.is_by_hand() { by_hand(options)? } else { live(options)? };
     let plan = Plan::from(inputs);
-    let mut out = io::stdout().lock();
-    let written = match options.format {
-        TableOrJson::Json => json::write(&mut out, &plan).map_err(io::Error::from).and_then(|()| writeln!(out)),
-        TableOrJson::Table => write(&mut out, &plan),
-    };
-    match written.and_then(|()| out.flush()) {
-        // The reader has seen enough, as with `| head`.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        outcome => outcome.context("writing to standard output failed"),
-    }
+    output::print_as(options.format, &plan, |out| write(out, &plan))
 }
 
 fn check(options: &PlanOptions) -> Result<()> {
@@ -134,17 +124,17 @@ fn live(options: &PlanOptions) -> Result<Inputs> {
     let config = options.configuration.read()?;
     let sample = look::sample(options.url.as_deref(), &config, options.pid, options.window)?;
     let model = &sample.model;
-    let chosen: Vec<&Process> = model.processes.iter().filter(|process| options.chooses(process)).collect();
-    let Some(first) = chosen.first() else { bail!("{}", nothing_of(options)) };
+    let chosen = look::chosen(model, options.whose())?;
     let mut times = Times::default();
     let rates = chosen.iter().filter_map(|process| process.rates.as_ref());
     rates.for_each(|rates| times.include(&rates.time_ratio));
     let given = Given::of(options);
-    let most = chosen.iter().max_by(|a, b| a.usable_cpus.cpus.total_cmp(&b.usable_cpus.cpus)).unwrap_or(first);
+    let most = chosen.iter().max_by(|a, b| a.usable_cpus.cpus.total_cmp(&b.usable_cpus.cpus));
     let cpus = options.cpus.map(|cpus| Input::given(cpus, "--cpus"));
     let usable = || {
-        let by = most.usable_cpus.quota_set_by.as_deref().unwrap_or("its affinity and the host's CPUs");
-        Input::measured(most.usable_cpus.cpus, by)
+        let usable = most.map(|process| &process.usable_cpus);
+        let by = usable.and_then(|usable| usable.quota_set_by.as_deref()).unwrap_or("its affinity and the host's CPUs");
+        Input::measured(usable.map_or(0.0, |usable| usable.cpus), by)
     };
     let today = today(&chosen);
     let kernel_bytes = today.kernel_memory_bytes as f64 / today.threads.max(1) as f64;
@@ -159,19 +149,6 @@ fn live(options: &PlanOptions) -> Result<Inputs> {
         room: room(&chosen, sample.one.as_ref(), today.threads),
         today: Some(today),
     })
-}
-
-fn nothing_of(options: &PlanOptions) -> String {
-    match (options.pid, &options.group, &options.unit) {
-        (Some(pid), ..) => format!("no process {pid}: it does not exist, ended, or is hidden from eBPF"),
-        (None, Some(group), _) => {
-            format!("no process in group {}: `thread-probe ps --columns group` shows the groups", human::plain(group))
-        }
-        (None, None, unit) => {
-            let unit = human::plain(unit.as_deref().unwrap_or_default()).into_owned();
-            format!("no process of unit {unit}: systemctl status {unit} says whether it runs")
-        }
-    }
 }
 
 /// Blocked time by time on a CPU. What threads waited for a CPU is neither: it is what too many of them make.

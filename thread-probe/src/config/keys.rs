@@ -20,7 +20,7 @@ use super::{
     toml_value::{Fault, Given},
     value,
 };
-use crate::{alerts::config::SwitchCost, names::grouping::GroupBy, probe::CloneProbe};
+use crate::{bench::SwitchCost, names::grouping::GroupBy, probe::CloneProbe};
 
 /// A key.
 pub(crate) struct Key {

@@ -6,7 +6,7 @@ use super::{
     keys::{KEYS, write},
     *,
 };
-use crate::{alerts::config::SwitchCost, commands::options::Cli, names::grouping::GroupBy};
+use crate::{bench::SwitchCost, commands::options::Cli, names::grouping::GroupBy};
 
 const EXAMPLE: &str = include_str!("../../../packaging/thread-probe.toml");
 

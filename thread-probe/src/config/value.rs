@@ -5,7 +5,7 @@ use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 use clap::ValueEnum;
 use ureq::http::Uri;
 
-use crate::alerts::config::SwitchCost;
+use crate::bench::SwitchCost;
 
 const DAY: Duration = Duration::from_hours(24);
 

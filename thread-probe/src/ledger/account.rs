@@ -31,7 +31,8 @@ impl Ledger {
         let before = previous.as_ref().map(|thread| thread.counters);
         let switches = |counters: &Counters| (counters.voluntary_switches, counters.involuntary_switches);
         let is_still = |thread: &&ThreadEntry| switches(&thread.counters) == switches(&record.counters);
-        let still_since_ns = previous.as_ref().filter(is_still).map_or(self.now_ns, |thread| thread.still_since_ns);
+        let since_when = || self.now_ns.saturating_sub(asleep_ns(record));
+        let still_since_ns = previous.as_ref().filter(is_still).map_or_else(since_when, |thread| thread.still_since_ns);
         let (mut waits, old_before, mut origin) =
             previous.map_or_else(Default::default, |thread| (thread.waits, thread.before, thread.storage_origin));
         let lacks_waits = || observed.waits.is_some_and(|reported| waits.exceed(reported));
@@ -239,6 +240,15 @@ impl Ledger {
         self.groups.merge(group, self.epoch, totals);
         self.host.merge(totals);
         self.host_interval.of(self.epoch).merge(totals);
+    }
+}
+
+/// For how long it has slept: since it was put on a CPU last. 0 of one that does not sleep; and of one that is blocked,
+/// as an alert on that must not count the time that it ran before.
+fn asleep_ns(record: &record::ThreadPart) -> u64 {
+    match ThreadState::from_bits(record.state, record.exit_state) {
+        ThreadState::Sleeping | ThreadState::Stopped => record.since_arrival_ns,
+        ThreadState::Running | ThreadState::Blocked | ThreadState::Zombie => 0,
     }
 }
 

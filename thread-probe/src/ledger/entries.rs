@@ -65,8 +65,8 @@ impl ThreadEntry {
         self.waits.buckets()
     }
 
-    /// For how long it has not been switched away from by `now_ns`, in nanoseconds, at the least: since it was first
-    /// seen so.
+    /// For how long it has done what it does by `now_ns`, in nanoseconds: of one that sleeps, since it was put on a CPU
+    /// last; of one that runs or is blocked, since it was first seen so.
     pub fn still_ns(&self, now_ns: u64) -> u64 {
         now_ns.saturating_sub(self.still_since_ns)
     }

@@ -21,6 +21,11 @@ named! {
 }
 
 impl ThreadState {
+    /// Whether it waits for something else than a CPU.
+    pub const fn is_asleep(self) -> bool {
+        matches!(self, Self::Sleeping | Self::Blocked | Self::Stopped)
+    }
+
     /// From `__state` and `exit_state`; the bits are those of include/linux/sched.h.
     pub(super) fn from_bits(state: u32, exit_state: u32) -> Self {
         const UNINTERRUPTIBLE: u32 = 0x2;

@@ -45,6 +45,13 @@ impl ThreadCounts {
         self.zombie += other.zombie;
     }
 
+    /// Takes in one thread.
+    pub fn count(&mut self, state: ThreadState) {
+        let mut one = [0; ThreadState::ALL.len()];
+        one[state as usize] = 1;
+        self.add(&one);
+    }
+
     /// The counts in the order of [`ThreadState::ALL`].
     pub fn by_state(&self) -> [u64; ThreadState::ALL.len()] {
         [self.running, self.sleeping, self.blocked, self.stopped, self.zombie]

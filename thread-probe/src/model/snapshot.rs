@@ -294,8 +294,8 @@ pub struct Thread {
     pub start_boottime_seconds: f64,
     /// Bytes of kernel stack in use when last switched out.
     pub kernel_stack_depth_bytes: u32,
-    /// For how long it has not been switched away from, at the least: of one that sleeps, since the first sample that
-    /// saw it so.
+    /// For how long it does what it does: of one that sleeps, since it was put on a CPU last; of one that runs or is
+    /// blocked, since the first sample that saw it so.
     #[serde(default)]
     pub still_seconds: f64,
     /// The system call that it sleeps in; null where it does not sleep, or sleeps in none.

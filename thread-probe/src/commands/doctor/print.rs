@@ -2,13 +2,12 @@
 
 use std::io::{self, Write};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 
 use super::report::{Check, Report, Status};
 use crate::{
-    commands::options::TableOrJson,
-    export::json,
+    commands::{options::TableOrJson, output},
     text::{
         human,
         terminal::{has_colors, is_utf8},
@@ -16,19 +15,10 @@ use crate::{
 };
 
 pub(super) fn print(format: TableOrJson, report: &Report) -> Result<()> {
-    let mut out = io::stdout().lock();
-    match write(&mut out, format, report).and_then(|()| out.flush()) {
-        // The reader has seen enough, as with `| head`.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        outcome => outcome.context("writing to standard output failed"),
-    }
+    output::print_as(format, report, |out| write(out, report))
 }
 
-fn write(out: &mut impl Write, format: TableOrJson, report: &Report) -> io::Result<()> {
-    if format == TableOrJson::Json {
-        json::write(out, report)?;
-        return writeln!(out);
-    }
+fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
     writeln!(out, "{}", table(&report.checks).trim_fmt())?;
     let counts =
         [(Status::Ok, "ok"), (Status::Warning, "warning"), (Status::Missing, "missing"), (Status::Unknown, "unknown")]

@@ -43,7 +43,7 @@ const fn sleep() -> [Column<Thread>; 2] {
             ("still_seconds", "STILL", 8),
             9,
             |t: &Thread| Value::Until(Some(t.still_seconds)),
-            "For how long it has not been switched away from, at the least: since when one that sleeps has slept",
+            "For how long it does what it does: of one that sleeps, since it was put on a CPU last",
         ),
     ]
 }
