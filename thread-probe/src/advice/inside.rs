@@ -1,9 +1,6 @@
 //! The rules on what was read of a process itself.
 
-use super::{
-    Inside,
-    rules::{Found, beyond},
-};
+use super::found::{Found, Inside, beyond};
 use crate::{
     inspect::{Parallelism, Pool, Runtime, RuntimeKind},
     model::Process,

@@ -1,8 +1,12 @@
 //! The rules, each with what it looks at, from where on it says something, and what it says.
 
+use serde::Serialize;
 use thread_probe_ebpf::abi::time::TimeState;
 
-use super::{Costs, Finding, Inside, inside};
+use super::{
+    found::{Costs, Found, Inside, beyond},
+    inside,
+};
 use crate::{
     limits::{Limit, LimitUse, words::amount},
     model::{Process, Rates},
@@ -43,8 +47,24 @@ named! {
     }
 }
 
-/// How far beyond its threshold something is, what was measured, and what to change.
-pub(super) type Found = (f64, String, String);
+/// What somebody should look at.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Finding {
+    /// Which rule found it.
+    pub rule: Rule,
+    /// Of which process.
+    pub pid: u32,
+    /// Its name.
+    pub comm: String,
+    /// How bad it is: 1 is where the rule begins to say something.
+    pub weight: f64,
+    /// What was measured.
+    pub figures: String,
+    /// Why that matters.
+    pub reason: &'static str,
+    /// What to change.
+    pub change: String,
+}
 
 impl Rule {
     /// What it finds of a process.
@@ -102,11 +122,6 @@ impl Rule {
             }
         }
     }
-}
-
-/// Beyond a threshold, by how much of it.
-pub(super) fn beyond(value: f64, threshold: f64) -> Option<f64> {
-    (value > threshold).then_some(value / threshold)
 }
 
 fn refused_clones(process: &Process) -> Option<Found> {

@@ -79,7 +79,7 @@ fn insides(looked_into: BTreeMap<u32, Inspection>, one: Option<&OneProcess>) -> 
     let inside = |(pid, inspection): (u32, Inspection)| {
         let pools = match one {
             Some(one) => inspect::pools(pid, &one.threads, &inspection),
-            None => inspection.pools_at_rest(pid),
+            None => inspect::pools_at_rest(pid, &inspection),
         };
         (pid, Inside { runtimes: inspection.runtimes, pools })
     };

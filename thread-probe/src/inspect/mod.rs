@@ -3,6 +3,7 @@
 
 mod elf;
 mod files;
+mod inspection;
 mod mappings;
 mod pages;
 mod pools;
@@ -19,39 +20,16 @@ use std::{
 use self::{
     elf::Elf,
     files::Files,
+    inspection::Entry,
     mappings::{Mapping, Mappings},
     runtimes::Evidence,
 };
 pub use self::{
-    pools::{Pool, PoolStacks, pools},
+    inspection::Inspection,
+    pools::{Pool, PoolStacks, pools, pools_at_rest},
     runtimes::{Parallelism, Runtime, RuntimeKind, ThreadModel},
     threads::{Stack, UserThread},
 };
-use crate::model::Thread;
-
-/// What was found.
-#[derive(Clone, Debug, Default)]
-pub struct Inspection {
-    /// Where its executable is, as it sees it.
-    pub executable: PathBuf,
-    /// What it is written in, and the libraries with pools of their own; empty where nothing is known.
-    pub runtimes: Vec<Runtime>,
-    /// Its threads, by tid.
-    pub threads: BTreeMap<u32, UserThread>,
-    /// The function and file that threads began in, by its address.
-    entries: BTreeMap<u64, Entry>,
-    /// What could not be read, and why.
-    pub unreadable: Vec<String>,
-}
-
-/// What a thread began with.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Entry {
-    /// Name of the file.
-    file: String,
-    /// Its function, where a symbol names it.
-    function: Option<String>,
-}
 
 /// The most that is read of the files of /proc.
 const MAX_MAPS_BYTES: u64 = 256 << 20;
@@ -114,29 +92,6 @@ fn threads_of(pid: u32) -> Option<u64> {
     (words.nth(2)? != "0").then_some(threads)
 }
 
-impl Inspection {
-    /// Its threads by pool as far as they are known without a probe: what they do is not.
-    pub fn pools_at_rest(&self, pid: u32) -> Vec<Pool> {
-        let thread =
-            |(tid, thread): (&u32, &UserThread)| Thread { tid: *tid, comm: thread.comm.clone(), ..Thread::default() };
-        pools(pid, &self.threads.iter().map(thread).collect::<Vec<_>>(), self)
-    }
-
-    /// The value, or a note of why there is none.
-    fn noted<T>(&mut self, what: &str, read: io::Result<T>) -> Option<T> {
-        read.inspect_err(|error| self.unreadable.push(format!("{what}: {error}"))).ok()
-    }
-
-    /// What a thread began with, as `function (file)`, or the file alone.
-    pub fn began_with(&self, tid: u32) -> Option<String> {
-        let entry = self.entries.get(&self.threads.get(&tid)?.entry?)?;
-        Some(match &entry.function {
-            Some(function) => format!("{function} ({})", entry.file),
-            None => entry.file.clone(),
-        })
-    }
-}
-
 fn read_elf(file: std::fs::File) -> io::Result<Elf> {
     Elf::read(file).map_err(io::Error::other)
 }
@@ -196,7 +151,7 @@ mod tests {
         assert!(matches!(kinds[..], [RuntimeKind::Rust | RuntimeKind::Tokio]), "{kinds:?}");
         assert_eq!(inspection.unreadable, Vec::<String>::new());
         assert_eq!(threads_of(process::id()).map(|threads| threads > 1), Some(true));
-        let pools = inspection.pools_at_rest(process::id());
+        let pools = pools_at_rest(process::id(), &inspection);
         let threads: u64 = pools.iter().map(|pool| pool.threads.total).sum();
         assert_eq!(threads, inspection.threads.len() as u64);
         Ok(())

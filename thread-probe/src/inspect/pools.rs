@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Inspection, Stack, runtimes};
+use super::{
+    inspection::Inspection,
+    runtimes,
+    threads::{Stack, UserThread},
+};
 use crate::model::{Thread, ThreadCounts, Times, without_numbers};
 
 /// Threads that belong together.
@@ -96,6 +100,13 @@ pub fn pools(pid: u32, threads: &[Thread], inspection: &Inspection) -> Vec<Pool>
     }
     finished.sort_by(|a, b| b.cpu_ratio.total_cmp(&a.cpu_ratio).then(b.threads.total.cmp(&a.threads.total)));
     finished
+}
+
+/// The same as far as they are known without a probe: what they do is not.
+pub fn pools_at_rest(pid: u32, inspection: &Inspection) -> Vec<Pool> {
+    let thread =
+        |(tid, thread): (&u32, &UserThread)| Thread { tid: *tid, comm: thread.comm.clone(), ..Thread::default() };
+    pools(pid, &inspection.threads.iter().map(thread).collect::<Vec<_>>(), inspection)
 }
 
 impl Pool {
