@@ -11,6 +11,7 @@ mod root {
     mod containers;
     mod doctor;
     mod feed;
+    mod inspect;
     mod plan;
     mod serve;
     mod service;

@@ -97,6 +97,11 @@ impl Rule {
         })
     }
 
+    /// Whether it is on what is read of a process itself.
+    pub const fn needs_a_look_inside(self) -> bool {
+        matches!(self, Self::RuntimeCpus | Self::LibraryPool | Self::IdlePool | Self::OversizedStacks)
+    }
+
     /// Why it matters.
     pub const fn reason(self) -> &'static str {
         match self {

@@ -13,6 +13,12 @@ pub enum SwitchCost {
     Measured(Option<Duration>),
 }
 
+impl Default for SwitchCost {
+    fn default() -> Self {
+        Self::Measured(None)
+    }
+}
+
 impl SwitchCost {
     /// The same, with what was measured until now.
     #[must_use]

@@ -11,7 +11,6 @@ use serde::Serialize;
 use super::{look, output};
 use crate::{
     advice::{self, Costs, Finding, Inside, Rule},
-    bench::SwitchCost,
     commands::options::AdviseOptions,
     inspect::{self, Inspection},
     model::OneProcess,
@@ -49,7 +48,7 @@ pub(super) fn advise(options: &AdviseOptions) -> Result<()> {
     let model = &sample.model;
     let chosen = look::chosen(model, options.whose())?;
     let costs = Costs {
-        switch: cost_of_a_switch(options.url.as_deref()),
+        switch: look::cost_of_a_switch(options.url.as_deref()),
         kernel_stack_bytes: model.host.thread_cost.stack_bytes,
     };
     let insides = insides(looked_into, sample.one.as_ref());
@@ -57,12 +56,6 @@ pub(super) fn advise(options: &AdviseOptions) -> Result<()> {
     let looked_into = chosen.iter().filter(|process| insides.contains_key(&process.pid)).count();
     let printed = Printed { findings, checked: Rule::ALL, processes: chosen.len(), looked_into };
     output::print_as(options.format, &printed, |out| write(out, &printed))
-}
-
-/// What was measured here holds for here.
-fn cost_of_a_switch(url: Option<&str>) -> SwitchCost {
-    let cost = SwitchCost::Measured(None);
-    if look::is_here(url) { cost.looked_up() } else { cost }
 }
 
 /// Of the process that is chosen, else of those with the most threads. What may not be read is left out, and counted.

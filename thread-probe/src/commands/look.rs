@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::{
+    bench::SwitchCost,
     config::Config,
     model::{Model, Process},
     text::human,
@@ -30,6 +31,12 @@ pub(super) fn sample(url: Option<&str>, config: &Config, pid: Option<u32>, windo
 /// Whether that is this host for certain: a daemon over a network may be anywhere.
 pub(super) fn is_here(url: Option<&str>) -> bool {
     url.is_none_or(|url| url.is_empty() || url.starts_with("unix:"))
+}
+
+/// What was measured here holds for here.
+pub(super) fn cost_of_a_switch(url: Option<&str>) -> SwitchCost {
+    let cost = SwitchCost::Measured(None);
+    if is_here(url) { cost.looked_up() } else { cost }
 }
 
 /// What is looked at: all of what is said, of what is said.

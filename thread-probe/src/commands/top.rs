@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::options::TopOptions;
+use super::{look, options::TopOptions};
 use crate::{
     config::FileError,
     top::{
@@ -66,7 +66,8 @@ fn interactive(options: &TopOptions) -> Result<()> {
     let settings = chosen(kept, options);
     let request = Request { pid: options.pid, interval: settings.interval };
     let feed = Feed::start(options.daemon(), &config, request)?;
-    let mut app = App::new(settings.clone(), feed.source().label());
+    let cost = look::cost_of_a_switch(options.daemon());
+    let mut app = App::new(settings.clone(), feed.source().label()).with_switch_cost(cost);
     if let Some(filter) = &options.filter {
         app = app.with_filter(filter.clone());
     }

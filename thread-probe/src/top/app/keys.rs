@@ -24,7 +24,7 @@ const fn help(keys: &'static str, what: &'static str) -> HelpLine {
 }
 
 /// All keys.
-pub const HELP: [HelpLine; 23] = [
+pub const HELP: [HelpLine; 24] = [
     help("↑ ↓ PgUp PgDn Home End", "move (also j k g G)"),
     help("Enter", "threads of a process; processes of a limit or an alert; open a name, fold a cgroup"),
     help("Esc", "back; close what is open; drop the filter"),
@@ -40,6 +40,7 @@ pub const HELP: [HelpLine; 23] = [
     help("[ ]", "while paused: a minute back or forward"),
     help("t", "tree by cgroup, by parent, none"),
     help("o O", "fold or unfold, a name of threads, too; all"),
+    help("a", "advice: what to change, of the process that is shown or of the host"),
     help("w", "where the time goes, or the columns"),
     help("i", "show or hide processes that did nothing"),
     help("K", "show or hide kernel threads"),
@@ -68,7 +69,8 @@ impl App {
         }
         match std::mem::take(&mut self.overlay) {
             Overlay::None => self.on_view_key(key),
-            Overlay::Help { scroll } => self.on_help_key(key, scroll),
+            Overlay::Help { scroll } => self.on_scroll_key(key, scroll, |scroll| Overlay::Help { scroll }),
+            Overlay::Advice { scroll } => self.on_scroll_key(key, scroll, |scroll| Overlay::Advice { scroll }),
             Overlay::Columns(menu) => self.on_menu_key(key, menu),
             Overlay::Filter(line) => self.on_filter_key(key, line),
         }
@@ -88,6 +90,7 @@ impl App {
             Key::Char('2') => return self.show(View::Limits),
             Key::Char('3') => return self.show(View::Alerts),
             Key::Char('?') | Key::F(1) => self.overlay = Overlay::Help { scroll: 0 },
+            Key::Char('a') => self.overlay = Overlay::Advice { scroll: 0 },
             Key::Char('/') => self.overlay = Overlay::Filter(LineEdit::new(self.filter_in_force())),
             Key::Char('c') => self.open_menu(),
             Key::Char(' ') => self.toggle_pause(),
@@ -423,8 +426,8 @@ impl App {
 
 /// What is open in front of the view.
 impl App {
-    fn on_help_key(&mut self, key: Key, scroll: u16) -> Action {
-        let last = self.help_end.get();
+    fn on_scroll_key(&mut self, key: Key, scroll: u16, overlay: fn(u16) -> Overlay) -> Action {
+        let last = self.scroll_end.get();
         let scroll = match key {
             Key::Down | Key::Char('j') | Key::WheelDown => (scroll + 1).min(last),
             Key::Up | Key::Char('k') | Key::WheelUp => scroll.min(last).saturating_sub(1),
@@ -434,7 +437,7 @@ impl App {
             Key::End => last,
             _ => return Action::None,
         };
-        self.overlay = Overlay::Help { scroll };
+        self.overlay = overlay(scroll);
         Action::None
     }
 

@@ -17,7 +17,7 @@ mod trend;
 mod view;
 mod within;
 
-use std::{cell::Cell, sync::Arc, time::Duration};
+use std::{cell::Cell, collections::BTreeMap, sync::Arc, time::Duration};
 
 use rustc_hash::FxHashSet;
 
@@ -36,6 +36,8 @@ pub use self::{
     within::Within,
 };
 use crate::{
+    advice::{self, Costs, Finding},
+    bench::SwitchCost,
     limits::{Limit, LimitUse, LimitsReport, Scope},
     model::{Model, OneProcess, Process, Thread, alert::AlertView},
     top::{
@@ -58,6 +60,9 @@ const INTERVALS: [Duration; 8] = [
     Duration::from_mins(1),
 ];
 
+/// So many are told of a host: who has more to mend begins with these.
+const MOST_FINDINGS: usize = 50;
+
 /// The view's state.
 #[derive(Debug, Default)]
 pub struct App {
@@ -65,8 +70,10 @@ pub struct App {
     source: String,
     view: View,
     overlay: Overlay,
-    /// How far the help can be scrolled: known to who draws.
-    help_end: Cell<u16>,
+    /// How far the help, or the advice, can be scrolled: known to who draws.
+    scroll_end: Cell<u16>,
+    switch_cost: SwitchCost,
+    findings: Vec<Finding>,
     targets: Targets,
     filter: Filter,
     history: History,
@@ -110,6 +117,11 @@ impl App {
     /// The same, with the threads of a process first.
     pub fn with_process(self, pid: u32) -> Self {
         Self { pid: Some(pid), view: View::Process, ..self }
+    }
+
+    /// The same, with what one switch costs on the host that is looked at.
+    pub fn with_switch_cost(self, switch_cost: SwitchCost) -> Self {
+        Self { switch_cost, ..self }
     }
 
     /// Takes in a sample.
@@ -187,6 +199,15 @@ impl App {
         self.alerts_cursor.follow(&self.alert_keys());
         self.threads = self.one().map_or_else(Vec::new, |one| self.thread_rows_of(one));
         self.threads_cursor.follow(&self.thread_keys());
+        self.findings = self.findings_of(&sample.model);
+    }
+
+    fn findings_of(&self, model: &Model) -> Vec<Finding> {
+        let is_chosen = |process: &&Process| self.view != View::Process || self.pid == Some(process.pid);
+        let chosen: Vec<_> = model.processes.iter().filter(is_chosen).collect();
+        let kernel_stack_bytes = model.host.thread_cost.stack_bytes;
+        let costs = Costs { switch: self.switch_cost, kernel_stack_bytes };
+        advice::of_many(&chosen, &BTreeMap::new(), costs, MOST_FINDINGS)
     }
 
     fn row_keys(&self) -> Vec<RowKey> {
@@ -247,9 +268,14 @@ impl App {
         &self.overlay
     }
 
-    /// The help can be scrolled so many lines down, as drawn last.
-    pub fn set_help_end(&self, lines: u16) {
-        self.help_end.set(lines);
+    /// The help, or the advice, can be scrolled so many lines down, as drawn last.
+    pub fn set_scroll_end(&self, lines: u16) {
+        self.scroll_end.set(lines);
+    }
+
+    /// What to change, the worst first: of the process that is looked at, else of the host.
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
     }
 
     /// What can be clicked, as drawn last.

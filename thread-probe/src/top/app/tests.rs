@@ -368,3 +368,27 @@ fn any_key_does_something_sane_before_the_first_sample() {
     }
     assert_eq!(app.on_key(Key::Ctrl('c')), Action::Quit);
 }
+
+#[test]
+fn advice_is_of_the_host_or_of_the_process_that_is_looked_at() {
+    let mut app = app();
+    assert!(app.findings().is_empty(), "{:?}", app.findings());
+    let busy = |second| sample(second, &[(1, 5.0), (2, 90_000.0), (3, 60_000.0)]);
+    app.on_sample(busy(1));
+    let pids = |app: &App| app.findings().iter().map(|finding| finding.pid).collect::<Vec<_>>();
+    assert_eq!(pids(&app), [2, 3]);
+    press(&mut app, "j\n");
+    assert_eq!(pids(&app), [3]);
+    press(&mut app, "a");
+    assert!(matches!(app.overlay(), Overlay::Advice { scroll: 0 }));
+    app.set_scroll_end(3);
+    app.on_key(Key::PageDown);
+    assert!(matches!(app.overlay(), Overlay::Advice { scroll: 3 }));
+    app.on_key(Key::Esc);
+    assert!(matches!(app.overlay(), Overlay::None));
+    // What a switch costs decides.
+    let cheap = App::new(Settings::default(), "test".to_owned());
+    let mut cheap = cheap.with_switch_cost(SwitchCost::Given(Duration::from_nanos(600)));
+    cheap.on_sample(busy(1));
+    assert_eq!(pids(&cheap), [2]);
+}

@@ -43,6 +43,11 @@ pub enum Overlay {
         /// Lines scrolled down.
         scroll: u16,
     },
+    /// What to change.
+    Advice {
+        /// Lines scrolled down.
+        scroll: u16,
+    },
     /// The choice of columns.
     Columns(ColumnMenu),
     /// The filter, being typed.

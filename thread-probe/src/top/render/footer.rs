@@ -27,6 +27,7 @@ const PROCESSES: Keys = &[
     ("K", "Kernel"),
     ("o O", "Fold"),
     ("+ -", "Interval"),
+    ("a", "Advice"),
     ("e", "Export"),
 ];
 const PROCESS: Keys = &[
@@ -39,6 +40,7 @@ const PROCESS: Keys = &[
     ("↑ ↓", "Its waits"),
     ("Space", "Pause"),
     ("q", "Quit"),
+    ("a", "Advice"),
     ("e", "Export"),
 ];
 const LISTS: Keys = &[
@@ -49,6 +51,7 @@ const LISTS: Keys = &[
     ("↑ ↓", "Move"),
     ("Space", "Pause"),
     ("q", "Quit"),
+    ("a", "Advice"),
     ("e", "Export"),
 ];
 const PAUSED: Keys =
@@ -67,7 +70,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
         return canvas.line(area, 0, &Line::from(name(message)).style(canvas.theme.heading()));
     }
     let keys = match (app.overlay(), app.view()) {
-        (Overlay::Help { .. }, _) => HELP,
+        (Overlay::Help { .. } | Overlay::Advice { .. }, _) => HELP,
         (Overlay::Columns(_), _) => COLUMNS,
         _ if app.model().is_none() => WAITING,
         _ if app.paused_seconds().is_some() => PAUSED,

@@ -51,9 +51,25 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) -> u16 {
         rows += 1;
         canvas.line(below(area, rows), 0, &figures::own_cost(canvas.theme, model, area.width));
         rows += 1;
+        // Also where there is none: what is below must not jump.
+        canvas.line(below(area, rows), 0, &advice(canvas, app, area.width));
+        rows += 1;
     }
     tabs::draw(canvas, below(area, rows), app);
     rows + 1
+}
+
+/// The worst that advice has to say, and how to see the rest.
+fn advice(canvas: &Canvas<'_>, app: &App, width: u16) -> Line<'static> {
+    let dim = canvas.theme.dim();
+    let Some((worst, others)) = app.findings().split_first() else { return Line::styled("No advice", dim) };
+    let more = match others.len() {
+        0 => "  a: what to do".to_owned(),
+        others => format!("  a: what to do, and {others} more"),
+    };
+    let what = format!("{} {}: {}", human::plain(&worst.comm), worst.pid, worst.figures);
+    let what = cut(&what, width.saturating_sub(super::text::width(&more))).into_owned();
+    Line::from(vec![Span::raw(what), Span::styled(more, dim)])
 }
 
 /// Columns of the first line that are left to it, whatever happens.

@@ -56,6 +56,7 @@ fn draw_screen(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
     }
     match app.overlay() {
         Overlay::Help { scroll } => overlays::draw_help(canvas, below(above_footer, 1), app, *scroll),
+        Overlay::Advice { scroll } => overlays::draw_advice(canvas, body, app, *scroll),
         Overlay::Columns(menu) => overlays::draw_menu(canvas, body, menu),
         Overlay::Filter(_) | Overlay::None => {}
     }

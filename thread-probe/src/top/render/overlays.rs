@@ -1,4 +1,4 @@
-//! What is in front of the view: the help, and the choice of columns.
+//! What is in front of the view: the help, the advice, and the choice of columns.
 
 use ratatui::{
     layout::Rect,
@@ -8,9 +8,13 @@ use ratatui::{
 };
 
 use super::text::{Canvas, Pen, below, top};
-use crate::top::{
-    app::{App, ColumnMenu, HELP, View},
-    columns::{Column, find, process_columns, thread_columns},
+use crate::{
+    advice::{Finding, Rule},
+    text::human,
+    top::{
+        app::{App, ColumnMenu, HELP, View},
+        columns::{Column, find, process_columns, thread_columns},
+    },
 };
 
 /// Columns of the left side of the help.
@@ -27,7 +31,7 @@ pub(super) fn draw_help(canvas: &mut Canvas<'_>, area: Rect, app: &App, scroll: 
     let room = area.width.saturating_sub(KEYS + 1);
     let heights: Vec<u16> = entries.iter().map(|(_, what)| height(what, room)).collect();
     let total: u16 = heights.iter().sum();
-    app.set_help_end(total.saturating_sub(area.height));
+    app.set_scroll_end(total.saturating_sub(area.height));
     let mut skipped = scroll.min(total.saturating_sub(area.height));
     let mut y = 0;
     for ((keys, what), height) in entries.iter().zip(heights) {
@@ -44,6 +48,44 @@ pub(super) fn draw_help(canvas: &mut Canvas<'_>, area: Rect, app: &App, scroll: 
         y += height - skipped;
         skipped = 0;
     }
+}
+
+/// What to change, the worst first: what was measured, why it matters, what to do.
+pub(super) fn draw_advice(canvas: &mut Canvas<'_>, area: Rect, app: &App, scroll: u16) {
+    Clear.render(area, canvas.buffer);
+    let of = app.process().filter(|_| app.view() == View::Process);
+    let of =
+        of.map_or_else(|| "this host".to_owned(), |process| format!("{} {}", human::plain(&process.comm), process.pid));
+    canvas.line(area, 0, &Line::styled(format!("Advice for {of}"), canvas.theme.heading()));
+    let area = below(area, 1);
+    let lines = advice(canvas, app);
+    let total: u16 = lines.iter().map(|line| height(&line.to_string(), area.width)).sum();
+    let end = total.saturating_sub(area.height);
+    app.set_scroll_end(end);
+    Paragraph::new(lines).wrap(Wrap { trim: true }).scroll((scroll.min(end), 0)).render(area, canvas.buffer);
+}
+
+fn advice(canvas: &Canvas<'_>, app: &App) -> Vec<Line<'static>> {
+    let theme = canvas.theme;
+    let of_finding = |finding: &Finding| {
+        let Finding { pid, comm, figures, reason, change, .. } = finding;
+        let who = format!("{} {pid}: ", human::plain(comm));
+        [
+            Line::from(vec![Span::styled(who, theme.heading()), Span::raw(figures.clone())]),
+            Line::styled(*reason, theme.dim()),
+            Line::raw(format!("-> {change}")),
+            Line::default(),
+        ]
+    };
+    let mut lines: Vec<_> = app.findings().iter().flat_map(of_finding).collect();
+    if lines.is_empty() {
+        lines.push(Line::raw("Nothing is wrong."));
+    }
+    let checked =
+        Rule::ALL.into_iter().filter(|rule| !rule.needs_a_look_inside()).map(|rule| rule.label().replace('_', " "));
+    let checked = format!("Checked: {}. More: thread-probe advise PID.", checked.collect::<Vec<_>>().join(", "));
+    lines.push(Line::styled(checked, theme.dim()));
+    lines
 }
 
 type Entry = (Span<'static>, &'static str);

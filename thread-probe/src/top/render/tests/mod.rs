@@ -71,6 +71,7 @@ fn assert_views(name: &str, sample: &Sample) {
     assert_pictures(&format!("{name}_process"), &app(sample, &chars("/java\n\n")));
     assert_pictures(&format!("{name}_limits"), &app(sample, &chars("2")));
     assert_pictures(&format!("{name}_alerts"), &app(sample, &chars("3")));
+    assert_pictures(&format!("{name}_advice"), &app(sample, &chars("a")));
 }
 
 #[test]
@@ -190,7 +191,7 @@ fn the_row_of_the_cursor_and_the_sorted_column_are_reversed_and_what_does_nothin
     let has = |text, modifier| at(&buffer, text).modifier.contains(modifier);
     let cursor = app.processes_cursor().index();
     assert_eq!(cursor, 1);
-    let first = |row: u16| buffer[(79, 9 + row)].modifier.contains(Modifier::REVERSED);
+    let first = |row: u16| buffer[(79, 10 + row)].modifier.contains(Modifier::REVERSED);
     assert_eq!([first(0), first(1), first(2)], [false, true, false]);
     assert!(has("THR/s", Modifier::BOLD));
     assert!(buffer.content.iter().any(|cell| cell.symbol() == "0" && cell.modifier.contains(Modifier::DIM)));
@@ -215,7 +216,7 @@ fn where_columns_do_not_fit_the_names_and_what_is_sorted_by_stay() {
     let mut app = app(&fixtures::normal(), &[]);
     let headings = |app: &App, width| {
         let picture = picture(&drawn(app, &COLOR, (width, 24)));
-        picture.lines().nth(8).unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
+        picture.lines().nth(9).unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
     };
     assert_eq!(headings(&app, 50), "PID COMM THR SW/s WAIT p99");
     // Choosing columns: the last one is what it is sorted by.
