@@ -101,7 +101,7 @@ fn build(target: &Target) -> Result<PathBuf> {
         .env(format!("CC_{variable}"), compiler)
         // Rust brings musl and its start-up code along; its own linker needs no more.
         .env(format!("{prefix}_LINKER"), "rust-lld")
-        .env(format!("{prefix}_RUSTFLAGS"), remapped_paths()?)
+        .env(format!("{prefix}_RUSTFLAGS"), format!("{} {SMALLER}", remapped_paths()?))
         // The names of functions are 2 MB. Who profiles the daemon builds it: `cargo build --release` keeps them.
         .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")
         .args(["build", "--release", "--package", "thread-probe", "--bin", "thread-probe", "--target", triple]);
@@ -111,6 +111,9 @@ fn build(target: &Target) -> Result<PathBuf> {
     ensure!(bytes < MAX_PROGRAM_BYTES, "the program is larger than {:.0} MB", MAX_PROGRAM_BYTES as f64 / 1e6);
     Ok(program)
 }
+
+/// What is the same is linked once, and the addresses in data that are set at the start are a bitmap, not 24 bytes each.
+const SMALLER: &str = "-Clink-arg=--icf=all -Clink-arg=--pack-dyn-relocs=relr";
 
 /// The program says where in the source it panicked: not in whose folders that was built.
 fn remapped_paths() -> Result<String> {

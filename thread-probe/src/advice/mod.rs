@@ -3,6 +3,7 @@
 mod found;
 mod inside;
 mod rules;
+pub mod words;
 
 use std::collections::BTreeMap;
 

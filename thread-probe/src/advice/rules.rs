@@ -5,10 +5,10 @@ use thread_probe_ebpf::abi::time::TimeState;
 
 use super::{
     found::{Costs, Found, Inside, beyond},
-    inside,
+    inside, words,
 };
 use crate::{
-    limits::{Limit, LimitUse, words::amount},
+    limits::words::amount,
     model::{Process, Rates},
     text::{human, named::named},
 };
@@ -136,7 +136,7 @@ fn refused_clones(process: &Process) -> Option<Found> {
     let is_now = process.rates.is_some_and(|rates| rates.clone_failures_per_second > 0.0);
     let figures = format!("{} clones refused by {}", human::count(count), limit.label());
     let binding = process.headroom.as_ref().map(|headroom| &headroom.binding).filter(|binding| binding.limit == limit);
-    let change = binding.map_or_else(|| format!("raise {}, or create fewer threads", limit.label()), raise);
+    let change = binding.map_or_else(|| format!("raise {}, or create fewer threads", limit.label()), words::raise);
     Some((if is_now { 100.0 } else { 10.0 }, figures, change))
 }
 
@@ -153,16 +153,7 @@ fn near_limit(process: &Process) -> Option<Found> {
         binding.limit.label(),
         human::counted(binding.headroom_threads, "thread")
     );
-    Some((10.0 * weight, figures, raise(binding)))
-}
-
-/// Twice what is used, or was at its peak, is room for a burst.
-fn raise(limit: &LimitUse) -> String {
-    let wanted = limit.peak.unwrap_or(0).max(limit.used).saturating_mul(2);
-    match limit.limit {
-        Limit::Memory | Limit::CgroupMemory => format!("raise {}, or use fewer threads", human::plain(&limit.set_by)),
-        _ => format!("set {} to {}, or create fewer threads", human::plain(&limit.set_by), amount(limit.unit, wanted)),
-    }
+    Some((10.0 * weight, figures, words::raise(binding)))
 }
 
 fn throttled(process: &Process, rates: &Rates) -> Option<Found> {
@@ -174,14 +165,7 @@ fn throttled(process: &Process, rates: &Rates) -> Option<Found> {
         "{} of the time of threads with work lost to a quota of {cpus:.2} CPUs",
         human::percent(work.throttled / work.wanted)
     );
-    let set_by = process.usable_cpus.quota_set_by.as_deref().unwrap_or("the quota of its cgroup");
-    let change = format!(
-        "raise {} to {:.1} CPUs, or have {} work at a time (GOMAXPROCS, OMP_NUM_THREADS, the size of a pool)",
-        human::plain(set_by),
-        work.wanted,
-        human::counted(cpus.ceil().max(1.0) as u64, "thread")
-    );
-    Some((5.0 * weight, figures, change))
+    Some((5.0 * weight, figures, words::quota(work, &process.usable_cpus)))
 }
 
 fn oversubscribed(process: &Process) -> Option<Found> {
@@ -190,8 +174,8 @@ fn oversubscribed(process: &Process) -> Option<Found> {
     let weight = beyond(wanted, A_CPU)?;
     let cpus = process.usable_cpus.cpus;
     let figures = format!("{wanted:.1} threads with work for each of the {cpus:.1} CPUs that it may use");
-    let change = format!("let {:.0} of its threads work at a time, or give it more CPUs", cpus.ceil().max(1.0));
-    Some((weight, figures, change))
+    let work = process.rates.map(|rates| rates.cpu_work()).unwrap_or_default();
+    Some((weight, figures, words::quota(work, &process.usable_cpus)))
 }
 
 fn switch_cost(rates: &Rates, costs: Costs) -> Option<Found> {
@@ -206,34 +190,20 @@ fn switch_cost(rates: &Rates, costs: Costs) -> Option<Found> {
         human::seconds(each),
         costs.switch.origin()
     );
-    let change = if rates.voluntary_switches_per_second > rates.involuntary_switches_per_second {
-        "larger batches, fewer locks, or an event loop: most of them are to wait for something"
-    } else {
-        "fewer threads: most of them are since another one was to run"
-    };
-    Some((weight, figures, change.to_owned()))
+    Some((weight, figures, words::fewer_switches(rates).to_owned()))
 }
 
 fn short_lived(rates: &Rates) -> Option<Found> {
     const RATIO: f64 = 0.5;
     const ENDS_PER_SECOND: f64 = 50.0;
-    const SHORT_SECONDS: f64 = 1e-3;
     let ended = rates.threads_exited_per_second;
     let weight = beyond(rates.short_lived_ratio, RATIO).and(beyond(ended, ENDS_PER_SECOND))?;
-    // Little's law, of tasks that take a millisecond at most.
-    let busy = (ended * SHORT_SECONDS).ceil();
     let figures = format!(
         "{} of the {} threads that end in a second live for a millisecond at most",
         human::percent(rates.short_lived_ratio),
         human::per_second(ended)
     );
-    let creates_processes = rates.processes_created_per_second > rates.threads_created_per_second;
-    let change = if creates_processes {
-        "one process that answers many requests in place of a process for each".to_owned()
-    } else {
-        format!("a pool of {busy:.0} and a few to spare in place of a thread for each task")
-    };
-    Some((weight, figures, change))
+    Some((weight, figures, words::short_lived(rates)))
 }
 
 fn many_threads(process: &Process) -> Option<Found> {
@@ -277,8 +247,7 @@ fn never_yields(process: &Process, rates: &Rates) -> Option<Found> {
         return None;
     }
     let figures = format!("a thread was on a CPU for {} without a pause, others of it sleep", human::duration(burst));
-    let change = format!("find what it does: perf record -g -p {}; give long work to a thread of its own", process.pid);
-    Some((weight, figures, change))
+    Some((weight, figures, words::never_sleeps(process.pid)))
 }
 
 fn deep_stack(process: &Process, costs: Costs) -> Option<Found> {
@@ -287,7 +256,7 @@ fn deep_stack(process: &Process, costs: Costs) -> Option<Found> {
     let weight = beyond(depth / costs.kernel_stack_bytes as f64, RATIO).filter(|weight| weight.is_finite())?;
     let figures =
         format!("{} of {} of a kernel stack used", human::bytes(depth as u64), human::bytes(costs.kernel_stack_bytes));
-    Some((weight, figures, "look for what nests deeply: file systems on others, network in network".to_owned()))
+    Some((weight, figures, words::deep_stack(process.pid)))
 }
 
 /// CPUs' worth of work below which shares of it say little.
@@ -298,7 +267,7 @@ mod tests {
     use super::*;
     use crate::{
         bench::SwitchCost,
-        limits::{Headroom, Scope},
+        limits::{Headroom, Limit, Scope},
         model::{Activity, CloneFailuresByLimit, Memory, ThreadCounts, Times, UsableCpus},
         testing::limit_use,
     };
@@ -396,6 +365,9 @@ mod tests {
             ..with(&times(&[(TimeState::Running, 1.5), (TimeState::Throttled, 2.5)]))
         };
         let found = super::super::of_process(&process, None, COSTS);
-        assert!(found[0].change.starts_with("raise CPUQuota of a.service to 4.0 CPUs, or have 2 threads"), "{found:?}");
+        assert!(
+            found[0].change.starts_with("raise CPUQuota of a.service to 4.0 CPUs, or let 2 of its threads"),
+            "{found:?}"
+        );
     }
 }

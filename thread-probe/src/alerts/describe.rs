@@ -1,6 +1,7 @@
 //! The words of an alert: a summary (what, where, how much) and advice (what to do).
 
 use crate::{
+    advice::words,
     bench::SwitchCost,
     limits::{self, Limit, LimitUse, Scope, Unit},
     model::{BlockedThread, CpuTaken, CpuWork, Process, Rates, UsableCpus},
@@ -12,8 +13,8 @@ use crate::{
 pub(super) fn limit_use(limit: &LimitUse) -> (String, String) {
     let advice = match limit.limit {
         // Unlike with the others, threads are not the first to be refused.
-        Limit::Memory => format!("{}: the kernel reclaims, then its OOM killer ends processes", raise(limit)),
-        _ => raise(limit),
+        Limit::Memory => format!("{}: the kernel reclaims, then its OOM killer ends processes", words::raise(limit)),
+        _ => words::raise(limit),
     };
     (usage(limit, &owner(limit)), advice)
 }
@@ -25,7 +26,7 @@ pub(super) fn exhaustion(limit: &LimitUse) -> (String, String) {
         Unit::Mappings => "maps memory or creates threads",
         Unit::Bytes => "takes the memory",
     };
-    (usage(limit, &owner(limit)), format!("find out what {what}; {}", raise(limit)))
+    (usage(limit, &owner(limit)), format!("find out what {what}; {}", words::raise(limit)))
 }
 
 /// `4,812 of 4,915 threads of postgresql.service used (98 %), full in 22 min`.
@@ -63,15 +64,6 @@ fn owner(limit: &LimitUse) -> String {
         Scope::Cgroup => own_unit(&name).unwrap_or(&name).to_owned(),
         Scope::User => format!("user {name}"),
         Scope::Process => format!("process {name}"),
-    }
-}
-
-fn raise(limit: &LimitUse) -> String {
-    let set_by = plain(&limit.set_by);
-    match limit.limit {
-        Limit::Memory => "use less memory or fewer threads, or add memory".to_owned(),
-        Limit::Unknown => "look at the limits of its processes".to_owned(),
-        _ => format!("raise {set_by}"),
     }
 }
 
@@ -171,7 +163,7 @@ pub(super) fn cpu_throttled(group: &str, work: CpuWork, usable: &UsableCpus) -> 
     let share = percent(work.throttled / work.wanted);
     let ran = format!("{:.2} threads had work on average, {:.2} ran", work.wanted, work.running);
     let advice = match &usable.quota_set_by {
-        Some(_) => raise_quota(work, usable),
+        Some(_) => words::quota(work, usable),
         None => RAISE_QUOTA.to_owned(),
     };
     (format!("{share} of the work of {} waited for a quota: {ran}", plain(group)), advice)
@@ -187,17 +179,7 @@ pub(super) fn oversubscription(group: &str, for_each: f64, work: CpuWork, usable
         plain(group),
         usable.cpus
     );
-    (summary, raise_quota(work, usable))
-}
-
-/// As many threads as there are CPUs, or as many CPUs as threads had work.
-fn raise_quota(work: CpuWork, usable: &UsableCpus) -> String {
-    let threads = usable.cpus.ceil().max(1.0);
-    let raise = match &usable.quota_set_by {
-        Some(set_by) => format!("raise {} to {:.1} CPUs", plain(set_by), work.wanted),
-        None => format!("give it {:.0} CPUs", work.wanted.ceil()),
-    };
-    format!("{raise}, or let {threads:.0} of its threads run at a time (the size of its pools, GOMAXPROCS)")
+    (summary, words::quota(work, usable))
 }
 
 /// Of the rule `thread_blocked`.
@@ -226,7 +208,7 @@ pub(super) fn burst(process: &Process, seconds: f64, usual_seconds: f64) -> (Str
             duration(seconds),
             duration(usual_seconds)
         ),
-        format!("who waits for it waits as long: perf top -p {0} or gdb -p {0} show what it does", process.pid),
+        format!("who waits for it waits as long: {}", words::never_sleeps(process.pid)),
     )
 }
 
@@ -250,10 +232,7 @@ pub(super) fn kernel_stack_depth(process: &Process, stack_bytes: u64) -> (String
             process.pid,
             plain(&process.comm)
         ),
-        format!(
-            "an overflow ends the host: see /proc/{}/task/*/stack for the drivers and file systems in it",
-            process.pid
-        ),
+        format!("an overflow ends the host: {}", words::deep_stack(process.pid)),
     )
 }
 
@@ -266,25 +245,20 @@ pub(super) fn short_lived_threads(group: &str, rates: &Rates) -> (String, String
             count(rates.threads_exited_per_second as u64),
             plain(group)
         ),
-        // Who ended and was created by no clone of a thread is the main thread of a process.
-        if rates.threads_created_per_second < rates.threads_exited_per_second / 2.0 {
-            "let who starts them start fewer processes: one for many items, or what a shell has built in".to_owned()
-        } else {
-            "let it keep its threads: a thread pool".to_owned()
-        },
+        words::short_lived(rates),
     )
 }
 
 /// Of the rule `switch_overhead`.
-pub(super) fn switch_overhead(group: &str, per_second: f64, cpus: f64, cost: SwitchCost) -> (String, String) {
+pub(super) fn switch_overhead(group: &str, rates: &Rates, cpus: f64, cost: SwitchCost) -> (String, String) {
     (
         format!(
             "{} switches a second of {} cost {cpus:.2} CPUs, at {} each{}",
-            count(per_second as u64),
+            count(rates.switches_per_second as u64),
             plain(group),
             seconds(cost.each().as_secs_f64()),
             cost.origin()
         ),
-        "let it use fewer threads, larger batches or fewer locks".to_owned(),
+        words::fewer_switches(rates).to_owned(),
     )
 }

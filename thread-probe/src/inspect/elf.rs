@@ -1,15 +1,23 @@
 //! What an ELF file says of what it was made from: sections, symbols. Of this host's word size and byte order alone.
 
-use std::{fs::File, ops::Range};
+use std::{
+    fmt::{self, Write as _},
+    fs::File,
+    ops::Range,
+};
 
-use cpp_demangle::DemangleOptions;
+use cpp_demangle::{BorrowedSymbol, DemangleOptions};
 use object::{
-    Object as _, ObjectSection as _, ObjectSegment as _,
+    Object as _, ObjectSection as _, ObjectSegment,
     read::{ReadCache, ReadRef},
 };
 
-/// The most that is read at once: the symbols of the largest browsers are smaller.
-const MAX_BYTES: u64 = 256 << 20;
+/// The most that is read at once: the symbols of Node.js take half of it.
+const MAX_BYTES: u64 = 64 << 20;
+/// No function is longer: further away nothing is looked for.
+const LARGEST_FUNCTION: u64 = 4 << 20;
+/// The longest name that is told: a mangled one can be made to unfold without end.
+const MAX_NAME: usize = 256;
 
 /// A file that is read in parts, none of which is huge whatever the file claims.
 #[derive(Clone, Copy)]
@@ -67,7 +75,7 @@ impl Elf {
         let mut elf = Self {
             go: section(&object, ".go.buildinfo").and_then(go_version),
             compilers: section(&object, ".comment").map(compilers).unwrap_or_default(),
-            segments: object.segments().map(|segment| (segment.file_range(), segment.address())).map(of_file).collect(),
+            segments: object.segments().map(|segment| of_segment(&segment)).collect(),
             ..Self::default()
         };
         for (symbols, names) in [(".dynsym", ".dynstr"), (".symtab", ".strtab")] {
@@ -114,7 +122,8 @@ impl Elf {
     pub(super) fn function_at(&self, offset: u64) -> Option<String> {
         let address = self.address_at(offset)?;
         let next = self.symbols.partition_point(|symbol| symbol.address <= address);
-        let mut before = self.symbols[..next].iter().rev().take_while(|symbol| symbol.address + 4096 * 1024 > address);
+        let mut before =
+            self.symbols[..next].iter().rev().take_while(|symbol| address - symbol.address < LARGEST_FUNCTION);
         let symbol = before.find(|symbol| address < symbol.address.saturating_add(symbol.bytes.max(1)))?;
         Some(demangled(self.name(symbol)))
     }
@@ -134,16 +143,35 @@ impl Elf {
 
 /// The name of a function in Rust or C++ as its source has it, without parameters; else as it is.
 fn demangled(name: &[u8]) -> String {
-    let cpp = || {
-        cpp_demangle::BorrowedSymbol::new(name).ok()?.demangle_with_options(&DemangleOptions::new().no_params()).ok()
-    };
     let text = String::from_utf8_lossy(name);
-    let rust = rustc_demangle::try_demangle(&text).map(|name| format!("{name:#}"));
-    rust.ok().or_else(cpp).unwrap_or_else(|| text.into_owned())
+    let mut short = Short(String::new());
+    // What does not fit is an error, and what was written by then is told.
+    if let Ok(name) = rustc_demangle::try_demangle(&text) {
+        let _ = write!(short, "{name:#}");
+    } else if let Ok(name) = BorrowedSymbol::new(name) {
+        let _ = name.structured_demangle(&mut short, &DemangleOptions::new().no_params());
+    }
+    if short.0.is_empty() {
+        let _ = short.write_str(&text);
+    }
+    short.0
 }
 
-fn of_file(((offset, bytes), address): ((u64, u64), u64)) -> (u64, u64, u64) {
-    (offset, bytes, address)
+/// Text that ends where it becomes too long.
+struct Short(String);
+
+impl fmt::Write for Short {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = MAX_NAME.saturating_sub(self.0.len());
+        self.0.push_str(&text[..text.floor_char_boundary(room)]);
+        if text.len() > room { Err(fmt::Error) } else { Ok(()) }
+    }
+}
+
+/// Where it is in the file, how long, and its address.
+fn of_segment<'a>(segment: &impl ObjectSegment<'a>) -> (u64, u64, u64) {
+    let (offset, bytes) = segment.file_range();
+    (offset, bytes, segment.address())
 }
 
 fn section<'a>(object: &object::File<'a, Bounded<'a>>, name: &str) -> Option<&'a [u8]> {
@@ -186,7 +214,7 @@ mod tests {
         let offset = elf.segments.iter().find(|(_, bytes, address)| (*address..address + bytes).contains(&main));
         let (start, _, address) = offset.ok_or("the segment of main")?;
         assert_eq!(elf.function_at(main - address + start + 1).as_deref(), Some("main"));
-        assert!(elf.has_symbol_with("_Unwind_Resume") && !elf.has_symbol_with(&["no", "such symbol"].concat()));
+        assert!(elf.has_symbol_with("_Unwind_Resume") && !elf.has_symbol_with("no such symbol"));
         Ok(())
     }
 
@@ -196,6 +224,37 @@ mod tests {
         let named = named.map(|name| demangled(name.as_bytes()));
         assert_eq!(named, ["thread_native_entry", "node::(anonymous namespace)::Worker", "worker", "_Z", "\u{e9}"]);
         assert_eq!(demangled(b"_ZN3std3sys6thread5start17h0123456789abcdefE"), "std::sys::thread::start");
+    }
+
+    #[test]
+    fn a_name_that_unfolds_without_end_is_cut() {
+        // Each part stands for all before it, twice.
+        let parts: String = (0..40).map(|part| format!("S{part:x}_S{part:x}_").to_uppercase()).collect();
+        let name = demangled(format!("_ZN1aI1b{parts}E1cE").as_bytes());
+        assert!(name.len() <= MAX_NAME, "{name}");
+        assert_eq!(demangled("x".repeat(1000).as_bytes()).len(), MAX_NAME);
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+        #[test]
+        fn a_file_with_any_bytes_changed_is_read_or_refused(
+            changes in proptest::collection::vec((0..4096_usize, proptest::prelude::any::<u8>()), 1..32)
+        ) {
+            let mut bytes = std::fs::read("/bin/true")?;
+            let length = bytes.len();
+            for (at, byte) in changes {
+                // The header and the table of sections, which is at the end, say what else there is.
+                let at = if byte % 2 == 0 { at % 512 } else { length - 1 - at % 2048 };
+                bytes[at] = byte;
+            }
+            let mut file = tempfile::tempfile()?;
+            std::io::Write::write_all(&mut file, &bytes)?;
+            if let Ok(elf) = Elf::read(file) {
+                elf.function_at(4096);
+                elf.bias(4096);
+            }
+        }
     }
 
     #[test]

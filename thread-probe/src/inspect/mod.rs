@@ -12,7 +12,9 @@ mod threads;
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs,
+    io::{self, Read as _},
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     process,
 };
@@ -123,8 +125,6 @@ fn entries(threads: &BTreeMap<u32, UserThread>, files: &Files, mappings: &Mappin
 
 /// Four bytes at a symbol of the executable.
 fn variable(name: &str, executable: &Elf, path: &Path, files: &Files, mappings: &Mappings) -> Option<u32> {
-    use std::os::unix::fs::FileExt as _;
-
     let first = mappings.iter().find(|mapping| mapping.offset == 0 && mapping.path() == Some(path))?;
     let address = executable.address_of(name)?.wrapping_add(executable.bias(first.start));
     let mut bytes = [0; 4];
@@ -133,8 +133,6 @@ fn variable(name: &str, executable: &Elf, path: &Path, files: &Files, mappings: 
 }
 
 fn text(files: &Files, path: &Path) -> Option<String> {
-    use std::io::Read as _;
-
     let mut text = Vec::new();
     files.open_mapped(path).ok()?.take(MAX_TEXT_BYTES).read_to_end(&mut text).ok()?;
     Some(String::from_utf8_lossy(&text).into_owned())

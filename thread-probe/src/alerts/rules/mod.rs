@@ -217,7 +217,7 @@ impl<'a> Findings<'a> {
         let cost = self.rules.switch_cost;
         let (alert, value) = (AlertName::ContextSwitchOverhead, rates.switches_per_second * cost.each().as_secs_f64());
         if self.matters(alert, value) {
-            let text = describe::switch_overhead(group, rates.switches_per_second, value, cost);
+            let text = describe::switch_overhead(group, rates, value, cost);
             self.add(of_group(alert, group), value, text);
         }
     }

@@ -58,8 +58,11 @@ fn a_limit_says_what_where_how_much_and_what_to_raise() {
             "4,812 of 4,915 threads of postgresql.service used (98 %), full in 22 min; process 71 (postgres) has 4,700, +4.8/min"
         );
     }
-    assert_eq!(&*all[0].2.advice, "raise TasksMax of postgresql.service");
-    assert_eq!(&*all[1].2.advice, "find out what creates threads; raise TasksMax of postgresql.service");
+    assert_eq!(&*all[0].2.advice, "set TasksMax of postgresql.service to 9,624, or create fewer threads");
+    assert_eq!(
+        &*all[1].2.advice,
+        "find out what creates threads; set TasksMax of postgresql.service to 9,624, or create fewer threads"
+    );
 }
 
 #[test]
@@ -176,7 +179,7 @@ fn rates_of_a_group_are_told_by_what_they_cost() {
     assert!(finding.summary.starts_with("95 % of the 4,812 threads of nginx that end in a second"));
     assert!(finding.advice.contains("fewer processes"), "none was created as a thread: {finding:?}");
     group.rates = group.rates.map(|rates| Rates { threads_created_per_second: 4800.0, ..rates });
-    assert!(only(&of_group(group.clone())).2.advice.contains("thread pool"));
+    assert!(only(&of_group(group.clone())).2.advice.contains("a pool of 5"));
     group.rates = short_lived(100.0);
     assert_eq!(found(&of_group(group.clone())), [], "few ends don't matter");
     group.rates = None;
