@@ -74,7 +74,8 @@ pub(super) fn oversized_stacks(inside: &Inside) -> Option<Found> {
     let huge = |pool: &Pool| pool.stacks.as_ref().and_then(|stacks| stacks.huge_bytes).unwrap_or(0);
     let pool = inside.pools.iter().max_by_key(|pool| (huge(pool), saved(pool)))?;
     let stacks = pool.stacks.as_ref()?;
-    let in_address_space = beyond(saved(pool) as f64, SAVED_BYTES);
+    // Address space alone is seldom short.
+    let in_address_space = beyond(saved(pool) as f64, SAVED_BYTES).map(|weight| weight.min(1.5));
     let in_memory = beyond(huge(pool) as f64, HUGE_BYTES);
     let weight = in_memory.or(in_address_space).filter(|_| stacks.reserved_bytes > stacks.enough_bytes)?;
     let in_huge =

@@ -23,7 +23,7 @@ use super::{
 /// Sizes of stacks, in bytes: what careful programs take, Rust's default, and that of C.
 const STACKS_BYTES: [usize; 3] = [64 << 10, 2 << 20, 8 << 20];
 /// How many threads there are besides.
-const OTHERS: [usize; 2] = [100, 1000];
+const OTHERS: [usize; 3] = [100, 1000, 10_000];
 /// Events that make up one repeat.
 const EVENTS: usize = 100;
 /// What is executed.

@@ -133,7 +133,7 @@ fn ensure_pending_then_firing(daemon: &Daemon, group: &str) -> Result<()> {
         let series = format!("alert=\"ThreadLimitNear\",severity=\"{severity}\",group=\"{group}\"}} 1");
         ensure!(metrics.contains(&series), "no series {series}");
     }
-    let raise = format!("advice=\"raise pids.max of {group}\"");
+    let raise = format!("advice=\"set pids.max of {group} to 92, or create fewer threads\"");
     daemon.wait_for_log(&["46 of 50 threads", &raise, "ERROR"])
 }
 
@@ -146,6 +146,6 @@ fn ensure_tells_all(alert: &Value, group: &str) -> Result<()> {
     ensure!(*labels == expected && labels["instance"].is_string(), "{alert}");
     let annotations = &alert["annotations"];
     ensure!(annotations["summary"] == format!("46 of 50 threads of {group} used (92 %)"), "{alert}");
-    ensure!(annotations["description"] == format!("raise pids.max of {group}"), "{alert}");
+    ensure!(annotations["description"] == format!("set pids.max of {group} to 92, or create fewer threads"), "{alert}");
     Ok(())
 }

@@ -15,6 +15,7 @@ pub mod web_config;
 
 use std::{
     fmt::Write as _,
+    io::Write as _,
     net::SocketAddr,
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
@@ -25,10 +26,11 @@ use axum::{
     Router,
     body::{Body, Bytes},
     extract::{Query, State as Extract, rejection::QueryRejection},
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse as _, Response},
     routing::get,
 };
+use flate2::{Compression, write::GzEncoder};
 use serde::{Deserialize, Serialize};
 use tokio::{
     net::{TcpListener, UnixListener},
@@ -64,6 +66,7 @@ struct Rendered {
     model: Model,
     at: Instant,
     metrics: OnceLock<Bytes>,
+    metrics_gzip: OnceLock<Bytes>,
     snapshot: OnceLock<Bytes>,
     alerts: OnceLock<Bytes>,
 }
@@ -71,8 +74,14 @@ struct Rendered {
 impl Published {
     /// Publishes a sample, taken now.
     pub fn new(model: Model) -> Self {
-        let (metrics, snapshot, alerts) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        Self(Arc::new(Rendered { model, at: Instant::now(), metrics, snapshot, alerts }))
+        Self(Arc::new(Rendered {
+            model,
+            at: Instant::now(),
+            metrics: OnceLock::new(),
+            metrics_gzip: OnceLock::new(),
+            snapshot: OnceLock::new(),
+            alerts: OnceLock::new(),
+        }))
     }
 
     /// The sample itself.
@@ -83,6 +92,17 @@ impl Published {
     fn metrics(&self, answers: &Answers) -> Result<Bytes> {
         let render = || metrics::render(&self.0.model).context("rendering the metrics failed");
         once(&self.0.metrics, answers, render)
+    }
+
+    /// The same, compressed. The names and labels repeat: they shrink to a twentieth at the fastest level, and better ones
+    /// cost more than they save.
+    fn metrics_gzip(&self, answers: &Answers) -> Result<Bytes> {
+        let plain = self.metrics(answers)?;
+        let compress = || {
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+            encoder.write_all(&plain).and_then(|()| encoder.finish()).context("compressing the metrics failed")
+        };
+        once(&self.0.metrics_gzip, answers, compress)
     }
 
     fn snapshot(&self, answers: &Answers) -> Result<Bytes> {
@@ -210,15 +230,32 @@ pub fn router(state: State) -> Router {
         .route("/api/v1/snapshot", get(snapshot))
         .route("/api/v1/alerts", get(alerts))
         .route(&state.telemetry_path, get(telemetry))
-        // The names and labels repeat: a scrape shrinks to a twentieth at the fastest level, better ones cost more than
-        // they save.
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
         .with_state(state)
 }
 
-async fn telemetry(Extract(state): Extract<State>) -> Response {
+async fn telemetry(Extract(state): Extract<State>, headers: HeaderMap) -> Response {
     // The text format of Prometheus, version 0.0.4.
-    body(state.latest().metrics(&state.answers), "text/plain; version=0.0.4; charset=utf-8")
+    const TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+    if !accepts_gzip(&headers) {
+        return body(state.latest().metrics(&state.answers), TYPE);
+    }
+    // Once a sample, whoever asks: two servers that scrape the same are the rule.
+    let compressed = body(state.latest().metrics_gzip(&state.answers), TYPE);
+    let is_compressed = compressed.status() == StatusCode::OK;
+    let how = [(header::CONTENT_ENCODING, "gzip"), (header::VARY, "accept-encoding")];
+    if is_compressed { (how, compressed).into_response() } else { compressed }
+}
+
+/// Whether gzip is named among what the client accepts, and not refused by `q=0`: RFC 9110, 12.5.3.
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let is_gzip = |coding: &str| {
+        let (name, weight) = coding.split_once(';').unwrap_or((coding, "q=1"));
+        let weight = weight.trim().strip_prefix("q=").and_then(|weight| weight.parse::<f32>().ok());
+        name.trim().eq_ignore_ascii_case("gzip") && weight.is_some_and(|weight| weight > 0.0)
+    };
+    let values = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(is_gzip)
 }
 
 async fn alerts(Extract(state): Extract<State>) -> Response {

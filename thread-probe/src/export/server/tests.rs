@@ -73,6 +73,18 @@ fn who_accepts_gzip_gets_the_same_compressed() {
 }
 
 #[test]
+fn gzip_is_what_is_named_and_not_refused_and_is_made_once_a_sample() {
+    let accepts = |value: &'static str| {
+        accepts_gzip(&HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_static(value))]))
+    };
+    assert_eq!(["gzip", "br, GZIP;q=0.5", "deflate,gzip"].map(accepts), [true; 3]);
+    assert_eq!(["", "br", "gzip;q=0", "gzip; q=0.0", "gzip;q=x", "gzipped"].map(accepts), [false; 6]);
+    let (published, answers) = (Published::new(empty_model()), Answers::default());
+    let places = [0, 1].map(|_| published.metrics_gzip(&answers).map(|bytes| bytes.as_ptr().addr()).ok());
+    assert!(places[0].is_some() && places[0] == places[1]);
+}
+
+#[test]
 fn a_head_has_no_body() {
     assert_eq!(ask(Duration::from_secs(5), Method::HEAD, "/metrics"), Some((StatusCode::OK, String::new())));
 }
@@ -109,6 +121,7 @@ fn health_ends_when_samples_are_overdue() {
             model: empty_model(),
             at: old.unwrap_or_else(Instant::now),
             metrics: OnceLock::new(),
+            metrics_gzip: OnceLock::new(),
             snapshot: OnceLock::new(),
             alerts: OnceLock::new(),
         }));

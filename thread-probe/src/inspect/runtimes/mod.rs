@@ -218,17 +218,19 @@ fn jvm(evidence: &Evidence<'_>) -> Option<Runtime> {
     let library = evidence.mapped("libjvm.so").or_else(|| evidence.mapped("libj9vm"))?;
     // $JAVA_HOME/lib/server/libjvm.so, and $JAVA_HOME/release.
     let release = library.ancestors().nth(3).and_then(|home| (evidence.text)(&home.join("release")));
-    let version = release.as_deref().and_then(|release| {
-        release
-            .lines()
-            .find_map(|line| line.strip_prefix("JAVA_VERSION="))
-            .map(|value| value.trim_matches('"').to_owned())
-    });
-    let carriers = evidence.named(&["ForkJoinPool-#-", "ForkJoinPool-#"]);
-    let (model, threads) = if carriers > 0 {
-        (ThreadModel::ManyToMany, "Java threads 1:1; virtual threads on those of ForkJoinPool-1")
-    } else {
-        (ThreadModel::OneToOne, "Java threads, beside those of garbage collection and of the JIT compilers")
+    let version = release.as_deref().and_then(java_version);
+    // Other pools of that kind have such names, too; before 21 there is nothing to carry.
+    let may_carry = evidence.named(&["ForkJoinPool-#-", "ForkJoinPool-#"]) > 0
+        && version
+            .as_deref()
+            .and_then(|version| version.split('.').next()?.parse().ok())
+            .is_some_and(|major: u32| major >= 21);
+    let (model, threads) = match may_carry {
+        true => (
+            ThreadModel::ManyToMany,
+            "Java threads 1:1; virtual threads, if there are some, on those of ForkJoinPool-1",
+        ),
+        false => (ThreadModel::OneToOne, "Java threads, beside those of garbage collection and of the JIT compilers"),
     };
     Some(Runtime {
         kind: RuntimeKind::Jvm,
@@ -238,6 +240,12 @@ fn jvm(evidence: &Evidence<'_>) -> Option<Runtime> {
         parallelism: jvm_cpus(evidence),
         evidence: vec![mapped(library)],
     })
+}
+
+/// `JAVA_VERSION="21.0.5"`
+fn java_version(release: &str) -> Option<String> {
+    let value = release.lines().find_map(|line| line.strip_prefix("JAVA_VERSION="))?;
+    Some(value.trim_matches('"').to_owned())
 }
 
 /// The last one counts; options of the environment come before those of the command line.
@@ -299,48 +307,36 @@ fn node(evidence: &Evidence<'_>) -> Option<Runtime> {
 fn cpython(evidence: &Evidence<'_>) -> Option<Runtime> {
     const MAIN: &str = "Py_BytesMain";
     const FREE_THREADED: &str = "_Py_MergeZeroLocalRefcount";
-    let library = evidence.mapped("libpython3");
-    let evidence_of = match library {
+    let found = match evidence.mapped("libpython3") {
         Some(library) => mapped(library),
         None => symbol(evidence.executable.address_of(MAIN).map(|_| MAIN)?),
     };
-    // Both name their version: libpython3.13t.so.1.0, and the modules' cpython-313t-x86_64-linux-gnu.so.
-    let named = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let library = library.map(named).unwrap_or_default();
-    let modules = evidence.files.iter().map(|path| named(path));
-    let has_free = |name: &str| {
-        name.split_once("cpython-3")
-            .is_some_and(|(_, rest)| rest.trim_start_matches(|c: char| c.is_ascii_digit()).starts_with('t'))
-    };
-    let version: String =
-        library.trim_start_matches("libpython").chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
-    let is_free = library
-        .trim_start_matches("libpython")
-        .trim_start_matches(|c: char| c.is_ascii_digit() || c == '.')
-        .starts_with('t')
-        || modules.clone().any(|name| has_free(&name))
-        || evidence.executable.address_of(FREE_THREADED).is_some();
-    let by_module = || {
-        modules.clone().find_map(|name| {
-            let (_, rest) = name.split_once("cpython-3")?;
-            let minor: String = rest.chars().take_while(char::is_ascii_digit).collect();
-            Some(format!("3.{minor}"))
-        })
+    let named = evidence.files.iter().find_map(|path| python_version(&path.file_name()?.to_string_lossy()));
+    let is_free =
+        named.as_ref().is_some_and(|(_, is_free)| *is_free) || evidence.executable.address_of(FREE_THREADED).is_some();
+    let threads = match is_free {
+        true => "free-threaded: all of them run Python at a time",
+        false => "one of them runs Python at a time: the GIL",
     };
     Some(Runtime {
         kind: RuntimeKind::CPython,
-        version: Some(version.trim_end_matches('.').to_owned())
-            .filter(|version| !version.is_empty())
-            .or_else(by_module),
+        version: named.map(|(version, _)| version),
         model: ThreadModel::OneToOne,
-        threads: if is_free {
-            "free-threaded: all of them run Python at a time"
-        } else {
-            "one of them runs Python at a time: the GIL"
-        },
+        threads,
         parallelism: None,
-        evidence: vec![evidence_of],
+        evidence: vec![found],
     })
+}
+
+/// The version that a library or a module names, and whether that is free-threaded: `libpython3.13t.so.1.0`,
+/// `_bisect.cpython-313t-x86_64-linux-gnu.so`.
+fn python_version(file: &str) -> Option<(String, bool)> {
+    let of_library = || file.strip_prefix("libpython3.");
+    let of_module = || file.split_once(".cpython-3").map(|(_, rest)| rest);
+    let rest = of_library().or_else(of_module)?;
+    let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    let (minor, rest) = rest.split_at(digits);
+    (!minor.is_empty()).then(|| (format!("3.{minor}"), rest.starts_with('t')))
 }
 
 fn ruby(evidence: &Evidence<'_>) -> Option<Runtime> {
@@ -390,11 +386,10 @@ fn tokio(evidence: &Evidence<'_>) -> Option<Runtime> {
     const WORKERS: [&str; 2] = ["tokio-runtime-w", "tokio-rt-worker"];
     rust_version(evidence)?;
     let workers = evidence.named(&WORKERS);
-    let part = ["tokio7runtime", "5tokio7runtime"].into_iter().find(|part| evidence.executable.has_symbol_with(part));
-    let found = match part {
-        Some(_) => "its executable has symbols of tokio::runtime".to_owned(),
-        None if workers > 0 => format!("{workers} threads have the names of tokio's workers"),
-        None => return None,
+    let found = match evidence.executable.has_symbol_with("tokio7runtime") {
+        true => "its executable has symbols of tokio::runtime".to_owned(),
+        false if workers > 0 => format!("{workers} threads have the names of tokio's workers"),
+        false => return None,
     };
     Some(Runtime {
         kind: RuntimeKind::Tokio,
@@ -460,7 +455,7 @@ pub(super) fn role(kinds: &[RuntimeKind], name: &str) -> Option<&'static str> {
         (RuntimeKind::Jvm, "G# ", "garbage collection"),
         (RuntimeKind::Jvm, "C# CompilerThre", "JIT compiler"),
         (RuntimeKind::Jvm, "VM ", "the virtual machine"),
-        (RuntimeKind::Jvm, "ForkJoinPool-#-", "carries virtual threads"),
+        (RuntimeKind::Jvm, "ForkJoinPool-#-", "may carry virtual threads"),
         (RuntimeKind::Beam, "#_scheduler", "scheduler"),
         (RuntimeKind::Beam, "erts_sched_#", "scheduler"),
         (RuntimeKind::Beam, "#_dirty_cpu", "dirty CPU scheduler"),

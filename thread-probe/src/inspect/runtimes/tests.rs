@@ -58,7 +58,9 @@ fn a_jvm_says_its_version_and_its_last_option_counts() {
     let found = recognise(&jvm);
     assert_eq!(found[0].version.as_deref(), Some("21.0.5"));
     assert_eq!(found[0].model, ThreadModel::OneToOne);
-    let carried = Evidence { comms: vec!["ForkJoinPool-1-"], arguments: b"", ..jvm };
+    let old = Evidence { comms: vec!["ForkJoinPool-1-"], text: &|_| Some("JAVA_VERSION=\"17.0.1\"".to_owned()), ..jvm };
+    assert_eq!(recognise(&old)[0].model, ThreadModel::OneToOne);
+    let carried = Evidence { arguments: b"", text: &|_| Some("JAVA_VERSION=\"21\"".to_owned()), ..old };
     assert_eq!(recognise(&carried)[0].model, ThreadModel::ManyToMany);
     assert_eq!(threads(&carried), [Some((5, "-XX:ActiveProcessorCount"))]);
 }
@@ -77,6 +79,15 @@ fn a_librarys_pool_is_counted_by_what_threads_began_with_else_by_what_was_asked_
     assert_eq!(threads(&counted), [None, Some((16, "OPENBLAS_NUM_THREADS"))]);
     let alone = evidence(&elf, &["/usr/lib/libgomp.so.1", LIBC]);
     assert_eq!(kinds(&alone), [RuntimeKind::OpenMp, RuntimeKind::Pthreads], "a library is no language");
+}
+
+#[test]
+fn python_is_named_by_its_library_and_its_modules() {
+    let told =
+        |file| python_version(file).map(|(version, is_free)| format!("{version}{}", if is_free { "t" } else { "" }));
+    assert_eq!(told("libpython3.11.so.1.0").as_deref(), Some("3.11"));
+    assert_eq!(told("_bisect.cpython-313t-x86_64-linux-gnu.so").as_deref(), Some("3.13t"));
+    assert_eq!(["libpython3.so", "cpython-311.so", "libc.so.6"].map(told), [None, None, None]);
 }
 
 #[test]

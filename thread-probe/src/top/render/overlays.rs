@@ -79,7 +79,7 @@ fn advice(canvas: &Canvas<'_>, app: &App) -> Vec<Line<'static>> {
     };
     let mut lines: Vec<_> = app.findings().iter().flat_map(of_finding).collect();
     if lines.is_empty() {
-        lines.push(Line::raw("Nothing is wrong."));
+        lines.push(Line::raw("Nothing to change was found."));
     }
     let checked =
         Rule::ALL.into_iter().filter(|rule| !rule.needs_a_look_inside()).map(|rule| rule.label().replace('_', " "));
