@@ -29,7 +29,7 @@ struct Printed {
     /// The worst first.
     findings: Vec<Finding>,
     /// What was looked at.
-    checked: [Rule; Rule::ALL.len()],
+    checked: Vec<Rule>,
     /// Of how many processes.
     processes: usize,
     /// Of how many of them what can be read of a process was read as well: runtimes, stacks.
@@ -54,7 +54,9 @@ pub(super) fn advise(options: &AdviseOptions) -> Result<()> {
     let insides = insides(looked_into, sample.one.as_ref());
     let findings = advice::of_many(&chosen, &insides, costs, MOST);
     let looked_into = chosen.iter().filter(|process| insides.contains_key(&process.pid)).count();
-    let printed = Printed { findings, checked: Rule::ALL, processes: chosen.len(), looked_into };
+    let is_checked = |rule: &Rule| looked_into > 0 || !rule.needs_a_look_inside();
+    let checked = Rule::ALL.into_iter().filter(is_checked).collect();
+    let printed = Printed { findings, checked, processes: chosen.len(), looked_into };
     output::print_as(options.format, &printed, |out| write(out, &printed))
 }
 
@@ -86,7 +88,8 @@ fn write(out: &mut impl Write, printed: &Printed) -> io::Result<()> {
         writeln!(out, "   {}: {reason}", rule.label().replace('_', " "))?;
         writeln!(out, "   -> {change}\n")?;
     }
-    let checked = printed.checked.map(|rule| rule.label().replace('_', " ")).join(", ");
+    let checked: Vec<_> = printed.checked.iter().map(|rule| rule.label().replace('_', " ")).collect();
+    let checked = checked.join(", ");
     let looked_at = human::counted(printed.processes as u64, "process");
     let verdict = match printed.findings.len() {
         0 => "Nothing wrong".to_owned(),

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 use thread_probe_ebpf::abi::time::TimeState;
@@ -64,17 +64,24 @@ pub(super) fn inspect(options: &InspectOptions) -> Result<()> {
     let is_here = look::is_here(options.url.as_deref());
     ensure!(is_here, "--url: inspect reads the memory of the process, so it must be on this host: give unix:/PATH");
     // First: a probe of its own gives up the privilege to look at others.
-    let inspection = inspect::inspect(options.pid);
+    let inspection = inspect::inspect(options.pid).map_err(|error| unseen(options.pid, &error))?;
     let sample = look::sample(options.url.as_deref(), &config, Some(options.pid), options.window)?;
     let chosen = look::chosen(&sample.model, look::Whose { pid: Some(options.pid), ..Default::default() })?;
     let (Some(process), Some(one)) = (chosen.first(), &sample.one) else {
         bail!("process {} ended while it was watched", options.pid);
     };
-    let inspection = inspection.with_context(|| {
-        format!("process {} may not be looked at: that takes its user, or root (CAP_SYS_PTRACE)", options.pid)
-    })?;
     let printed = printed(process, one, &inspection);
     output::print_as(options.format, &printed, |out| write(out, &printed))
+}
+
+fn unseen(pid: u32, error: &io::Error) -> anyhow::Error {
+    match error.kind() {
+        io::ErrorKind::NotFound => anyhow!("no process {pid}: it does not exist, or has ended"),
+        io::ErrorKind::PermissionDenied => {
+            anyhow!("process {pid} may not be looked at: that takes its user, or root (CAP_SYS_PTRACE)")
+        }
+        _ => anyhow!("process {pid} can't be looked at: {error}"),
+    }
 }
 
 fn printed<'a>(process: &'a Process, one: &'a OneProcess, inspection: &'a Inspection) -> Printed<'a> {
