@@ -12,6 +12,7 @@ use super::{look, output};
 use crate::{
     advice::{self, Costs, Finding, Inside, Rule},
     commands::options::AdviseOptions,
+    export::json,
     inspect::{self, Inspection},
     model::OneProcess,
     text::human,
@@ -19,6 +20,9 @@ use crate::{
 
 /// Of a whole host so many are told: who has more to mend begins with these.
 const MOST: usize = 8;
+
+/// Of JSON.
+const MAX_BYTES: usize = 4000;
 
 /// How many processes are looked into, if none is chosen: to read the symbols of a large one takes a tenth of a second.
 const MOST_LOOKED_INTO: usize = 32;
@@ -36,19 +40,28 @@ struct Printed {
     looked_into: usize,
 }
 
+impl Printed {
+    /// Leaves out the least of what does not fit: what reads the JSON may have little room.
+    fn fit(&mut self) -> Result<()> {
+        while self.findings.len() > 1 && json::to_vec(self)?.len() > MAX_BYTES {
+            self.findings.pop();
+        }
+        Ok(())
+    }
+}
+
 /// Looks, and prints what is found.
 ///
 /// # Errors
 /// Nothing of that name, what the host lacks, no daemon, or standard output that can't be written to.
 pub(super) fn advise(options: &AdviseOptions) -> Result<()> {
-    let config = options.configuration.read()?;
     // First: a probe of its own gives up the privilege to look at others.
     let looked_into = look_into(options);
-    let sample = look::sample(options.url.as_deref(), &config, options.pid, options.window)?;
+    let sample = look::sample(&options.look, options.pid)?;
     let model = &sample.model;
     let chosen = look::chosen(model, options.whose())?;
     let costs = Costs {
-        switch: look::cost_of_a_switch(options.url.as_deref()),
+        switch: look::cost_of_a_switch(options.look.url.as_deref()),
         kernel_stack_bytes: model.host.thread_cost.stack_bytes,
     };
     let insides = insides(looked_into, sample.one.as_ref());
@@ -56,14 +69,15 @@ pub(super) fn advise(options: &AdviseOptions) -> Result<()> {
     let looked_into = chosen.iter().filter(|process| insides.contains_key(&process.pid)).count();
     let is_checked = |rule: &Rule| looked_into > 0 || !rule.needs_a_look_inside();
     let checked = Rule::ALL.into_iter().filter(is_checked).collect();
-    let printed = Printed { findings, checked, processes: chosen.len(), looked_into };
-    output::print_as(options.format, &printed, |out| write(out, &printed))
+    let mut printed = Printed { findings, checked, processes: chosen.len(), looked_into };
+    printed.fit()?;
+    output::print_as(options.look.format, &printed, |out| write(out, &printed))
 }
 
 /// Of the process that is chosen, else of those with the most threads. What may not be read is left out, and counted.
 fn look_into(options: &AdviseOptions) -> BTreeMap<u32, Inspection> {
     match options.pid {
-        _ if !look::is_here(options.url.as_deref()) => BTreeMap::new(),
+        _ if !look::is_here(options.look.url.as_deref()) => BTreeMap::new(),
         Some(pid) => inspect::inspect(pid).ok().map(|inspection| (pid, inspection)).into_iter().collect(),
         None => inspect::inspect_largest(MOST_LOOKED_INTO),
     }
@@ -98,4 +112,35 @@ fn write(out: &mut impl Write, printed: &Printed) -> io::Result<()> {
     };
     let into = printed.looked_into;
     writeln!(out, "{verdict} in {looked_at}, {into} of them looked into. Checked: {checked}.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_fits_and_the_worst_is_always_told() -> Result<()> {
+        let finding = |weight, length| Finding {
+            rule: Rule::Throttled,
+            pid: 1,
+            comm: "a".to_owned(),
+            weight,
+            figures: "x".repeat(length),
+            reason: Rule::Throttled.reason(),
+            change: String::new(),
+        };
+        let of = |findings| Printed { findings, checked: Rule::ALL.to_vec(), processes: 1, looked_into: 1 };
+        let mut many = of((0..8).map(|index| finding(f64::from(8 - index), 700)).collect());
+        many.fit()?;
+        let weights: Vec<_> = many.findings.iter().map(|finding| finding.weight).collect();
+        assert!((2..8).contains(&weights.len()) && weights[0] == 8.0, "{weights:?}");
+        assert!(json::to_vec(&many)?.len() <= MAX_BYTES);
+        let mut few = of((0..8).map(|index| finding(f64::from(index), 50)).collect());
+        few.fit()?;
+        assert_eq!(few.findings.len(), 8);
+        let mut huge = of(vec![finding(1.0, 10_000)]);
+        huge.fit()?;
+        assert_eq!(huge.findings.len(), 1);
+        Ok(())
+    }
 }

@@ -60,18 +60,17 @@ struct Printed<'a> {
 /// # Errors
 /// No such process, one that may not be looked at, what the host lacks, or standard output that can't be written to.
 pub(super) fn inspect(options: &InspectOptions) -> Result<()> {
-    let config = options.configuration.read()?;
-    let is_here = look::is_here(options.url.as_deref());
+    let is_here = look::is_here(options.look.url.as_deref());
     ensure!(is_here, "--url: inspect reads the memory of the process, so it must be on this host: give unix:/PATH");
     // First: a probe of its own gives up the privilege to look at others.
     let inspection = inspect::inspect(options.pid).map_err(|error| unseen(options.pid, &error))?;
-    let sample = look::sample(options.url.as_deref(), &config, Some(options.pid), options.window)?;
+    let sample = look::sample(&options.look, Some(options.pid))?;
     let chosen = look::chosen(&sample.model, look::Whose { pid: Some(options.pid), ..Default::default() })?;
     let (Some(process), Some(one)) = (chosen.first(), &sample.one) else {
         bail!("process {} ended while it was watched", options.pid);
     };
     let printed = printed(process, one, &inspection);
-    output::print_as(options.format, &printed, |out| write(out, &printed))
+    output::print_as(options.look.format, &printed, |out| write(out, &printed))
 }
 
 fn unseen(pid: u32, error: &io::Error) -> anyhow::Error {

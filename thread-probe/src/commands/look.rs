@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use crate::{
     bench::SwitchCost,
-    config::Config,
+    commands::options::LookOptions,
     model::{Model, Process},
     text::human,
     top::feed::{Feed, Request, Sample, Update},
@@ -15,10 +15,12 @@ use crate::{
 /// The first sample with rates, over a window; with more of one process, if one is asked for.
 ///
 /// # Errors
-/// What the host lacks, or no daemon.
-pub(super) fn sample(url: Option<&str>, config: &Config, pid: Option<u32>, window: Duration) -> Result<Sample> {
-    let request = Request { pid, interval: window };
-    let mut feed = Feed::start_evenly(url.filter(|url| !url.is_empty()), config, request)?;
+/// What is wrong with the configuration, what the host lacks, or no daemon.
+pub(super) fn sample(options: &LookOptions, pid: Option<u32>) -> Result<Sample> {
+    let config = options.configuration.read()?;
+    let request = Request { pid, interval: options.window };
+    let url = options.url.as_deref().filter(|url| !url.is_empty());
+    let mut feed = Feed::start_evenly(url, &config, request)?;
     loop {
         match feed.next(Instant::now() + Duration::from_secs(1))? {
             Some(Update::Sample(sample)) if sample.model.interval_seconds.is_some() => return Ok(*sample),

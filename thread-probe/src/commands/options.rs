@@ -260,6 +260,24 @@ pub struct BenchOptions {
     pub compare: Option<PathBuf>,
 }
 
+/// How to take two samples, and to print what comes of them.
+#[derive(Clone, Debug, Args)]
+pub struct LookOptions {
+    /// How long to watch
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = value::window)]
+    pub window: Duration,
+    /// The daemon to ask, as in http://127.0.0.1:10420 or unix:/PATH; without it, or with "", a probe of its own or,
+    /// where that may not be loaded, the daemon's socket
+    #[arg(long, value_name = "URL", value_parser = choice::url, env = "THREAD_PROBE_URL", hide_env_values = true)]
+    pub url: Option<String>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    pub format: TableOrJson,
+    /// The probe's, and what makes a group.
+    #[command(flatten)]
+    pub configuration: Configuration<ProbeAndGroupKeys>,
+}
+
 /// Options of `plan`.
 #[derive(Clone, Debug, Args)]
 pub struct PlanOptions {
@@ -272,13 +290,6 @@ pub struct PlanOptions {
     /// Of this systemd unit, as it is
     #[arg(long, value_name = "UNIT", group = "whose")]
     pub unit: Option<String>,
-    /// How long to watch it
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = value::window)]
-    pub window: Duration,
-    /// The daemon to ask, as in http://127.0.0.1:10420 or unix:/PATH; without it, or with "", a probe of its own or,
-    /// where that may not be loaded, the daemon's socket
-    #[arg(long, value_name = "URL", value_parser = choice::url, env = "THREAD_PROBE_URL", hide_env_values = true)]
-    pub url: Option<String>,
     /// CPUs that its threads may use, as in 2 or 0.5 [default: those that it may; by hand those of this process]
     #[arg(long, value_name = "CPUS", value_parser = value::amount, allow_negative_numbers = true)]
     pub cpus: Option<f64>,
@@ -300,12 +311,9 @@ pub struct PlanOptions {
     /// How long a request keeps a thread [default: wait and work]
     #[arg(long, value_name = "MS", value_parser = value::amount, allow_negative_numbers = true)]
     pub response_ms: Option<f64>,
-    /// How to print
-    #[arg(long, value_enum, default_value_t)]
-    pub format: TableOrJson,
-    /// The probe's, and what makes a group.
+    /// How to look, and to print.
     #[command(flatten)]
-    pub configuration: Configuration<ProbeAndGroupKeys>,
+    pub look: LookOptions,
 }
 
 impl PlanOptions {
@@ -326,19 +334,9 @@ pub struct InspectOptions {
     /// Of this process
     #[arg(value_name = "PID", value_parser = value::pid)]
     pub pid: u32,
-    /// How long to watch it
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = value::window)]
-    pub window: Duration,
-    /// The daemon of this host to ask, as in unix:/PATH; without it, or with "", a probe of its own or, where that may
-    /// not be loaded, the daemon's socket
-    #[arg(long, value_name = "URL", value_parser = choice::url, env = "THREAD_PROBE_URL", hide_env_values = true)]
-    pub url: Option<String>,
-    /// How to print
-    #[arg(long, value_enum, default_value_t)]
-    pub format: TableOrJson,
-    /// The probe's, and what makes a group.
+    /// How to look, and to print.
     #[command(flatten)]
-    pub configuration: Configuration<ProbeAndGroupKeys>,
+    pub look: LookOptions,
 }
 
 /// Options of `advise`.
@@ -350,19 +348,9 @@ pub struct AdviseOptions {
     /// Of this group of processes
     #[arg(long, value_name = "GROUP")]
     pub group: Option<String>,
-    /// How long to watch
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = value::window)]
-    pub window: Duration,
-    /// The daemon to ask, as in http://127.0.0.1:10420 or unix:/PATH; without it, or with "", a probe of its own or,
-    /// where that may not be loaded, the daemon's socket
-    #[arg(long, value_name = "URL", value_parser = choice::url, env = "THREAD_PROBE_URL", hide_env_values = true)]
-    pub url: Option<String>,
-    /// How to print
-    #[arg(long, value_enum, default_value_t)]
-    pub format: TableOrJson,
-    /// The probe's, and what makes a group.
+    /// How to look, and to print.
     #[command(flatten)]
-    pub configuration: Configuration<ProbeAndGroupKeys>,
+    pub look: LookOptions,
 }
 
 impl AdviseOptions {

@@ -34,7 +34,7 @@ pub(super) fn plan(options: &PlanOptions) -> Result<()> {
     check(options)?;
     let inputs = if options.is_by_hand() { by_hand(options)? } else { live(options)? };
     let plan = Plan::from(inputs);
-    output::print_as(options.format, &plan, |out| write(out, &plan))
+    output::print_as(options.look.format, &plan, |out| write(out, &plan))
 }
 
 fn check(options: &PlanOptions) -> Result<()> {
@@ -121,8 +121,7 @@ fn per_thread(options: &PlanOptions, kernel_bytes: f64, own_bytes: Option<u64>) 
 
 /// From two samples.
 fn live(options: &PlanOptions) -> Result<Inputs> {
-    let config = options.configuration.read()?;
-    let sample = look::sample(options.url.as_deref(), &config, options.pid, options.window)?;
+    let sample = look::sample(&options.look, options.pid)?;
     let model = &sample.model;
     let chosen = look::chosen(model, options.whose())?;
     let mut times = Times::default();

@@ -78,8 +78,11 @@ impl Elf {
             segments: object.segments().map(|segment| of_segment(&segment)).collect(),
             ..Self::default()
         };
+        // Another's symbols would be read as what they are not.
+        let is_this_hosts = object.is_64() && object.is_little_endian() == cfg!(target_endian = "little");
         for (symbols, names) in [(".dynsym", ".dynstr"), (".symtab", ".strtab")] {
-            if let (Some(symbols), Some(names)) = (section(&object, symbols), section(&object, names)) {
+            if is_this_hosts && let (Some(symbols), Some(names)) = (section(&object, symbols), section(&object, names))
+            {
                 elf.take(symbols, names);
             }
         }
@@ -255,6 +258,49 @@ mod tests {
                 elf.bias(4096);
             }
         }
+    }
+
+    #[test]
+    fn symbols_of_another_byte_order_are_left_alone() -> Result<(), Box<dyn std::error::Error>> {
+        const CODE: u64 = 0x1000;
+        let read = |data: &[u8]| {
+            let mut file = tempfile::tempfile()?;
+            std::io::Write::write_all(&mut file, data)?;
+            Elf::read(file).map_err(std::io::Error::other)
+        };
+        let of = |endian: &dyn Fn(u64, usize) -> Vec<u8>| {
+            // The header of a file with three sections: none, .dynsym with one symbol, and .dynstr for all names.
+            let names = b"\0.dynsym\0.dynstr\0Py_BytesMain\0";
+            let (symbols_at, names_at, sections_at) = (64_u64, 64 + 24, 64 + 24 + names.len() as u64);
+            let order = if endian(1, 2) == [1, 0] { 1 } else { 2 };
+            let mut file = vec![0x7f, b'E', b'L', b'F', 2, order, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+            for (value, bytes) in [(3, 2), (62, 2), (1, 4), (0, 8), (0, 8), (sections_at, 8), (0, 4), (64, 2)] {
+                file.extend(endian(value, bytes));
+            }
+            for value in [56, 0, 64, 3, 2] {
+                file.extend(endian(value, 2));
+            }
+            for (value, bytes) in [(17, 4), (0x12, 1), (0, 1), (1, 2), (CODE, 8), (16, 8)] {
+                file.extend(endian(value, bytes));
+            }
+            file.extend(names);
+            let section = |name, kind, at, length, size| {
+                let words =
+                    [(name, 4), (kind, 4), (0, 8), (0, 8), (at, 8), (length, 8), (2, 4), (0, 4), (1, 8), (size, 8)];
+                words.into_iter().flat_map(|(value, bytes)| endian(value, bytes)).collect::<Vec<_>>()
+            };
+            file.extend([0; 64]);
+            file.extend(section(1, 11, symbols_at, 24, 24));
+            file.extend(section(9, 3, names_at, names.len() as u64, 0));
+            file
+        };
+        let little = read(&of(&|value, bytes| value.to_le_bytes()[..bytes].to_vec()))?;
+        let big = read(&of(&|value, bytes| value.to_be_bytes()[8 - bytes..].to_vec()))?;
+        let found = [&little, &big].map(|elf| elf.address_of("Py_BytesMain"));
+        let expected = if cfg!(target_endian = "little") { [Some(CODE), None] } else { [None, Some(CODE)] };
+        assert_eq!(found, expected);
+        assert_eq!([little, big].map(|elf| elf.symbols.len()).iter().sum::<usize>(), 1);
+        Ok(())
     }
 
     #[test]

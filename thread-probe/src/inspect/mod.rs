@@ -51,7 +51,7 @@ pub fn inspect(pid: u32) -> io::Result<Inspection> {
     let executable = inspection.noted("its executable", files.open("exe").and_then(read_elf)).unwrap_or_default();
     inspection.executable = files.link("exe").unwrap_or_default();
     inspection.threads = inspection.noted("its threads", threads::of(pid, &files, &mappings)).unwrap_or_default();
-    inspection.entries = entries(&inspection.threads, &files, &mappings);
+    inspection.entries = entries(&inspection.threads, &files, &mappings, (&inspection.executable, &executable));
     let environment = inspection.noted("its environment", files.read("environ", MAX_TEXT_BYTES)).unwrap_or_default();
     let arguments = files.read("cmdline", MAX_TEXT_BYTES).unwrap_or_default();
     let file_of =
@@ -94,7 +94,7 @@ fn threads_of(pid: u32) -> Option<u64> {
     (words.nth(2)? != "0").then_some(threads)
 }
 
-fn read_elf(file: std::fs::File) -> io::Result<Elf> {
+fn read_elf(file: fs::File) -> io::Result<Elf> {
     Elf::read(file).map_err(io::Error::other)
 }
 
@@ -107,16 +107,24 @@ fn mapped_files(mappings: &Mappings) -> Vec<&Path> {
 }
 
 /// Names what threads began with: few functions, as a rule.
-fn entries(threads: &BTreeMap<u32, UserThread>, files: &Files, mappings: &Mappings) -> BTreeMap<u64, Entry> {
+fn entries(
+    threads: &BTreeMap<u32, UserThread>,
+    files: &Files,
+    mappings: &Mappings,
+    executable: (&Path, &Elf),
+) -> BTreeMap<u64, Entry> {
     let mut elves: BTreeMap<PathBuf, Option<Elf>> = BTreeMap::new();
     let mut entries = BTreeMap::new();
     for address in threads.values().filter_map(|thread| thread.entry) {
         let mapped = mappings.at(address).and_then(|mapping| Some((mapping, mapping.path()?)));
         let (Some((mapping, path)), false) = (mapped, entries.contains_key(&address)) else { continue };
-        // A file that was replaced since is no longer at its path.
+        // A file that was replaced since is no longer at its path; the executable was read as what it is.
         let read = || files.open_mapped(path).and_then(read_elf).ok();
-        let elf = elves.entry(path.to_owned()).or_insert_with(read);
-        let function = elf.as_ref().and_then(|elf| elf.function_at(address - mapping.start + mapping.offset));
+        let elf = match executable {
+            (of, elf) if of == path => Some(elf),
+            _ => elves.entry(path.to_owned()).or_insert_with(read).as_ref(),
+        };
+        let function = elf.and_then(|elf| elf.function_at(address - mapping.start + mapping.offset));
         let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         entries.insert(address, Entry { file, function });
     }
