@@ -173,6 +173,17 @@ mod tests {
     }
 
     #[test]
+    fn the_main_thread_is_a_pool_of_its_own_and_its_stack_is_nobodys_choice() {
+        let threads = [1, 2, 3].map(|tid| thread(tid, "same", ThreadState::Sleeping, 0.5, 0.0));
+        let stack = Some(Stack { reserved_bytes: 8 << 20, deepest_bytes: 4096, ..Stack::default() });
+        let user = |tid| (tid, UserThread { stack, ..UserThread::default() });
+        let inspection = Inspection { threads: [1, 2, 3].map(user).into(), ..Inspection::default() };
+        let of = |pool: &Pool| (pool.threads.total, pool.role, pool.stacks.map(|stacks| stacks.stacks));
+        let told: Vec<_> = pools(1, &threads, &inspection).iter().map(of).collect();
+        assert_eq!(told, [(2, None, Some(2)), (1, Some("main thread"), None)]);
+    }
+
+    #[test]
     fn a_stack_that_would_do_is_twice_the_deepest_and_what_it_saves_is_address_space() {
         let stack = |reserved_bytes, deepest_bytes, huge_bytes| Stack {
             reserved_bytes,

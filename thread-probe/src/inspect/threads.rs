@@ -211,6 +211,28 @@ mod tests {
         assert_eq!(own, [1]);
     }
 
+    #[test]
+    fn a_stack_is_as_deep_as_its_lowest_page_and_what_lies_beyond_its_guards_is_not_its() {
+        let place = Place { tid: 1, mapping: 0, region: 0x4000..0x9000, guard_bytes: 0x1000 };
+        let run = |start, end, kind| Run { range: start..end, kind };
+        let runs = [
+            run(0x1000, 0x3000, Kind::Present),
+            run(0x3000, 0x4000, Kind::Guard),
+            run(0x5000, 0x6000, Kind::Swapped),
+            run(0x7000, 0x9000, Kind::Huge),
+            run(0x9000, 0xa000, Kind::Present),
+        ];
+        let expected = Stack {
+            reserved_bytes: 0x5000,
+            guard_bytes: 0x1000,
+            touched_bytes: 0x3000,
+            deepest_bytes: 0x4000,
+            huge_bytes: Some(0x2000),
+        };
+        assert_eq!(stack(&place, &runs, true), expected);
+        assert_eq!(stack(&place, &runs, false), Stack { huge_bytes: None, ..expected });
+    }
+
     /// Touches as much of the stack that it is on.
     fn touch(bytes: usize) {
         fn deeper(bytes: usize) -> u8 {
