@@ -9,7 +9,7 @@ use thread_probe_ebpf::abi::time::TimeState;
 
 use super::{look, output};
 use crate::{
-    commands::options::InspectOptions,
+    commands::options::{InspectOptions, Whose},
     inspect::{self, Inspection, Parallelism, Pool, Runtime, pools},
     limits::{
         LimitUse,
@@ -65,7 +65,7 @@ pub(super) fn inspect(options: &InspectOptions) -> Result<()> {
     // First: a probe of its own gives up the privilege to look at others.
     let inspection = inspect::inspect(options.pid).map_err(|error| unseen(options.pid, &error))?;
     let sample = look::sample(&options.look, Some(options.pid))?;
-    let chosen = look::chosen(&sample.model, look::Whose { pid: Some(options.pid), ..Default::default() })?;
+    let chosen = look::chosen(&sample.model, Whose { pid: Some(options.pid), ..Default::default() })?;
     let (Some(process), Some(one)) = (chosen.first(), &sample.one) else {
         bail!("process {} ended while it was watched", options.pid);
     };

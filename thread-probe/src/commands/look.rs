@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use crate::{
     bench::SwitchCost,
-    commands::options::LookOptions,
+    commands::options::{LookOptions, Whose},
     model::{Model, Process},
     text::human,
     top::feed::{Feed, Request, Sample, Update},
@@ -39,17 +39,6 @@ pub(super) fn is_here(url: Option<&str>) -> bool {
 pub(super) fn cost_of_a_switch(url: Option<&str>) -> SwitchCost {
     let cost = SwitchCost::Measured(None);
     if is_here(url) { cost.looked_up() } else { cost }
-}
-
-/// What is looked at: all of what is said, of what is said.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Whose<'a> {
-    /// A process.
-    pub pid: Option<u32>,
-    /// A group.
-    pub group: Option<&'a str>,
-    /// A systemd unit.
-    pub unit: Option<&'a str>,
 }
 
 /// The processes that are chosen; of none of the kernel's.

@@ -7,10 +7,7 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
 };
 
-use super::{
-    configuration::{AllKeys, Configuration, ProbeAndGroupKeys, ProbeKeys},
-    look::Whose,
-};
+use super::configuration::{AllKeys, Configuration, ProbeAndGroupKeys, ProbeKeys};
 use crate::{
     bench::Part,
     config::value,
@@ -276,6 +273,17 @@ pub struct LookOptions {
     /// The probe's, and what makes a group.
     #[command(flatten)]
     pub configuration: Configuration<ProbeAndGroupKeys>,
+}
+
+/// What is looked at: all of what is said, of what is said.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Whose<'a> {
+    /// A process.
+    pub pid: Option<u32>,
+    /// A group.
+    pub group: Option<&'a str>,
+    /// A systemd unit.
+    pub unit: Option<&'a str>,
 }
 
 /// Options of `plan`.
