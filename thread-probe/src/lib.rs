@@ -23,6 +23,7 @@ pub mod os;
 pub mod plan;
 pub mod privileges;
 pub mod probe;
+pub mod record;
 pub mod sample;
 pub mod sampler;
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod root {
     mod feed;
     mod inspect;
     mod plan;
+    mod record;
     mod serve;
     mod service;
     mod web_config;

@@ -51,6 +51,16 @@ impl Keys for ProbeAndGroupKeys {
     }
 }
 
+/// The same, and how often.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordKeys;
+
+impl Keys for RecordKeys {
+    fn has(path: &str) -> bool {
+        ProbeAndGroupKeys::has(path) || path == "interval"
+    }
+}
+
 /// The file, and options that win over it.
 #[derive(Clone, Debug, Args)]
 pub struct Configuration<K: Keys> {

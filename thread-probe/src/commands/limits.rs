@@ -1,6 +1,6 @@
 //! `thread-probe limits`: every limit with its use, the most endangered first.
 
-use std::io::Write as _;
+use std::{io::Write as _, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, presets};
@@ -22,6 +22,7 @@ use crate::{
         human,
         terminal::{has_colors, is_utf8},
     },
+    top::feed::{Feed, Recording, Request, Update},
 };
 
 /// How many limits are printed without `--all`, besides those of the host.
@@ -47,13 +48,9 @@ struct Printed {
 /// What is wrong with the configuration file, no such process, what the host lacks, or standard output that can't be
 /// written to.
 pub fn limits(options: &LimitsOptions) -> Result<()> {
-    let mut config = options.configuration.read()?;
-    config.limits.window = options.window;
-    let mut printed = match Sampler::start_and_drop_privileges(&config.sampler()) {
-        Ok((sampler, _)) => of_all(sampler, options)?,
-        // The host's are anyone's to read.
-        Err(error) if options.pid.is_none() && error.is::<LoadError>() => of_host(&config, error.to_string()),
-        Err(error) => return Err(error),
+    let mut printed = match options.replay.recording() {
+        Some(recording) => of_recording(&recording, options.pid)?,
+        None => of_now(options)?,
     };
     if let Some(reason) = &printed.incomplete {
         tracing::warn!("only the host's limits: {reason}");
@@ -63,6 +60,44 @@ pub fn limits(options: &LimitsOptions) -> Result<()> {
         printed.limits.truncate(of_host + TOP);
     }
     output::print_as(options.format, &printed, |out| writeln!(out, "{}", table(&printed.limits).trim_fmt()))
+}
+
+/// As they are, after their growth was watched for the window.
+fn of_now(options: &LimitsOptions) -> Result<Printed> {
+    let mut config = options.configuration.read()?;
+    config.limits.window = options.window;
+    match Sampler::start_and_drop_privileges(&config.sampler()) {
+        Ok((sampler, _)) => of_all(sampler, options),
+        // The host's are anyone's to read.
+        Err(error) if options.pid.is_none() && error.is::<LoadError>() => Ok(of_host(&config, error.to_string())),
+        Err(error) => Err(error),
+    }
+}
+
+/// As they were. Of a process without its threads only the nearest are kept.
+fn of_recording(recording: &Recording, pid: Option<u32>) -> Result<Printed> {
+    let mut feed = Feed::replay(recording, false)?;
+    feed.request(Request { pid, interval: Duration::ZERO });
+    let sample = match feed.turn() {
+        Some(Update::Sample(sample)) => sample,
+        Some(Update::Lost(reason)) => bail!(reason),
+        Some(Update::Over) | None => bail!("there is no sample"),
+    };
+    let limits = match (pid, &sample.one) {
+        (None, _) => sample.model.all_limits(),
+        (Some(_), Some(one)) => one.applicable_limits.clone(),
+        (Some(pid), None) => {
+            let process = sample.model.processes.iter().find(|process| process.pid == pid);
+            let process = process.with_context(|| format!("no process {pid} in that sample"))?;
+            let headroom = process.headroom.iter();
+            headroom
+                .flat_map(|headroom| [Some(&headroom.binding), headroom.first_exhausted.as_ref()])
+                .flatten()
+                .cloned()
+                .collect()
+        }
+    };
+    Ok(Printed { limits, unreadable: sample.model.limits.unreadable, incomplete: None })
 }
 
 /// All limits, after their growth was watched for the window. Detaches the programs.

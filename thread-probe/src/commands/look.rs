@@ -25,7 +25,7 @@ pub(super) fn sample(options: &LookOptions, pid: Option<u32>) -> Result<Sample> 
         match feed.next(Instant::now() + Duration::from_secs(1))? {
             Some(Update::Sample(sample)) if sample.model.interval_seconds.is_some() => return Ok(*sample),
             Some(Update::Lost(reason)) => bail!(reason),
-            Some(Update::Sample(_)) | None => {}
+            Some(Update::Sample(_) | Update::Over) | None => {}
         }
     }
 }

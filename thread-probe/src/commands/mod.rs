@@ -12,6 +12,7 @@ pub mod options;
 mod output;
 mod plan;
 mod ps;
+mod record;
 pub mod serve;
 mod top;
 
@@ -39,6 +40,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Bench(options) => bench::bench(options),
         Command::Plan(options) => plan::plan(options),
         Command::Inspect(options) => inspect::inspect(options),
+        Command::Record(options) => record::record(options),
         Command::Advise(options) => advise::advise(options),
         Command::Config(command) => config::run(command),
     };

@@ -7,13 +7,14 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
 };
 
-use super::configuration::{AllKeys, Configuration, ProbeAndGroupKeys, ProbeKeys};
+use super::configuration::{AllKeys, Configuration, ProbeAndGroupKeys, ProbeKeys, RecordKeys};
 use crate::{
     bench::Part,
     config::value,
     top::{
         batch::Format,
         choice::{self, ColumnsChoice, SortChoice},
+        feed::{Moment, Recording},
         filter::Filter,
         settings::Tree,
     },
@@ -53,6 +54,8 @@ pub enum Command {
     Plan(PlanOptions),
     /// Show what is in a process: its runtime, its pools of threads, their stacks, what they began with
     Inspect(InspectOptions),
+    /// Record every sample into a file, for top, ps and limits to --replay: processes, groups, limits, alerts
+    Record(RecordOptions),
     /// Say what to change: threads that are too many, short-lived, throttled, near a limit; the worst first
     Advise(AdviseOptions),
     /// Check or show the configuration
@@ -73,6 +76,7 @@ impl Command {
             | Self::Bench(_)
             | Self::Plan(_)
             | Self::Inspect(_)
+            | Self::Record(_)
             | Self::Advise(_)
             | Self::Config(_) => LogLevel::Warn,
         }
@@ -129,6 +133,9 @@ pub struct TopOptions {
     /// where that may not be loaded, the daemon's socket
     #[arg(long, value_name = "URL", value_parser = choice::url, env = "THREAD_PROBE_URL", hide_env_values = true)]
     pub url: Option<String>,
+    /// What was recorded, in place of what is.
+    #[command(flatten)]
+    pub replay: ReplayOptions,
     /// Time between samples; a number alone is seconds [default: 1s, in the interactive view as it was last]
     #[arg(short = 'd', long, value_name = "DURATION", value_parser = value::interval_or_seconds)]
     pub interval: Option<Duration>,
@@ -172,6 +179,38 @@ impl TopOptions {
     }
 }
 
+/// What was recorded, in place of what is.
+#[derive(Clone, Debug, Args)]
+pub struct ReplayOptions {
+    /// A recording, or a folder with some: no probe is loaded, and none of the host's files is read
+    #[arg(long, value_name = "PATH")]
+    pub replay: Option<PathBuf>,
+    /// When in the recording, in UTC as in '2026-11-20 03:00', or so long before its end as in -2h
+    #[arg(long, value_name = "TIME", value_parser = Moment::parse, allow_hyphen_values = true, requires = "replay")]
+    pub at: Option<Moment>,
+}
+
+impl ReplayOptions {
+    /// What is to be replayed, if anything is.
+    pub fn recording(&self) -> Option<Recording> {
+        self.replay.clone().map(|path| Recording { path, at: self.at })
+    }
+}
+
+/// Options of `record`.
+#[derive(Clone, Debug, Args)]
+pub struct RecordOptions {
+    /// The file to make
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// For how long; without it until SIGINT or SIGTERM
+    #[arg(long = "for", value_name = "DURATION", value_parser = value::record_for)]
+    pub duration: Option<Duration>,
+    /// The probe's, and what makes a group.
+    #[command(flatten)]
+    pub configuration: Configuration<RecordKeys>,
+}
+
 /// Options of `ps`.
 #[derive(Clone, Debug, Args)]
 pub struct PsOptions {
@@ -179,6 +218,9 @@ pub struct PsOptions {
     /// where that may not be loaded, the daemon's socket
     #[arg(long, value_name = "URL", value_parser = choice::url, env = "THREAD_PROBE_URL", hide_env_values = true)]
     pub url: Option<String>,
+    /// What was recorded, in place of what is.
+    #[command(flatten)]
+    pub replay: ReplayOptions,
     /// Time between the two samples; that in the file is the daemon's
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = value::interval)]
     pub interval: Duration,
@@ -215,6 +257,9 @@ pub struct LimitsOptions {
     /// Print only the limits that hold for this process, that with room for the fewest threads first
     #[arg(long, value_name = "PID", value_parser = value::pid)]
     pub pid: Option<u32>,
+    /// What was recorded, in place of what is.
+    #[command(flatten)]
+    pub replay: ReplayOptions,
     /// Print all limits, not only the 20 most endangered
     #[arg(long)]
     pub all: bool,

@@ -27,6 +27,7 @@ impl TryFrom<&PsOptions> for Batch {
     fn try_from(options: &PsOptions) -> Result<Self, FileError> {
         Ok(Self {
             url: options.url.clone().filter(|url| !url.is_empty()),
+            recording: options.replay.recording(),
             config: options.configuration.read()?,
             interval: options.interval,
             samples: Some(1),

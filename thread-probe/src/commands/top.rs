@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::{look, options::TopOptions};
 use crate::{
+    bench::SwitchCost,
     config::FileError,
     top::{
         app::App,
@@ -65,9 +66,15 @@ fn interactive(options: &TopOptions) -> Result<()> {
     let (kept, state_file, warning) = settings::load();
     let settings = chosen(kept, options);
     let request = Request { pid: options.pid, interval: settings.interval };
-    let feed = Feed::start(options.daemon(), &config, request)?;
-    let cost = look::cost_of_a_switch(options.daemon());
-    let mut app = App::new(settings.clone(), feed.source().label()).with_switch_cost(cost);
+    // What was recorded may be of another host.
+    let (feed, cost) = if let Some(recording) = options.replay.recording() {
+        (Feed::replay(&recording, false)?, SwitchCost::default())
+    } else {
+        let feed = Feed::start(options.daemon(), &config, request)?;
+        (feed, look::cost_of_a_switch(options.daemon()))
+    };
+    let mut app =
+        App::new(settings.clone(), feed.source().label()).with_switch_cost(cost).with_timeline(feed.glances());
     if let Some(filter) = &options.filter {
         app = app.with_filter(filter.clone());
     }
@@ -93,6 +100,7 @@ impl TryFrom<&TopOptions> for Batch {
     fn try_from(options: &TopOptions) -> Result<Self, FileError> {
         Ok(Self {
             url: options.daemon().map(str::to_owned),
+            recording: options.replay.recording(),
             config: options.configuration.read()?,
             interval: options.interval.unwrap_or(INTERVAL),
             samples: options.samples,

@@ -51,6 +51,11 @@ pub(crate) fn interval_or_seconds(text: &str) -> Result<Duration, String> {
     duration.ok_or_else(|| "must be from 0.1 to 3600 seconds".to_owned())
 }
 
+/// For how long samples are recorded.
+pub(crate) fn record_for(text: &str) -> Result<Duration, String> {
+    duration(text, Duration::from_secs(1)..=365 * DAY)
+}
+
 /// How long a group without a live process is kept.
 pub(crate) fn retention(text: &str) -> Result<Duration, String> {
     duration(text, Duration::from_secs(1)..=365 * DAY)

@@ -144,6 +144,10 @@ impl ThreadCounts {
     }
 }
 
+fn nanoseconds(seconds: f64) -> u64 {
+    (seconds * NS_PER_SECOND).round() as u64
+}
+
 /// By errno, what the programs count by more.
 fn by_errno(failures: &[u64; CloneFailure::ALL.len()]) -> CloneFailures {
     CloneFailures::of(CloneFailure::ALL.into_iter().zip(*failures).map(|(failure, count)| (failure.errno(), count)))
@@ -231,6 +235,38 @@ impl Rates {
             time_ratio: times(&counters.time_ns, NS_PER_SECOND * seconds),
             burst_max_seconds: None,
         }
+    }
+
+    /// As they follow from the totals at the begin and the end of an interval, and from the waits in it. What these do not
+    /// tell is 0: how many were short-lived, and the longest burst.
+    pub(crate) fn between(before: &Activity, now: &Activity, waits: &[u64; BUCKETS], seconds: f64) -> Self {
+        // So little that two of them can be added up, whatever is claimed.
+        let less = |now: u64, before: u64| now.saturating_sub(before).min(1 << 62);
+        let grown = |of: fn(&Activity) -> u64| less(of(now), of(before));
+        let grown_ns = |of: &dyn Fn(&Activity) -> f64| less(nanoseconds(of(now)), nanoseconds(of(before)));
+        let mut time_ns = [0; TIME_STATES];
+        for state in TimeState::ALL {
+            time_ns[state as usize] = grown_ns(&|totals| totals.time_seconds.get(state));
+        }
+        let counters = Counters {
+            voluntary_switches: grown(|totals| totals.voluntary_switches),
+            involuntary_switches: grown(|totals| totals.involuntary_switches),
+            run_delay_ns: grown_ns(&|totals| totals.wait_seconds),
+            runs: grown(|totals| totals.runs),
+            cpu_ns: grown_ns(&|totals| totals.cpu_seconds),
+            same_process_switches: grown(|totals| totals.same_process_switches),
+            threads_created: grown(|totals| totals.threads_created),
+            processes_created: grown(|totals| totals.processes_created),
+            time_ns,
+        };
+        let events = ProcessEvents {
+            threads_exited: grown(|totals| totals.threads_exited),
+            short_lived: 0,
+            clone_failures: grown(|totals| {
+                totals.clone_failures.iter().fold(0, |sum, (_, count)| sum.saturating_add(count))
+            }),
+        };
+        Self::new(&counters, waits, events, seconds)
     }
 
     pub(super) fn with_burst(self, burst_max_ns: u64) -> Self {

@@ -26,7 +26,7 @@ pub fn quantile_seconds(buckets: &[u64; BUCKETS], q: f64) -> Option<f64> {
 pub struct IntervalWaits(Vec<(Option<u64>, u64)>);
 
 impl IntervalWaits {
-    pub(super) fn new(buckets: &[u64; BUCKETS]) -> Self {
+    pub(crate) fn new(buckets: &[u64; BUCKETS]) -> Self {
         let occupied = buckets.iter().enumerate().filter(|(_, count)| **count != 0);
         Self(occupied.map(|(bucket, count)| (upper_bound_ns(bucket), *count)).collect())
     }
@@ -53,7 +53,17 @@ pub struct Bucket {
     pub count: u64,
 }
 
-pub(super) fn histogram(buckets: &[u64; BUCKETS]) -> Vec<Bucket> {
+/// The counts of a histogram, by bucket.
+pub(crate) fn counts(histogram: &[Bucket]) -> [u64; BUCKETS] {
+    let mut counts = [0; BUCKETS];
+    for Bucket { le_seconds, count } in histogram {
+        let bucket = le_seconds.map_or(BUCKETS - 1, |le| bucket_of((le * NS_PER_SECOND).round() as u64));
+        counts[bucket] += count;
+    }
+    counts
+}
+
+pub(crate) fn histogram(buckets: &[u64; BUCKETS]) -> Vec<Bucket> {
     let occupied = buckets.iter().enumerate().filter(|(_, count)| **count != 0);
     occupied
         .map(|(bucket, count)| Bucket {

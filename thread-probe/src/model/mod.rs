@@ -13,6 +13,7 @@ mod status;
 mod taken;
 pub mod time;
 
+pub(crate) use self::histogram::{counts as histogram_counts, histogram};
 pub use self::{
     activity::{Activity, CpuWork, Rates, ThreadCounts},
     alert::{AlertView, NotificationCount},

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     ledger::{ThreadState, Totals},
-    limits::{Headroom, LimitUse, LimitsReport, Quota, Refusers},
+    limits::{Headroom, LimitUse, LimitsReport, Quota, Refusers, Scope},
     names::{grouping::GroupBy, owner::Owner},
     sample::ThreadCost,
 };
@@ -60,6 +60,21 @@ pub struct Model {
     /// How many groups there may be; and of anything else that is a label.
     #[serde(skip)]
     pub max_groups: usize,
+}
+
+impl Model {
+    /// The limits that processes share and, of those that are a process's own, each that binds one or will.
+    pub fn all_limits(&self) -> Vec<LimitUse> {
+        let mut limits = self.limits.shared.clone();
+        for headroom in self.processes.iter().filter_map(|process| process.headroom.as_ref()) {
+            let nearest = [Some(&headroom.binding), headroom.first_exhausted.as_ref()];
+            let mut own: Vec<_> = nearest.into_iter().flatten().filter(|limit| limit.scope == Scope::Process).collect();
+            own.dedup_by_key(|limit| limit.limit);
+            limits.extend(own.into_iter().cloned());
+        }
+        LimitsReport::sort(&mut limits);
+        limits
+    }
 }
 
 /// The host as a whole.

@@ -49,6 +49,16 @@ impl CpuTaken {
         self.0.iter()
     }
 
+    /// The parts, in any order: they are put into theirs when it is made of them again.
+    pub(crate) fn into_parts(self) -> Vec<TakenBy> {
+        self.0
+    }
+
+    /// Of parts that are in another order than theirs, and stay so.
+    pub(crate) fn unsorted(parts: Vec<TakenBy>) -> Self {
+        Self(parts)
+    }
+
     /// Who took most in the interval, and which share of all that was taken.
     pub fn most(&self) -> Option<(&str, f64)> {
         let all: f64 = self.iter().map(|taken| taken.ratio).sum();

@@ -1,6 +1,9 @@
 //! Attaching the programs, each where it belongs, and saying what is attached and from where.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::{
+    io::ErrorKind,
+    os::fd::{AsFd, BorrowedFd},
+};
 
 use aya::{
     Btf, Ebpf,
@@ -44,10 +47,22 @@ where
     program.try_into().map_err(|_| LoadError::Missing(name))
 }
 
+/// Loads a program; again if a signal came while the verifier was at work, which then gives up with EAGAIN.
+fn load(name: &'static str, mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<(), LoadError> {
+    const ATTEMPTS: u32 = 10;
+    for _ in 1..ATTEMPTS {
+        match load() {
+            Err(ProgramError::LoadError { io_error, .. }) if io_error.kind() == ErrorKind::WouldBlock => {}
+            outcome => return outcome.map_err(|error| LoadError::load(name, error)),
+        }
+    }
+    load().map_err(|error| LoadError::load(name, error))
+}
+
 /// Loads a program and attaches it to the tracepoint of its name.
 pub(super) fn tp_btf(ebpf: &mut Ebpf, btf: &Btf, name: &'static str) -> Result<AttachedProgram, LoadError> {
     let program: &mut BtfTracePoint = program(ebpf, name)?;
-    program.load(name, btf).map_err(|error| LoadError::load(name, error))?;
+    load(name, || program.load(name, btf))?;
     program.attach().map_err(|error| LoadError::attach(name, error))?;
     Ok(AttachedProgram::new(name, Source::TpBtf))
 }
@@ -61,7 +76,7 @@ pub(super) fn tp_btf_fd<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<Bo
 /// Loads the iterator; each scan attaches it anew.
 pub(super) fn iter(ebpf: &mut Ebpf, btf: &Btf, name: &'static str) -> Result<AttachedProgram, LoadError> {
     let program: &mut Iter = program(ebpf, name)?;
-    program.load("task", btf).map_err(|error| LoadError::load(name, error))?;
+    load(name, || program.load("task", btf))?;
     Ok(AttachedProgram::new(name, Source::Iter))
 }
 
@@ -134,9 +149,9 @@ fn clone_fexit(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), LoadError> {
     let (enter, exit) = (FENTRY, FEXIT);
     // Both are loaded before either is attached: half of the pair would be worse than none.
     let fentry: &mut FEntry = program(ebpf, enter)?;
-    fentry.load(KERNEL_CLONE, btf).map_err(|error| LoadError::load(enter, error))?;
+    load(enter, || fentry.load(KERNEL_CLONE, btf))?;
     let fexit: &mut FExit = program(ebpf, exit)?;
-    fexit.load(KERNEL_CLONE, btf).map_err(|error| LoadError::load(exit, error))?;
+    load(exit, || fexit.load(KERNEL_CLONE, btf))?;
     fexit.attach().map_err(|error| LoadError::attach(exit, error))?;
     let fentry: &mut FEntry = program(ebpf, enter)?;
     fentry.attach().map_err(|error| LoadError::attach(enter, error))?;
@@ -159,7 +174,7 @@ fn attach_to_syscalls(
     syscalls: &[&str],
 ) -> Result<Vec<TracePointLink>, LoadError> {
     let program: &mut TracePoint = program(ebpf, name)?;
-    program.load().map_err(|error| LoadError::load(name, error))?;
+    load(name, || program.load())?;
     let mut links = Vec::new();
     for syscall in syscalls {
         match program.attach("syscalls", &format!("{hook}_{syscall}")) {

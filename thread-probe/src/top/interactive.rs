@@ -46,7 +46,7 @@ pub(crate) fn run(mut app: App, mut feed: Feed, signals: &Signals, theme: &Theme
         match feed.turn() {
             Some(Update::Sample(sample)) => app.on_sample(*sample),
             Some(Update::Lost(reason)) => app.on_lost(reason),
-            None => {}
+            Some(Update::Over) | None => {}
         }
     }
 }
@@ -98,6 +98,7 @@ fn on_key(key: Key, app: &mut App, feed: &mut Feed, screen: &mut Screen) -> Resu
     match app.on_key(key) {
         Action::None => {}
         Action::Request(request) => feed.request(request),
+        Action::Travel(travel) => feed.travel(travel),
         Action::Export(json) => {
             let said = export(app.view(), &json);
             app.say(said);

@@ -25,6 +25,7 @@ fn next(feed: &mut Feed) -> Result<Sample> {
     match feed.next(Instant::now() + PATIENCE)?.context("no sample within 20 s")? {
         Update::Sample(sample) => Ok(*sample),
         Update::Lost(reason) => bail!("lost: {reason}"),
+        Update::Over => bail!("it is over"),
     }
 }
 

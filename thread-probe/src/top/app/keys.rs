@@ -24,7 +24,7 @@ const fn help(keys: &'static str, what: &'static str) -> HelpLine {
 }
 
 /// All keys.
-pub const HELP: [HelpLine; 24] = [
+pub const HELP: [HelpLine; 25] = [
     help("↑ ↓ PgUp PgDn Home End", "move (also j k g G)"),
     help("Enter", "threads of a process; processes of a limit or an alert; open a name, fold a cgroup"),
     help("Esc", "back; close what is open; drop the filter"),
@@ -36,8 +36,9 @@ pub const HELP: [HelpLine; 24] = [
     help("< >", "sort by the column to the left or right"),
     help("r", "reverse the order"),
     help("c", "choose columns, move them, sort by any"),
-    help("← →", "scroll columns (also h l); while paused: step through the last 10 minutes"),
+    help("← →", "scroll columns (also h l); while paused, and in a recording: step through what was"),
     help("[ ]", "while paused: a minute back or forward"),
+    help("{ } : n N x X", "in a recording: ten samples back or forward; to a time; to the next or last alert, or loss"),
     help("t", "tree by cgroup, by parent, none"),
     help("o O", "fold or unfold, a name of threads, too; all"),
     help("a", "advice: what to change, of the process that is shown or of the host"),
@@ -73,10 +74,14 @@ impl App {
             Overlay::Advice { scroll } => self.on_scroll_key(key, scroll, |scroll| Overlay::Advice { scroll }),
             Overlay::Columns(menu) => self.on_menu_key(key, menu),
             Overlay::Filter(line) => self.on_filter_key(key, line),
+            Overlay::Moment(edit) => self.on_moment_key(key, edit),
         }
     }
 
     fn on_view_key(&mut self, key: Key) -> Action {
+        if let Some(action) = self.on_replay_key(key) {
+            return action;
+        }
         match key {
             Key::Char('q') | Key::F(10) => return Action::Quit,
             Key::Char('e') => return self.export(),

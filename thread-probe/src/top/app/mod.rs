@@ -9,10 +9,13 @@ mod history;
 mod key;
 mod keys;
 mod line_edit;
+mod moment_edit;
 mod mouse;
 mod node;
 mod rows;
 mod threads;
+mod timeline;
+mod travel;
 mod trend;
 mod view;
 mod within;
@@ -28,9 +31,11 @@ pub use self::{
     key::Key,
     keys::{HELP, HelpLine},
     line_edit::LineEdit,
+    moment_edit::MomentEdit,
     mouse::{Target, Targets},
     rows::{Row, RowKey, Rows, Subject},
     threads::{ThreadKey, ThreadRow, ThreadSubject},
+    timeline::{Column as TimelineColumn, Timeline},
     trend::{Point, Trend},
     view::{Action, Overlay, View},
     within::Within,
@@ -38,8 +43,9 @@ pub use self::{
 use crate::{
     advice::{self, Costs, Finding},
     bench::SwitchCost,
-    limits::{Limit, LimitUse, LimitsReport, Scope},
+    limits::{Limit, LimitUse, Scope},
     model::{Model, OneProcess, Process, Thread, alert::AlertView},
+    record::Glance,
     top::{
         columns::Sort,
         feed::{Request, Sample},
@@ -78,6 +84,7 @@ pub struct App {
     filter: Filter,
     history: History,
     trend: Trend,
+    timeline: Timeline,
     /// The number of the sample that is shown while paused.
     paused: Option<u64>,
     shown: Option<Arc<Sample>>,
@@ -124,9 +131,19 @@ impl App {
         Self { switch_cost, ..self }
     }
 
+    /// The same, of a recording.
+    pub fn with_timeline(self, glances: Vec<Glance>) -> Self {
+        Self { timeline: Timeline::new(glances), ..self }
+    }
+
     /// Takes in a sample.
     pub fn on_sample(&mut self, sample: Sample) {
         self.lost = None;
+        if !self.timeline.is_empty() {
+            self.trend = Trend::of(self.timeline.until(sample.model.time_unix_seconds));
+            self.shown = Some(Arc::new(sample));
+            return self.refresh();
+        }
         self.trend.push(&sample.model);
         self.keep_a_process_that_ended(&sample.model);
         self.history.push(sample);
@@ -194,7 +211,7 @@ impl App {
         };
         self.rows = rows::rows(processes, &settings, is_wanted, |key| self.folded.contains(key));
         self.processes_cursor.follow(&self.row_keys());
-        self.limits = all_limits(&sample.model);
+        self.limits = sample.model.all_limits();
         self.limits_cursor.follow(&self.limit_keys());
         self.alerts_cursor.follow(&self.alert_keys());
         self.threads = self.one().map_or_else(Vec::new, |one| self.thread_rows_of(one));
@@ -236,19 +253,6 @@ fn find(model: &Model, pid: u32) -> Option<&Process> {
 fn one_of(sample: &Sample, pid: u32) -> Option<&OneProcess> {
     // The first thread stays until the last one has ended.
     sample.one.as_ref().filter(|one| one.threads.iter().any(|thread| thread.tid == pid))
-}
-
-/// Those that processes share and, of those that are a process's own, each that binds one or will.
-fn all_limits(model: &Model) -> Vec<LimitUse> {
-    let mut limits = model.limits.shared.clone();
-    for headroom in model.processes.iter().filter_map(|process| process.headroom.as_ref()) {
-        let nearest = [Some(&headroom.binding), headroom.first_exhausted.as_ref()];
-        let mut own: Vec<_> = nearest.into_iter().flatten().filter(|limit| limit.scope == Scope::Process).collect();
-        own.dedup_by_key(|limit| limit.limit);
-        limits.extend(own.into_iter().cloned());
-    }
-    LimitsReport::sort(&mut limits);
-    limits
 }
 
 /// What a renderer draws.
@@ -335,6 +339,11 @@ impl App {
     /// The header's figures over time.
     pub fn trend(&self) -> &Trend {
         &self.trend
+    }
+
+    /// The recording that is shown; empty if none is.
+    pub fn timeline(&self) -> &Timeline {
+        &self.timeline
     }
 
     /// The rows of the table of processes.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::model::Model;
+use crate::{model::Model, record::Glance};
 
 /// Seconds that are kept.
 const KEPT_SECONDS: f64 = 600.0;
@@ -35,6 +35,24 @@ pub struct Trend {
 }
 
 impl Trend {
+    /// The course of what was recorded, up to the last of these.
+    pub fn of(glances: &[Glance]) -> Self {
+        let last = glances.last().map_or(0.0, |glance| glance.time_unix_seconds);
+        let is_kept = |glance: &&Glance| (last - KEPT_SECONDS..=last).contains(&glance.time_unix_seconds);
+        let has_rates = |glance: &&Glance| !glance.switches_per_second.is_nan();
+        let point = |glance: &Glance| Point {
+            time: glance.time_unix_seconds,
+            switches_per_second: glance.switches_per_second.into(),
+            wait_p99_seconds: glance.wait_p99_seconds.into(),
+            threads: glance.threads.into(),
+            clones_per_second: glance.clones_per_second.into(),
+            clone_failures_per_second: glance.clone_failures_per_second.into(),
+        };
+        let kept = glances.iter().filter(is_kept).filter(has_rates);
+        let points: VecDeque<Point> = kept.map(point).collect();
+        Self { before: glances.len() - points.len(), points }
+    }
+
     /// Takes in a sample; one without rates is none, nor is one that was seen.
     pub fn push(&mut self, model: &Model) {
         let time = model.time_unix_seconds;

@@ -1,7 +1,7 @@
 //! What is on the screen, what is in front of it, and what a key asks for.
 
-use super::{column_menu::ColumnMenu, line_edit::LineEdit};
-use crate::top::feed::Request;
+use super::{column_menu::ColumnMenu, line_edit::LineEdit, moment_edit::MomentEdit};
+use crate::top::feed::{Request, Travel};
 
 /// What is on the screen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,6 +52,8 @@ pub enum Overlay {
     Columns(ColumnMenu),
     /// The filter, being typed.
     Filter(LineEdit),
+    /// A moment in a recording, being typed.
+    Moment(MomentEdit),
 }
 
 /// What a key asks of who has a terminal, a feed and files.
@@ -61,6 +63,8 @@ pub enum Action {
     None,
     /// Other samples.
     Request(Request),
+    /// To go elsewhere in a recording.
+    Travel(Travel),
     /// To write this JSON to a file, and tell [`App::say`] how it went.
     Export(String),
     /// To stop until the shell brings it back.

@@ -9,6 +9,7 @@ use crate::{
     top::{
         choice::{ColumnsChoice, SortChoice},
         columns::Sort,
+        feed::Recording,
         filter::Filter,
     },
 };
@@ -29,6 +30,8 @@ pub enum Format {
 pub(crate) struct Batch {
     /// The daemon to ask.
     pub(crate) url: Option<String>,
+    /// What was recorded, in place of a daemon or a probe.
+    pub(crate) recording: Option<Recording>,
     /// Of a probe of its own.
     pub(crate) config: Config,
     /// Time between samples.

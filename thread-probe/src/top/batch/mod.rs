@@ -21,10 +21,7 @@ use super::{
     feed::{Feed, Request, Sample, Source, Update},
     terminal,
 };
-use crate::{
-    config::Config,
-    model::{Loss, Model},
-};
+use crate::model::{Loss, Model};
 
 /// How often it looks whether anybody still reads.
 const READER_CHECK: Duration = Duration::from_millis(250);
@@ -47,7 +44,7 @@ pub(crate) fn terminal_width() -> Option<u16> {
 pub(crate) fn print(batch: &Batch) -> Result<()> {
     let mut printer = Printer::new(batch)?;
     let request = Request { pid: batch.pid, interval: batch.interval };
-    let mut input = Input::start(batch.url.as_deref(), &batch.config, request)?;
+    let mut input = Input::start(batch, request)?;
     let mut out = io::stdout();
     let mut left = batch.samples;
     while left != Some(0) {
@@ -76,8 +73,15 @@ struct Input {
 }
 
 impl Input {
-    fn start(url: Option<&str>, config: &Config, request: Request) -> Result<Self> {
-        let feed = Feed::start_evenly(url, config, request)?;
+    fn start(batch: &Batch, request: Request) -> Result<Self> {
+        let feed = match &batch.recording {
+            Some(recording) => {
+                let mut feed = Feed::replay(recording, true)?;
+                feed.request(request);
+                feed
+            }
+            None => Feed::start_evenly(batch.url.as_deref(), &batch.config, request)?,
+        };
         Ok(Self { feed: Some(feed), has_sample: false, warned: BTreeSet::new() })
     }
 
@@ -92,6 +96,10 @@ impl Input {
                 }
                 Some(Update::Sample(_)) => {}
                 // A daemon may come back.
+                Some(Update::Over) if self.has_sample => break,
+                Some(Update::Over) => bail!("there is no sample with rates from there on"),
+                // What is damaged stays so.
+                Some(Update::Lost(reason)) if matches!(feed.source(), Source::Recording(_)) => bail!(reason),
                 Some(Update::Lost(reason)) if self.has_sample && *feed.source() != Source::Own => {
                     tracing::warn!("{reason}; trying again");
                 }

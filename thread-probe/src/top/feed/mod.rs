@@ -3,6 +3,7 @@
 mod background;
 mod daemon;
 mod own;
+mod replay;
 mod sample;
 mod source;
 
@@ -16,8 +17,9 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, bail};
 use nix::poll::{PollFd, PollFlags};
 
-use self::{background::Background, own::Own};
+use self::{background::Background, own::Own, replay::Replay};
 pub use self::{
+    replay::{Direction, Moment, Recording, Travel},
     sample::{Request, Sample, Update},
     source::{Address, Source},
 };
@@ -26,6 +28,7 @@ use crate::{
     http_client::connect,
     os::wait::until_ready,
     probe::LoadError,
+    record::Glance,
 };
 
 /// Samples, as they come: whoever waits for other things, too, waits for [`Self::fd`] until [`Self::due_in`], and then
@@ -41,6 +44,8 @@ enum Kind {
     Own(Box<Own>),
     /// Another thread waits for the daemon.
     Daemon(Background),
+    /// What was recorded.
+    Replay(Box<Replay>),
     /// There are no more samples.
     Ended,
 }
@@ -81,6 +86,28 @@ impl Feed {
         }
     }
 
+    /// What was recorded; `plays` if sample follows sample by itself, until the last.
+    ///
+    /// # Errors
+    /// It can't be read.
+    pub fn replay(recording: &Recording, plays: bool) -> Result<Self> {
+        let replay = Replay::open(recording, plays)?;
+        let request = Request { pid: None, interval: Duration::ZERO };
+        Ok(Self { source: Source::Recording(recording.label()), request, kind: Kind::Replay(Box::new(replay)) })
+    }
+
+    /// All samples of a recording at a glance; none of anything else.
+    pub fn glances(&self) -> Vec<Glance> {
+        if let Kind::Replay(replay) = &self.kind { replay.track().glances().copied().collect() } else { Vec::new() }
+    }
+
+    /// Goes elsewhere in a recording; of anything else nothing happens.
+    pub fn travel(&mut self, travel: Travel) {
+        if let Kind::Replay(replay) = &mut self.kind {
+            replay.travel(travel);
+        }
+    }
+
     fn of_daemon(address: Address, request: Request) -> Result<Self> {
         let daemon = daemon::start(&address, request)?;
         Ok(Self { source: Source::Daemon(address), request, kind: Kind::Daemon(daemon) })
@@ -95,7 +122,8 @@ impl Feed {
     pub fn request(&mut self, request: Request) {
         match &mut self.kind {
             Kind::Own(own) if request.pid != self.request.pid => own.hurry(),
-            Kind::Own(_) | Kind::Ended => {}
+            Kind::Replay(replay) if request.pid != self.request.pid => replay.again(),
+            Kind::Own(_) | Kind::Replay(_) | Kind::Ended => {}
             Kind::Daemon(daemon) => daemon.request(request),
         }
         self.request = request;
@@ -106,7 +134,7 @@ impl Feed {
         match &self.kind {
             Kind::Own(own) => Some(own.fd()),
             Kind::Daemon(daemon) => Some(daemon.fd()),
-            Kind::Ended => None,
+            Kind::Replay(_) | Kind::Ended => None,
         }
     }
 
@@ -114,6 +142,7 @@ impl Feed {
     pub fn due_in(&self) -> Option<Duration> {
         match &self.kind {
             Kind::Own(own) => Some(own.due_in(self.request.interval)),
+            Kind::Replay(replay) => replay.due_in(),
             Kind::Daemon(_) | Kind::Ended => None,
         }
     }
@@ -124,6 +153,10 @@ impl Feed {
         let update = match &mut self.kind {
             Kind::Own(own) => own.turn(self.request).map_err(|error| format!("{error:#}")),
             Kind::Daemon(daemon) => daemon.turn(),
+            // Another sample may not be damaged.
+            Kind::Replay(replay) => {
+                Ok(replay.turn(self.request).unwrap_or_else(|error| Some(Update::Lost(format!("{error:#}")))))
+            }
             Kind::Ended => Ok(None),
         };
         // Neither can go on: a scan can't be repeated, and a thread ends by a panic only.

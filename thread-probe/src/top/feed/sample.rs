@@ -22,6 +22,8 @@ pub enum Update {
     Sample(Box<Sample>),
     /// There are no samples, and why, in one line. Of a daemon it goes on trying.
     Lost(String),
+    /// That was the last sample of a recording.
+    Over,
 }
 
 /// What is asked for.

@@ -11,6 +11,8 @@ pub enum Source {
     Own,
     /// A daemon.
     Daemon(Address),
+    /// What was recorded: its name.
+    Recording(String),
 }
 
 /// Where a daemon listens.
@@ -28,6 +30,7 @@ impl Source {
         match self {
             Self::Own => "own probe".to_owned(),
             Self::Daemon(address) => address.label(),
+            Self::Recording(label) => label.clone(),
         }
     }
 }

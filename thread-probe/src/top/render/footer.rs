@@ -8,7 +8,7 @@ use ratatui::{
 use super::text::{Canvas, name};
 use crate::{
     limits::words::Level,
-    top::app::{App, LineEdit, Overlay, View},
+    top::app::{App, LineEdit, MomentEdit, Overlay, View},
 };
 
 type Keys = &'static [(&'static str, &'static str)];
@@ -57,6 +57,18 @@ const LISTS: Keys = &[
 const PAUSED: Keys =
     &[("Space", "Go on"), ("← →", "Step"), ("[ ]", "A minute"), ("F1", "Help"), ("e", "Export"), ("q", "Quit")];
 const WAITING: Keys = &[("F1", "Help"), ("q", "Quit")];
+const REPLAY: Keys = &[
+    ("← →", "Step"),
+    ("{ }", "Ten"),
+    ("[ ]", "Minute"),
+    (":", "To a time"),
+    ("n N", "Alert"),
+    ("x X", "Loss"),
+    ("Enter", "Open"),
+    ("Tab", "Views"),
+    ("?", "Help"),
+    ("q", "Quit"),
+];
 const HELP: Keys = &[("↑ ↓ PgUp PgDn", "Scroll"), ("Esc", "Back")];
 const COLUMNS: Keys =
     &[("Space", "Show or hide"), ("← →", "Move it"), ("↑ ↓", "Choose"), ("Enter", "Sort by it"), ("Esc", "Done")];
@@ -66,6 +78,9 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
     if let Overlay::Filter(line) = app.overlay() {
         return draw_filter(canvas, area, line);
     }
+    if let Overlay::Moment(edit) = app.overlay() {
+        return draw_moment(canvas, area, edit);
+    }
     if let Some(message) = app.message() {
         return canvas.line(area, 0, &Line::from(name(message)).style(canvas.theme.heading()));
     }
@@ -74,6 +89,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
         (Overlay::Columns(_), _) => COLUMNS,
         _ if app.model().is_none() => WAITING,
         _ if app.paused_seconds().is_some() => PAUSED,
+        _ if !app.timeline().is_empty() => REPLAY,
         (_, View::Processes) => PROCESSES,
         (_, View::Process) => PROCESS,
         (_, View::Limits | View::Alerts) => LISTS,
@@ -94,6 +110,19 @@ fn draw_keys(canvas: &mut Canvas<'_>, area: Rect, keys: Keys) {
         spans.extend(pair);
     }
     canvas.line(area, 0, &Line::from(spans));
+}
+
+fn draw_moment(canvas: &mut Canvas<'_>, area: Rect, edit: &MomentEdit) {
+    let theme = canvas.theme;
+    let hint = match &edit.error {
+        Some(error) => Line::styled(format!("{}{error}", theme.mark(Level::Critical)), theme.level(Level::Critical)),
+        None => {
+            Line::styled("2026-11-20 03:00 (UTC), or -2h before the end; Enter goes there, Esc closes", theme.dim())
+        }
+    };
+    let label = Span::styled("Time: ", theme.heading());
+    let spans = vec![label, Span::raw(name(&edit.text).content.into_owned()), Span::styled(" ", theme.cursor())];
+    canvas.sides(area, 0, &Line::from(spans), &hint);
 }
 
 fn draw_filter(canvas: &mut Canvas<'_>, area: Rect, line: &LineEdit) {

@@ -8,6 +8,7 @@ use ratatui::{
 use super::{
     figures, gauges, tabs,
     text::{Canvas, below, cut, name, top},
+    timeline,
 };
 use crate::{
     limits::words::Level,
@@ -49,7 +50,11 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) -> u16 {
         let has_room = load.width() + span.width() + 2 <= usize::from(area.width);
         canvas.sides(below(area, rows), 0, &load, &if has_room { span } else { Line::default() });
         rows += 1;
-        canvas.line(below(area, rows), 0, &figures::own_cost(canvas.theme, model, area.width));
+        if app.timeline().is_empty() {
+            canvas.line(below(area, rows), 0, &figures::own_cost(canvas.theme, model, area.width));
+        } else {
+            timeline::draw(canvas, top(below(area, rows), 1), app, model.time_unix_seconds);
+        }
         rows += 1;
         // Also where there is none: what is below must not jump.
         canvas.line(below(area, rows), 0, &advice(canvas, app, area.width));
@@ -149,6 +154,9 @@ fn states(canvas: &Canvas<'_>, app: &App, width: u16) -> Vec<Span<'static>> {
     if firing > 0 {
         let words = if firing == 1 { "1 alert fires".to_owned() } else { format!("{firing} alerts fire") };
         spans.push(Span::styled(format!("{}{words}", theme.mark(Level::Critical)), theme.level(Level::Critical)));
+    }
+    if !app.timeline().is_empty() {
+        spans.push(Span::styled(" RECORDING ", theme.heading().patch(theme.cursor())));
     }
     if let Some(seconds) = app.paused_seconds() {
         let words =

@@ -16,6 +16,7 @@ mod tabs;
 mod text;
 mod theme;
 mod time;
+mod timeline;
 
 use ratatui::{Frame, layout::Rect, text::Line};
 
@@ -58,7 +59,7 @@ fn draw_screen(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
         Overlay::Help { scroll } => overlays::draw_help(canvas, below(above_footer, 1), app, *scroll),
         Overlay::Advice { scroll } => overlays::draw_advice(canvas, body, app, *scroll),
         Overlay::Columns(menu) => overlays::draw_menu(canvas, body, menu),
-        Overlay::Filter(_) | Overlay::None => {}
+        Overlay::Filter(_) | Overlay::Moment(_) | Overlay::None => {}
     }
     footer::draw(canvas, below(area, area.height - 1), app);
 }

@@ -70,6 +70,10 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
             draw_waits(canvas, waits, app, one);
             details::draw(canvas, details, process, one);
         }
+        None if !app.timeline().is_empty() => {
+            let kept = "Its threads are not in this sample: those of the busiest processes are recorded.";
+            canvas.line(area, 0, &Line::raw(kept));
+        }
         None if app.paused_seconds().is_some() => {
             canvas.line(area, 0, &Line::raw("Its threads were not asked for in this sample."));
         }

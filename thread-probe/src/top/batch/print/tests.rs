@@ -14,6 +14,7 @@ use crate::{
 
 fn batch(format: Format) -> Batch {
     Batch {
+        recording: None,
         url: None,
         config: Config::default(),
         interval: Duration::from_secs(1),

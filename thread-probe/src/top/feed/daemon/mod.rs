@@ -111,7 +111,7 @@ fn run(client: &Client, mut orders: Orders, mut outbox: Outbox) {
         let (update, wait) = told.next(outcome, request, SystemTime::now());
         let update = update.map(|update| match update {
             Update::Lost(reason) => Update::Lost(format!("{}: {reason}", client.name)),
-            sample @ Update::Sample(_) => sample,
+            other @ (Update::Sample(_) | Update::Over) => other,
         });
         if update.is_some_and(|update| !outbox.hand_on(update)) {
             return;

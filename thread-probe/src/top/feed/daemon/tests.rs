@@ -19,7 +19,7 @@ fn told(told: &mut Told, outcome: Result<Model, &str>, request: Request) -> (Opt
     let outcome = outcome.map(|model| Sample { model, one: None, command_line: None }).map_err(str::to_owned);
     let (update, wait) = told.next(outcome, request, SystemTime::UNIX_EPOCH + Duration::from_secs_f64(NOW));
     let update = update.map(|update| match update {
-        Update::Sample(_) => None,
+        Update::Sample(_) | Update::Over => None,
         Update::Lost(reason) => Some(reason),
     });
     (update, wait.as_millis())
