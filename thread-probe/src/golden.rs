@@ -16,7 +16,7 @@ use crate::{
     ledger::{GroupBounds, Ledger},
     limits::{Foremost, Headroom, Limit, LimitUse, Scope, Unreadable},
     model::{
-        Model, OneProcess,
+        Model, OneProcess, RecordingCounts,
         alert::{NotificationCount, State},
         one_process,
     },
@@ -161,6 +161,7 @@ fn with_limits(mut model: Model) -> Model {
     }
     model.alerts = [State::Pending, State::Firing, State::Resolved].map(|state| alert(state, "server")).to_vec();
     model.alerts_suppressed = 1;
+    model.recording = Some(RecordingCounts { samples: 7, lost_samples: 1, bytes: 12345 });
     model.notifications = vec![NotificationCount { alertmanager: "http://a".into(), requests: 2, failed: 1 }];
     model.revision = "revision".into();
     model

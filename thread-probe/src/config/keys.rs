@@ -13,8 +13,8 @@ use toml::Value;
 use super::{
     Config,
     read::{
-        Addresses, Choice, DURATION, FilePath, Integer, Labels, List, Read as _, STRING, Shape, Shaped as _, Switch,
-        Text,
+        Addresses, BYTES, Choice, DURATION, FilePath, Integer, Labels, List, Read as _, STRING, Shape, Shaped as _,
+        Switch, Text,
     },
     rules,
     toml_value::{Fault, Given},
@@ -140,6 +140,12 @@ keys! {
         --"who" "BOOL"
         "Whether to charge waits for a CPU to who had it, which costs a context switch some nanoseconds";
     live "limits.window" limits.window = Text(DURATION, value::window), duration;
+    fixed "record.dir" record.dir = FilePath, path,
+        --"record.dir" "FOLDER" "Folder to keep samples in, for --replay; \"\" is none";
+    fixed "record.budget" record.budget_bytes = Text(BYTES, value::record_budget), |bytes: &u64| value::bytes_text(*bytes).into(),
+        --"record.budget" "BYTES" "Room for all recordings together, as in 512M; the oldest make room";
+    fixed "record.interval" record.interval = Text(DURATION, value::interval), duration,
+        --"record.interval" "DURATION" "Time between samples that are kept; those of the daemon may be further apart";
     live "alerts.alertmanager_urls" alerts.alertmanager_urls = List(value::alertmanager_url), strings,
         --"alertmanager.url" "URL"
         "Base URL of an Alertmanager to send alerts to, as in http://localhost:9093; may be given more than once";

@@ -39,6 +39,25 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// The alerts.
     pub alerts: AlertsConfig,
+    /// What is kept of the samples.
+    pub record: RecordConfig,
+}
+
+/// What the daemon keeps of its samples.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordConfig {
+    /// In which folder; `None` is nothing.
+    pub dir: Option<PathBuf>,
+    /// Bytes that recordings may take together.
+    pub budget_bytes: u64,
+    /// Time between samples that are kept.
+    pub interval: Duration,
+}
+
+impl Default for RecordConfig {
+    fn default() -> Self {
+        Self { dir: None, budget_bytes: 512 << 20, interval: Duration::from_secs(5) }
+    }
 }
 
 /// Where the daemon answers.
@@ -80,6 +99,7 @@ impl Default for Config {
             probe: ProbeConfig::default(),
             limits: LimitsConfig::default(),
             alerts: AlertsConfig::default(),
+            record: RecordConfig::default(),
         }
     }
 }

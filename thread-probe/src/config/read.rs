@@ -52,6 +52,9 @@ pub(super) const STRING: &str = "a string";
 /// A duration.
 pub(super) const DURATION: &str = "a duration in quotes, as in \"500ms\", \"5s\" or \"10m\"";
 
+/// A size.
+pub(super) const BYTES: &str = "a size in quotes, as in \"512M\" or \"2G\"";
+
 impl<T, F: Fn(&str) -> Result<T, String>> Read<T> for Text<F> {
     fn file(&self, given: &Given<'_>) -> Result<T, Fault> {
         toml_value::text(given, self.0, &self.1)

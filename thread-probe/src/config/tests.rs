@@ -31,6 +31,10 @@ time_ledger = false
 who = false
 [limits]
 window = "1m 30s"
+[record]
+dir = "/records"
+budget = "1G"
+interval = "1m"
 [alerts]
 alertmanager_urls = ["http://a:9093", "https://b/prefix"]
 labels = { datacenter = "a\"b", "_x" = "" }
@@ -96,9 +100,12 @@ fn a_rule_given_in_part_keeps_its_own_other_defaults() {
 }
 
 #[test]
-fn the_example_has_every_key_with_its_default() {
-    assert_eq!(parse(EXAMPLE.as_bytes()), Ok(Config::default()));
-    assert_eq!(table(EXAMPLE), table(&write(&Config::default())));
+fn the_example_has_every_key_with_its_default_but_that_the_unit_keeps_samples() {
+    let mut expected = Config::default();
+    assert_eq!(expected.record.dir, None);
+    expected.record.dir = Some("/var/lib/thread-probe/records".into());
+    assert_eq!(parse(EXAMPLE.as_bytes()), Ok(expected.clone()));
+    assert_eq!(table(EXAMPLE), table(&write(&expected)));
 }
 
 #[test]
@@ -118,7 +125,7 @@ fn all_mistakes_are_told_in_the_order_of_their_places() {
 
 #[test]
 fn an_unknown_key_is_named_with_its_place_and_those_there_are() {
-    let known = "expected one of interval, groups, web, probe, limits, alerts";
+    let known = "expected one of interval, groups, web, probe, limits, record, alerts";
     assert_eq!(error("intervall = '5s'"), format!("1:1: unknown key \"intervall\": {known}"));
     let known = "expected one of by, max, retention, keep";
     assert_eq!(error("[groups]\n\n  maxx = 5"), format!("3:3: unknown key \"maxx\" in [groups]: {known}"));
@@ -275,7 +282,7 @@ fn the_command_line_wins_over_the_file_and_the_file_over_the_defaults() -> std::
     std::fs::write(&path, FULL)?;
     let file = path.display().to_string();
     let all = "--interval 1s --group-by pid --max-groups 3 --group-retention 1h --web.listen-address :4 \
-               --web.telemetry-path /t --web.socket /s --web.config.file c.yml --user 1 --clone-probe fexit --ebpf-log=false --time-ledger=true --who=true --alertmanager.url http://c \
+               --web.telemetry-path /t --web.socket /s --web.config.file c.yml --user 1 --clone-probe fexit --ebpf-log=false --time-ledger=true --who=true --record.dir /r --record.budget 9M --record.interval 2s --alertmanager.url http://c \
                --alertmanager.url http://d";
     let configured = |flags: &str| match clap::Parser::try_parse_from(
         ["thread-probe", "serve", "--config", &file].into_iter().chain(flags.split_whitespace()),

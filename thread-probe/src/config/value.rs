@@ -177,6 +177,22 @@ pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     bytes.ok_or_else(|| "must be a whole number of bytes, as in 65536, 64K, 512M or 2G".to_owned())
 }
 
+/// Room for recordings.
+pub(super) fn record_budget(text: &str) -> Result<u64, String> {
+    const LEAST: u64 = 8 << 20;
+    bytes(text)
+        .ok()
+        .filter(|bytes| *bytes >= LEAST)
+        .ok_or_else(|| "must be 8M at the least, as in 512M or 2G".to_owned())
+}
+
+/// Bytes in the largest unit that divides them: what [`bytes`] reads as the same.
+pub(super) fn bytes_text(bytes: u64) -> String {
+    let units = [(40, "T"), (30, "G"), (20, "M"), (10, "K")];
+    let divides = units.into_iter().find(|(shift, _)| bytes != 0 && bytes.trailing_zeros() >= *shift);
+    divides.map_or_else(|| bytes.to_string(), |(shift, unit)| format!("{}{unit}", bytes >> shift))
+}
+
 /// How many rows to print.
 pub(crate) fn rows(text: &str) -> Result<usize, String> {
     text.parse().map_err(|_| "must be a whole number from 0 on".to_owned())

@@ -102,6 +102,7 @@ impl Model {
             alerts: Vec::new(),
             alerts_suppressed: 0,
             notifications: Vec::new(),
+            recording: None,
             probe: ProbeStatus {
                 programs: Arc::clone(facts.programs),
                 sample_duration_seconds: facts.duration.as_secs_f64(),

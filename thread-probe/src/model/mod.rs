@@ -26,6 +26,6 @@ pub use self::{
     snapshot::{
         BlockedThread, Group, Host, HostRaw, Limits, Memory, Model, OneProcess, Process, Scheduling, System, Thread,
     },
-    status::{ConfigStatus, LostCount, OwnCost, ProbeStatus},
+    status::{ConfigStatus, LostCount, OwnCost, ProbeStatus, RecordingCounts},
     taken::{CpuTaken, TakenBy, TakerProcess},
 };

@@ -13,7 +13,7 @@ use super::{
     counts::CloneFailuresByLimit,
     cpus::UsableCpus,
     histogram::{Bucket, IntervalWaits},
-    status::ProbeStatus,
+    status::{ProbeStatus, RecordingCounts},
     taken::{CpuTaken, TakerProcess},
 };
 use crate::{
@@ -55,6 +55,9 @@ pub struct Model {
     /// Requests to each Alertmanager, for the exposition.
     #[serde(skip)]
     pub notifications: Vec<NotificationCount>,
+    /// What the daemon keeps of its samples, for the exposition; `None` if nothing.
+    #[serde(skip)]
+    pub recording: Option<RecordingCounts>,
     /// The probe itself.
     pub probe: ProbeStatus,
     /// How many groups there may be; and of anything else that is a label.

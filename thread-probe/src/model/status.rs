@@ -66,3 +66,14 @@ pub struct OwnCost {
     /// (`kernel.bpf_stats_enabled` is 0) or nothing switched.
     pub seconds_per_switch: Option<f64>,
 }
+
+/// What was kept of samples, and what was not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RecordingCounts {
+    /// Samples that were written since start.
+    pub samples: u64,
+    /// Those that were not: the disk was full, gone or too slow.
+    pub lost_samples: u64,
+    /// Bytes of all recordings.
+    pub bytes: u64,
+}

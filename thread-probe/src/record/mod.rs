@@ -7,6 +7,7 @@
 mod delta;
 mod file;
 mod fold;
+mod folder;
 mod frame;
 mod read_value;
 mod recorder;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use self::file::{Continued, RecordFile};
 pub use self::{
+    folder::{Folder, Written, recordings},
     frame::Glance,
     recorder::{Recorder, to_look_into},
     track::{Track, TrackError},

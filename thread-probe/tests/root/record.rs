@@ -14,7 +14,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use nix::mount::{MsFlags, mount, umount};
+use nix::{
+    mount::{MsFlags, mount, umount},
+    sys::signal::Signal,
+};
 use serde_json::Value;
 use thread_probe::{
     config::Config,
@@ -23,7 +26,10 @@ use thread_probe::{
     sampler::Sampler,
 };
 
-use crate::support::daemon::PROGRAM;
+use crate::support::daemon::{Daemon, PROGRAM};
+
+const RECORDED: &str = "threadprobe_recorded_samples_total";
+const LOST: &str = "threadprobe_recording_lost_samples_total";
 
 /// Has threads and processes come and go until it is told to end.
 fn churn(is_over: &AtomicBool) {
@@ -190,20 +196,84 @@ fn who_is_killed_while_it_records_loses_the_last_sample_at_most() -> Result<()> 
     Ok(())
 }
 
-#[test]
-fn a_disk_that_is_full_is_said_and_what_is_on_it_can_be_replayed() -> Result<()> {
-    struct Mounted(PathBuf);
-    impl Drop for Mounted {
-        fn drop(&mut self) {
-            let _ = umount(&self.0);
-        }
+/// Mounted until it is dropped.
+struct Tmpfs(tempfile::TempDir);
+
+impl Tmpfs {
+    fn mount(size: &str) -> Result<Self> {
+        let (folder, options) = (tempfile::tempdir()?, format!("size={size}"));
+        mount(Some("tmpfs"), folder.path(), Some("tmpfs"), MsFlags::empty(), Some(&*options))
+            .context("mounting a tmpfs")?;
+        Ok(Self(folder))
     }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        let _ = umount(self.0.path());
+    }
+}
+
+/// A daemon that keeps a sample every 100 ms in a folder.
+fn keeping(folder: &Path) -> Result<Daemon> {
+    let folder = folder.to_str().context("a path")?;
+    Daemon::start_configured(&["--interval", "100ms", "--record.interval", "100ms", "--record.dir", folder])
+}
+
+#[test]
+fn a_daemon_that_is_killed_goes_on_where_it_was_and_no_sample_is_lost() -> Result<()> {
     needs_root!();
     let folder = tempfile::tempdir()?;
-    let options = Some("size=96k");
-    mount(Some("tmpfs"), folder.path(), Some("tmpfs"), MsFlags::empty(), options).context("mounting a tmpfs")?;
-    let mounted = Mounted(folder.path().to_owned());
-    let path = mounted.0.join("a.tprec");
+    let records = folder.path().join("made/by/it");
+    let daemon = keeping(&records)?;
+    daemon.wait_until("five samples are kept", |daemon| Ok(daemon.metric(RECORDED)? >= 5.0))?;
+    drop(daemon);
+    let before = Track::open(&records)?.len();
+    let daemon = keeping(&records)?;
+    daemon.wait_until("two samples are kept", |daemon| Ok(daemon.metric(RECORDED)? >= 2.0))?;
+    ensure!(daemon.metric(LOST)? == 0.0);
+    daemon.signal(Signal::SIGTERM)?;
+    let mut track = Track::open(&records)?;
+    ensure!(
+        track.len() >= before + 2 && track.warnings().is_empty(),
+        "{} of {before}: {:?}",
+        track.len(),
+        track.warnings()
+    );
+    for number in 0..track.len() {
+        track.sample(number)?;
+    }
+    let files = fs::read_dir(&records)?.count();
+    ensure!(files <= 2, "{files} files: one, or two if the hour has just begun");
+    Ok(())
+}
+
+#[test]
+fn a_full_disk_costs_the_samples_that_it_refuses_and_sampling_goes_on() -> Result<()> {
+    needs_root!();
+    let disk = Tmpfs::mount("256k")?;
+    let ballast = disk.0.path().join("ballast");
+    fs::write(&ballast, vec![0; 200 << 10])?;
+    let daemon = keeping(disk.0.path())?;
+    daemon.wait_for_log(&["WARN", "recording to", "No space left", "samples are lost until it succeeds"])?;
+    daemon.wait_until("lost samples are counted", |daemon| Ok(daemon.metric(LOST)? > 3.0))?;
+    fs::remove_file(&ballast)?;
+    daemon.wait_for_log(&["INFO", "recording to", "succeeds again"])?;
+    let kept = daemon.metric(RECORDED)?;
+    daemon.wait_until("more samples are kept", |daemon| Ok(daemon.metric(RECORDED)? > kept))?;
+    drop(daemon);
+    let mut track = Track::open(disk.0.path())?;
+    for number in 0..track.len() {
+        track.sample(number)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_disk_that_is_full_is_said_and_what_is_on_it_can_be_replayed() -> Result<()> {
+    needs_root!();
+    let disk = Tmpfs::mount("96k")?;
+    let path = disk.0.path().join("a.tprec");
     let output = record(&path, &["--for", "60s", "--interval", "100ms"]).output()?;
     let error = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.code() == Some(1) && error.contains("No space left"), "{output:?}");

@@ -92,7 +92,7 @@ refuse warnings logged " WARN .*telling"
 ok "runs as $(stat -c %U "/proc/$(main_pid)") without a capability, with $(field Threads) threads in $(($(property MemoryCurrent) / 1024 / 1024)) MiB"
 journalctl --no-pager --unit "$unit" --priority warning --output cat | sort -u | sed 's/^/           it warns: /'
 
-sed -i 's/^interval = .*/interval = "1s"/; s/^warning = 0.8$/warning = 0.7/' "$config"
+sed -i '0,/^interval = .*/s//interval = "1s"/; s/^warning = 0.8$/warning = 0.7/' "$config"
 last=$(metric threadprobe_config_last_reload_success_timestamp_seconds | cut -d . -f 1)
 pid=$(main_pid)
 sleep 1
@@ -125,6 +125,13 @@ expect "top of a member over the socket" as member thread-probe top --batch -n 1
 head -n 3 /tmp/said | cut -c 1-100 | sed 's/^/           /'
 refuse "top of somebody else over the socket" as other thread-probe top --batch -n 1
 ok "top over the socket: for a member of the group thread-probe, not for others: $(cat /tmp/said)"
+
+records=/var/lib/thread-probe/records
+wait_for "samples that are kept" grown threadprobe_recorded_samples_total 1
+expect "a replay by a member of its group" as member thread-probe ps --replay $records -n 3
+refuse "a replay by somebody else" as other thread-probe ps --replay $records
+[ "$(metric threadprobe_recording_lost_samples_total)" = 0 ] || fail "samples were lost"
+ok "keeps its samples in $records ($(stat -c '%a %U %G' $records)), which a member of its group replays, and others not"
 
 # Twice: at the first, Rust's handler waits for the fault to come again.
 pid=$(main_pid)

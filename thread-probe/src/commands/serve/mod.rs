@@ -5,6 +5,7 @@
 //! daemon goes on.
 
 mod losses;
+mod recording;
 mod service;
 
 use std::{os::fd::OwnedFd, path::Path, sync::Arc, thread};
@@ -21,6 +22,7 @@ use tokio::{
 
 use self::{
     losses::{Line, LossLog},
+    recording::Recording,
     service::ServiceManager,
 };
 use super::options::ServeOptions;
@@ -29,7 +31,6 @@ use crate::{
     config::{self, Config, Running},
     export::server::{self, Guard, Published, ThreadsRequest},
     limits,
-    model::Model,
     os::{descriptors, priority},
     privileges::find_user,
     sampler::Sampler,
@@ -57,13 +58,18 @@ pub fn serve(options: &ServeOptions) -> Result<()> {
     let listeners = runtime.block_on(server::bind(&config.web.listen_addresses))?;
     let user = config.probe.user.as_deref().map(find_user).transpose()?;
     let (socket, _socket_file) = runtime.block_on(server::bind_socket(&config.web, user.as_ref()))?.unzip();
+    if let Some(dir) = &config.record.dir {
+        recording::make_folder(dir, user.as_ref());
+    }
     let nice = priority::raise();
     let (mut sampler, mut first) = Sampler::start_and_drop_privileges(&config.sampler())?;
     let slow_links = sampler.take_slow_links();
     let mut alerting = Alerting::new(config.alerts.clone());
     alerting.apply(&mut first);
     let losses = LossLog::new(&first.probe.lost);
-    let monitor = Monitor { sampler, alerting, losses };
+    let recording = Recording::start(&config.record, nice)?;
+    first.recording = recording.as_ref().map(Recording::counts);
+    let monitor = Monitor { sampler, alerting, losses, recording };
     let guard = web.map(Guard::start).transpose()?;
     let (running, reloads) = watch::channel(Running { config: Arc::new(config), status: first.probe.config });
     let (models, latest) = watch::channel(Published::new(first));
@@ -199,18 +205,24 @@ struct Monitor {
     sampler: Sampler,
     alerting: Alerting,
     losses: LossLog,
+    recording: Option<Recording>,
 }
 
 impl Monitor {
-    fn sample(&mut self) -> Result<Model> {
+    fn sample(&mut self) -> Result<Published> {
         let mut model = self.sampler.sample()?;
+        model.recording = self.recording.as_ref().map(Recording::counts);
         self.alerting.apply(&mut model);
         match self.losses.line(&model.probe.lost, std::time::Instant::now()) {
             Some(Line { text, is_warning: true }) => tracing::warn!(lost = text, "lost since the last such line"),
             Some(Line { text, .. }) => tracing::info!(lost = text, "lost since the last such line"),
             None => {}
         }
-        Ok(model)
+        let sample = Published::new(model);
+        if let Some(recording) = &mut self.recording {
+            recording.keep(&sample, &self.sampler);
+        }
+        Ok(sample)
     }
 
     fn reconfigure(&mut self, running: &Running) {
@@ -264,7 +276,7 @@ async fn sample_loop(
             }
             _ = ticks.tick() => {
                 last = Instant::now();
-                models.send_replace(Published::new(monitor.sample()?));
+                models.send_replace(monitor.sample()?);
             }
             Some(request) = pending.recv() => request.answer(&monitor.sampler),
         }

@@ -134,6 +134,10 @@ metrics! {
         "Requests with alerts to an Alertmanager, failed ones included.";
     NOTIFICATIONS_FAILED: Counter "threadprobe_notifications_failed_total" ["alertmanager"]
         "Requests with alerts to an Alertmanager that failed; they are repeated until one succeeds.";
+    RECORDED_SAMPLES: Counter "threadprobe_recorded_samples_total" [] "Samples that were kept; where record.dir is set.";
+    RECORDING_LOST_SAMPLES: Counter "threadprobe_recording_lost_samples_total" []
+        "Samples that were to be kept and were not: the disk was full, gone or too slow.";
+    RECORDING_BYTES: Gauge "threadprobe_recording_bytes" [] "Bytes of all recordings; at most record.budget.";
     BUILD_INFO: Gauge "threadprobe_build_info" ["version", "revision"] "Always 1; revision is the commit it was built from.";
     PROGRAM_ATTACHED: Gauge "threadprobe_program_attached" ["program", "source"]
         "Whether an eBPF program is attached, and to what: tp_btf, iter, fexit, tracepoint or none.";

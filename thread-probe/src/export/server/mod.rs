@@ -117,6 +117,12 @@ impl Published {
     }
 }
 
+impl AsRef<Model> for Published {
+    fn as_ref(&self) -> &Model {
+        self.model()
+    }
+}
+
 fn once(rendered: &OnceLock<Bytes>, answers: &Answers, render: impl FnOnce() -> Result<Vec<u8>>) -> Result<Bytes> {
     if let Some(rendered) = rendered.get() {
         return Ok(rendered.clone());

@@ -19,7 +19,7 @@ use crate::{
     ledger::{LIFETIME_BOUNDS_NS, ThreadState},
     limits::Limit,
     model::{
-        Group, Host, Model, ProbeStatus, TakenBy,
+        Group, Host, Model, ProbeStatus, RecordingCounts, TakenBy,
         alert::{NotificationCount, State},
     },
 };
@@ -246,6 +246,14 @@ fn alerts(out: &mut Exposition, model: &Model) {
     out.single(table::ALERTS_SUPPRESSED, model.alerts_suppressed);
     requests(out, table::NOTIFICATIONS, &model.notifications, |count| count.requests);
     requests(out, table::NOTIFICATIONS_FAILED, &model.notifications, |count| count.failed);
+    recording(out, model.recording);
+}
+
+fn recording(out: &mut Exposition, counts: Option<RecordingCounts>) {
+    let Some(RecordingCounts { samples, lost_samples, bytes }) = counts else { return };
+    out.single(table::RECORDED_SAMPLES, samples);
+    out.single(table::RECORDING_LOST_SAMPLES, lost_samples);
+    out.single(table::RECORDING_BYTES, bytes);
 }
 
 fn requests(out: &mut Exposition, metric: Metric, counts: &[NotificationCount], of: fn(&NotificationCount) -> u64) {

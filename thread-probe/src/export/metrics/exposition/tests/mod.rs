@@ -13,7 +13,7 @@ use crate::{
     export::metrics::{METRICS, Metric},
     ledger::{GroupBounds, Ledger},
     limits::{Headroom, LimitUse, Quota, Scope, Unreadable},
-    model::{Rates, Times},
+    model::{Rates, RecordingCounts, Times},
     names::owner::Owner,
     sample::{AttachedProgram, FoldOf, HostCounters, Observation, Source, ThreadObservation},
     testing::{alert, build, by_comm, limit_use},
@@ -109,6 +109,7 @@ fn every_metric_of_the_table_is_exposed_in_its_order_and_nothing_else() {
     model.host.rates = Some(Rates { time_ratio: Times::of([(TimeState::Running, 1.0)]), ..Rates::default() });
     model.alerts = vec![alert(State::Firing, "a")];
     model.notifications = vec![NotificationCount { alertmanager: "http://a".into(), requests: 1, failed: 0 }];
+    model.recording = Some(RecordingCounts::default());
     let text = text_of(&model);
     let heads: Vec<&str> = text.lines().filter(|line| line.starts_with("# ")).collect();
     let (of_table, of_process) = heads.split_at(heads.len().min(2 * METRICS.len()));
