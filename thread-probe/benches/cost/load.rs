@@ -52,6 +52,8 @@ pub(crate) fn play(args: &[String]) -> Result<()> {
     let number = |index: usize| args.get(index).and_then(|arg| arg.parse().ok()).unwrap_or(0);
     match args.first().map(String::as_str) {
         Some("sleepers") => sleepers(number(1), number(2)),
+        Some("mixed") => mixed(number(1), number(2)),
+        Some("some") => some(number(1), number(2)),
         Some("churn") => churn(number(1)),
         Some("crowd") => crowd(number(1), number(2), &args[3..]),
         other => bail!("no load {other:?}"),
@@ -81,6 +83,57 @@ fn sleepers(processes: u64, threads: u64) -> Result<()> {
     ready_then_wait()?;
     drop(children);
     Ok(())
+}
+
+/// `processes` processes that have `threads` threads in all, as a host has them: of a hundred 80 only sleep, 14 have
+/// threads that wake once in seconds, 5 some that wake ten times a second, and one has some that work.
+fn mixed(processes: u64, threads: u64) -> Result<()> {
+    let each = (threads / processes).to_string();
+    let start = |index: u64| Load::start(&["some", &(index % 100).to_string(), &each]);
+    let children = (0..processes).map(start).collect::<Result<Vec<_>>>()?;
+    ready_then_wait()?;
+    drop(children);
+    Ok(())
+}
+
+/// One of those: a fifth of its threads do what its kind does.
+fn some(kind: u64, threads: u64) -> Result<()> {
+    // Milliseconds of sleep and microseconds of work, and what is added to each by chance.
+    let (sleep_ms, work_us) = match kind {
+        0..80 => (u64::MAX, 0),
+        80..94 => (1000, 20),
+        94..99 => (50, 100),
+        _ => (5, 500),
+    };
+    let mut dice = u64::from(std::process::id());
+    for _ in 0..threads.div_ceil(5) {
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        thread::Builder::new().stack_size(32 << 10).spawn(move || busy(dice, sleep_ms, work_us))?;
+    }
+    for _ in 1..threads - threads.div_ceil(5) {
+        thread::Builder::new().stack_size(16 << 10).spawn(|| {
+            loop {
+                thread::park();
+            }
+        })?;
+    }
+    ready_then_wait()
+}
+
+fn busy(mut dice: u64, sleep_ms: u64, work_us: u64) {
+    let mut below = |end: u64| {
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (dice >> 33) % end
+    };
+    loop {
+        if sleep_ms == u64::MAX {
+            thread::park();
+            continue;
+        }
+        thread::sleep(Duration::from_millis(sleep_ms + below(9 * sleep_ms)));
+        let until = Instant::now() + Duration::from_micros(work_us + below(2 * work_us + 1));
+        while Instant::now() < until {}
+    }
 }
 
 /// `each` processes in each of `cgroups` cgroups, which are numbered folders in each of `above`.

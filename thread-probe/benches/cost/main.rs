@@ -7,6 +7,7 @@
 mod daemon;
 mod limits;
 mod load;
+mod record;
 mod scan;
 mod switches;
 mod sysctl;
@@ -23,12 +24,13 @@ fn main() -> Result<()> {
     }
     ensure!(nix::unistd::geteuid().is_root(), "measuring eBPF needs root: run `cargo xtask bench`");
     println!("Linux {}, {} CPUs\n", nix::sys::utsname::uname()?.release().to_string_lossy(), cpus()?);
-    let parts: [(&str, Measure); 5] = [
+    let parts: [(&str, Measure); 6] = [
         ("switches", switches::measure),
         ("scan", scan::measure),
         ("limits", limits::measure),
         ("daemon", daemon::measure),
         ("top", top::measure),
+        ("record", record::measure),
     ];
     for (name, measure) in parts {
         // All of them, or those that are named.

@@ -97,40 +97,79 @@ fn new_stream() -> io::Result<Encoder<'static, Vec<u8>>> {
     Ok(stream)
 }
 
-/// Makes samples of frames.
+/// Samples between those that are kept as they are, to go back to.
+const KEPT_EVERY: usize = 24;
+
+/// Makes samples of the frames of a stretch.
 #[derive(Default)]
 pub(super) struct Reader {
     names: Names,
-    /// The stream and the sample that was read last; `None` before the first and after damage.
-    stretch: Option<(Decoder<'static>, Value)>,
+    stream: Option<Decoder<'static>>,
+    /// What was compressed, of each frame so far.
+    plain: Vec<Vec<u8>>,
+    /// One sample of so many.
+    kept: Vec<Value>,
+    /// A sample and its number; `None` before the first and after damage.
+    at: Option<(usize, Value)>,
 }
 
 impl Reader {
+    /// How many frames were taken in.
+    pub(super) fn len(&self) -> usize {
+        self.plain.len()
+    }
+
     /// Takes in the next frame.
     ///
     /// # Errors
-    /// It is damaged. Then the next one must begin a stretch.
-    pub(super) fn read(&mut self, frame: &Frame) -> Result<(), Failure> {
-        let (mut stream, before) = if frame.is_first {
-            self.names = Names::default();
-            (Decoder::new().map_err(Failure::Zstd)?, None)
-        } else {
-            let (stream, before) = self.stretch.take().ok_or(Failure::NoFirst)?;
-            (stream, Some(before))
+    /// It is damaged, or does not begin the stretch where it should.
+    pub(super) fn push(&mut self, frame: &Frame) -> Result<(), Failure> {
+        if frame.is_first != self.plain.is_empty() {
+            return Err(Failure::NoFirst);
+        }
+        let mut stream = match self.stream.take() {
+            Some(stream) => stream,
+            None => Decoder::new().map_err(Failure::Zstd)?,
         };
-        let plain = decompress(&mut stream, frame)?;
-        let now = delta::apply(&mut self.names, before, &plain)?;
-        self.stretch = Some((stream, now));
+        self.plain.push(decompress(&mut stream, frame)?);
+        self.stream = Some(stream);
         Ok(())
     }
 
-    /// The sample that was read last.
+    /// The sample of a frame that was taken in, by its number.
     ///
     /// # Errors
-    /// There is none, or it is of another kind.
-    pub(super) fn sample<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        let (_, value) = self.stretch.as_ref().ok_or(Failure::NoFirst)?;
-        Ok(read_value(&self.names, value)?)
+    /// It is damaged, or of another kind.
+    pub(super) fn sample<T: DeserializeOwned>(&mut self, number: usize) -> Result<T, Failure> {
+        let (mut at, mut value) = match self.at.take() {
+            Some((at, value)) if at <= number => (at, value),
+            _ => self.kept_before(number)?,
+        };
+        while at < number {
+            at += 1;
+            value = self.change(at, Some(value))?;
+        }
+        let sample = read_value(&self.names, &value)?;
+        self.at = Some((at, value));
+        Ok(sample)
+    }
+
+    /// The last one that is kept, or else the first.
+    fn kept_before(&mut self, number: usize) -> Result<(usize, Value), Failure> {
+        let last = (number / KEPT_EVERY).min(self.kept.len().saturating_sub(1));
+        match self.kept.get(last) {
+            Some(value) => Ok((last * KEPT_EVERY, value.clone())),
+            None => Ok((0, self.change(0, None)?)),
+        }
+    }
+
+    fn change(&mut self, number: usize, before: Option<Value>) -> Result<Value, Failure> {
+        let plain = self.plain.get(number).ok_or(Failure::NoFirst)?;
+        let value = delta::apply(&mut self.names, before, plain)?;
+        if number == self.kept.len() * KEPT_EVERY {
+            self.kept.push(value.clone());
+        }
+        Ok(value)
     }
 }
 

@@ -61,7 +61,8 @@ pub struct Track {
     files: Vec<(PathBuf, File)>,
     entries: Vec<Entry>,
     warnings: Vec<String>,
-    stretch: Option<Stretch>,
+    /// What is being read, and the number of its first sample.
+    stretch: Option<(Reader, usize)>,
     last: Option<(usize, Arc<Recorded>)>,
 }
 
@@ -80,14 +81,6 @@ struct Entry {
     head: Head,
     file: usize,
     at: u64,
-}
-
-/// A stretch that is being read.
-struct Stretch {
-    reader: Reader,
-    first: usize,
-    /// The sample that the reader is at.
-    at: usize,
 }
 
 impl Track {
@@ -214,31 +207,20 @@ impl Track {
     }
 
     fn read(&mut self, number: usize, first: usize, wanted: Wanted<'_>) -> Result<Recorded, TrackError> {
-        let stretch = match self.stretch.take() {
-            Some(stretch) if stretch.first == first && stretch.at <= number => stretch,
-            _ => self.begin(first)?,
+        let (mut reader, first) = match self.stretch.take() {
+            Some(stretch) if stretch.1 == first => stretch,
+            _ => (Reader::default(), first),
         };
-        let stretch = self.advance(stretch, number)?;
-        let sample = unfolded(&stretch.reader, wanted).map_err(|reason| self.damaged(number, &reason))?;
-        self.stretch = Some(stretch);
+        while first + reader.len() <= number {
+            self.take_in(&mut reader, first)?;
+        }
+        let sample = unfolded(&mut reader, number - first, wanted).map_err(|reason| self.damaged(number, &reason))?;
+        self.stretch = Some((reader, first));
         Ok(sample)
     }
 
-    fn begin(&self, first: usize) -> Result<Stretch, TrackError> {
-        let mut reader = Reader::default();
-        self.take_in(&mut reader, first)?;
-        Ok(Stretch { reader, first, at: first })
-    }
-
-    fn advance(&self, mut stretch: Stretch, to: usize) -> Result<Stretch, TrackError> {
-        while stretch.at < to {
-            self.take_in(&mut stretch.reader, stretch.at + 1)?;
-            stretch.at += 1;
-        }
-        Ok(stretch)
-    }
-
-    fn take_in(&self, reader: &mut Reader, number: usize) -> Result<(), TrackError> {
+    fn take_in(&self, reader: &mut Reader, first: usize) -> Result<(), TrackError> {
+        let number = first + reader.len();
         let Entry { head, file, at } = self.entries[number];
         let (path, file) = &self.files[file];
         let mut bytes = vec![0; head.bytes as usize];
@@ -248,7 +230,7 @@ impl Track {
             return Err(self.damaged(number, "it is not what was written"));
         }
         let frame = Frame { is_first: head.is_first, plain_bytes: head.plain_bytes, bytes };
-        reader.read(&frame).map_err(|failure| self.damaged(number, &failure.to_string()))
+        reader.push(&frame).map_err(|failure| self.damaged(number, &failure.to_string()))
     }
 
     fn damaged(&self, number: usize, reason: &str) -> TrackError {
@@ -258,8 +240,8 @@ impl Track {
     }
 }
 
-fn unfolded(reader: &Reader, wanted: Wanted<'_>) -> Result<Recorded, String> {
-    let sheet: Sheet<Model, Vec<LookedInto>> = reader.sample().map_err(|failure: Failure| failure.to_string())?;
+fn unfolded(reader: &mut Reader, number: usize, wanted: Wanted<'_>) -> Result<Recorded, String> {
+    let sheet: Sheet<Model, Vec<LookedInto>> = reader.sample(number).map_err(|failure: Failure| failure.to_string())?;
     let Sheet { is_folded, mut model, looked_into } = sheet;
     if is_folded {
         let wrong = |_| "its numbers make no sense".to_owned();
