@@ -42,10 +42,10 @@ enum Command {
     Test,
     /// Lint the eBPF programs, with warnings denied
     ClippyEbpf,
-    /// Measure what thread-probe costs, as root: switches, scans, limits, the daemon, top (some seven minutes)
+    /// Measure what thread-probe costs, as root: switches, scans, limits, the daemon, top, recordings (some ten minutes)
     Bench {
-        /// Only these: switches, scan, limits, daemon, top
-        #[arg(value_parser = ["switches", "scan", "limits", "daemon", "top"])]
+        /// Only these: switches, scan, limits, daemon, top, record
+        #[arg(value_parser = ["switches", "scan", "limits", "daemon", "top", "record"])]
         parts: Vec<String>,
     },
     /// Measure what many hosts cost a Prometheus, as root (needs Debian's prometheus; some minutes)
