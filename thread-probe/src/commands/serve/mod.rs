@@ -1,6 +1,5 @@
 //! `thread-probe serve`: one thread samples, the main one answers; where samples are kept another writes them, where
-//! there is an Alertmanager another tells it, and
-//! where there is a web configuration another checks passwords.
+//! there is an Alertmanager another tells it, and where there is a web configuration another checks passwords.
 //!
 //! All are there before the first request; nothing creates a thread or process afterwards, so at the host's limit the
 //! daemon goes on.
