@@ -86,7 +86,8 @@ fn start_daemon(folder: &std::path::Path, (by, max): (&str, u32), nobody: u16) -
              [alerts]\nalertmanager_urls = ['http://127.0.0.1:{nobody}']\n"
         ),
     )?;
-    Daemon::start_configured(&["--config", &config.to_string_lossy()])
+    let records = folder.join("records");
+    Daemon::start_configured(&["--config", &config.to_string_lossy(), "--record.dir", &records.to_string_lossy()])
 }
 
 fn fail_a_reload(folder: &std::path::Path, daemon: &Daemon) -> Result<()> {
