@@ -1,8 +1,8 @@
 //! A file that samples are written to.
 
 use std::{
-    fs::{File, OpenOptions},
-    io::{self, Write as _},
+    fs::{File, OpenOptions, TryLockError},
+    io::{self, ErrorKind, Write as _},
     os::unix::fs::{FileExt as _, OpenOptionsExt as _},
     path::Path,
 };
@@ -30,6 +30,7 @@ impl RecordFile {
     /// There is one, or it can't be written.
     pub(super) fn create(path: &Path) -> io::Result<Self> {
         let mut file = OpenOptions::new().write(true).read(true).create_new(true).mode(0o640).open(path)?;
+        lock(&file)?;
         file.write_all(&FILE_HEAD)?;
         Ok(Self { file, bytes: FILE_HEAD.len() as u64 })
     }
@@ -37,9 +38,10 @@ impl RecordFile {
     /// The one that there is, cut after its last whole sample.
     ///
     /// # Errors
-    /// It is no recording, or can't be written.
+    /// It is no recording, another program writes to it, or it can't be written.
     pub(super) fn go_on(path: &Path) -> io::Result<Continued> {
         let file = OpenOptions::new().write(true).read(true).open(path)?;
+        lock(&file)?;
         let length = file.metadata()?.len();
         let whole = whole_bytes(&file, length)?;
         file.set_len(whole)?;
@@ -68,6 +70,14 @@ impl RecordFile {
                 Err(error)
             }
         }
+    }
+}
+
+/// Two that write to one file would destroy it. Where there are no locks, nobody is kept out.
+fn lock(file: &File) -> io::Result<()> {
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(io::Error::new(ErrorKind::WouldBlock, "another program writes to it")),
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
     }
 }
 

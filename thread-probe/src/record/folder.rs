@@ -87,7 +87,7 @@ impl<M: AsRef<Model>> Folder<M> {
         let last = if self.has_begun { None } else { recordings(&self.path)?.pop() };
         self.has_begun = true;
         if let Some((path, _)) = last.filter(|(path, _)| name_of(path).starts_with(&hour_name(hour))) {
-            // One that is damaged, or of another program, is left alone.
+            // One that is damaged, or that another daemon writes to, is left alone.
             if let Ok(continued) = RecordFile::go_on(&path) {
                 written.cut = (continued.cut_bytes > 0).then(|| (path.clone(), continued.cut_bytes));
                 return Ok(Current { path, file: continued.file, hour });
@@ -193,6 +193,24 @@ mod tests {
         let written = write(&[7210])?;
         assert!(written.cut.is_some_and(|(path, bytes)| path == last && bytes > 3));
         assert_eq!(Track::open(folder.path())?.len(), 4);
+        Ok(())
+    }
+
+    #[test]
+    fn two_daemons_write_to_files_of_their_own() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let mut daemons = [(); 2].map(|()| Folder::new(folder.path().to_owned(), 64 << 20));
+        for seconds in [10, 11, 12] {
+            for (daemon, records) in daemons.iter_mut().enumerate() {
+                let now = at(seconds) + Duration::from_millis(daemon as u64);
+                assert_eq!(records.write(sample(seconds), &[], now)?.cut, None);
+            }
+        }
+        let mut track = Track::open(folder.path())?;
+        assert_eq!((names(folder.path())?.len(), track.len()), (2, 6));
+        for number in 0..6 {
+            track.sample(number)?;
+        }
         Ok(())
     }
 

@@ -86,7 +86,7 @@ fn start_daemon(folder: &std::path::Path, (by, max): (&str, u32), nobody: u16) -
              [alerts]\nalertmanager_urls = ['http://127.0.0.1:{nobody}']\n"
         ),
     )?;
-    let records = folder.join("records");
+    let records = folder.join(format!("records-{by}-{max}"));
     Daemon::start_configured(&["--config", &config.to_string_lossy(), "--record.dir", &records.to_string_lossy()])
 }
 
