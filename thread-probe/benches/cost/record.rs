@@ -11,7 +11,7 @@ use nix::time::{ClockId, clock_gettime};
 use ratatui::{Terminal, backend::TestBackend};
 use thread_probe::{
     model::Model,
-    record::{LookedInto, Recording, Track, to_look_into},
+    record::{Recording, Track},
     sampler::{Sampler, SamplerConfig},
     top::{
         app::App,
@@ -67,8 +67,7 @@ fn kept(processes: &str, threads: &str) -> Result<Vec<Arc<Model>>> {
         let model = Arc::new(sampler.sample()?);
         json += serde_json::to_vec(&*model)?.len();
         let (before_kb, before, began) = (resident_kb_of(&own)?, recording.bytes(), cpu_seconds()?);
-        let look_into = |pid| LookedInto { pid, one: sampler.one_process(pid) };
-        let looked_into: Vec<_> = to_look_into(&model).into_iter().map(look_into).collect();
+        let looked_into = sampler.look_into(&model);
         recording.write(Arc::clone(&model), &looked_into)?;
         cpu += cpu_seconds()? - began;
         sizes.push((recording.bytes() - before) as f64);

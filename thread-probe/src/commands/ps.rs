@@ -9,6 +9,7 @@ use crate::{
         batch::{self, Batch, PS_PROCESS_COLUMNS},
         choice::ColumnsChoice,
         columns::thread_columns,
+        feed::Recording,
     },
 };
 
@@ -27,7 +28,7 @@ impl TryFrom<&PsOptions> for Batch {
     fn try_from(options: &PsOptions) -> Result<Self, FileError> {
         Ok(Self {
             url: options.url.clone().filter(|url| !url.is_empty()),
-            recording: options.replay.recording(),
+            recording: options.replay.recording().map(Recording::or_at_its_end),
             config: options.configuration.read()?,
             interval: options.interval,
             samples: Some(1),

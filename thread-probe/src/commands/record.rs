@@ -1,6 +1,7 @@
 //! `thread-probe record`: every sample into a file.
 
 use std::{
+    fs,
     io::Write as _,
     sync::Arc,
     time::{Duration, Instant},
@@ -12,7 +13,7 @@ use nix::sys::signal::Signal;
 use crate::{
     alerts::{Alerting, config::AlertsConfig},
     commands::options::RecordOptions,
-    record::{LookedInto, Recording, to_look_into},
+    record::Recording,
     sampler::Sampler,
     text::human,
     top::signals::Signals,
@@ -31,15 +32,16 @@ pub(super) fn record(options: &RecordOptions) -> Result<()> {
     // Before privileges are dropped: it may be in a folder of root's.
     let mut recording = Recording::create(&options.file).with_context(failed)?;
     let signals = Signals::block().context("blocking signals failed")?;
-    let (mut sampler, mut model) = Sampler::start_and_drop_privileges(&config.sampler())?;
+    // Nothing is in it then, and who tries again must not be told that it is there.
+    let (mut sampler, mut model) =
+        Sampler::start_and_drop_privileges(&config.sampler()).inspect_err(|_| drop(fs::remove_file(&options.file)))?;
     let mut alerting = Alerting::new(AlertsConfig { alertmanager_urls: Vec::new(), ..config.alerts.clone() });
     let end = options.duration.and_then(|duration| Instant::now().checked_add(duration));
     let mut samples = 0_u64;
     loop {
         alerting.judge(&mut model);
         let taken = Instant::now();
-        let look_into = |pid| LookedInto { pid, one: sampler.one_process(pid) };
-        let looked_into: Vec<_> = to_look_into(&model).into_iter().map(look_into).collect();
+        let looked_into = sampler.look_into(&model);
         recording.write(Arc::new(model), &looked_into).with_context(failed)?;
         samples += 1;
         let next = taken + config.interval;

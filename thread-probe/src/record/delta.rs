@@ -27,8 +27,6 @@ mod tag {
     pub(super) const SIGNED: u8 = 4;
     /// How many nanoseconds more than before.
     pub(super) const NANOSECONDS: u8 = 5;
-    /// So many intervals more than before, and how many nanoseconds beside.
-    pub(super) const INTERVALS: u8 = 12;
     /// To the bit.
     pub(super) const FLOAT: u8 = 6;
     pub(super) const TEXT: u8 = 7;
@@ -38,6 +36,8 @@ mod tag {
     pub(super) const ENTRIES: u8 = 10;
     /// A list: its steps.
     pub(super) const STEPS: u8 = 11;
+    /// So many intervals more than before, and how many nanoseconds beside.
+    pub(super) const INTERVALS: u8 = 12;
 }
 
 /// The steps of a list.
@@ -234,13 +234,15 @@ impl Encoder {
     fn steps(&mut self, names: &Names, before: &[Value], now: &[Value]) {
         self.shape.push(tag::STEPS);
         let matches = matches(before, now);
+        let is_same: Vec<bool> =
+            matches.iter().zip(now).map(|(found, now)| found.is_some_and(|found| before[found] == *now)).collect();
         write(&mut self.shape, now.len() as u64);
         let (mut index, mut expected) = (0, 0);
         while index < now.len() {
             let kind_of = |index: usize, expected: usize| match matches[index] {
                 None => step::NEW,
                 Some(found) if found != expected => step::JUMP,
-                Some(found) if before[found] == now[index] => step::SAME,
+                Some(_) if is_same[index] => step::SAME,
                 Some(_) => step::CHANGED,
             };
             let kind = kind_of(index, expected);

@@ -1,7 +1,7 @@
 //! A file that samples are written to.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{self, ErrorKind, Write as _},
     os::unix::fs::{FileExt as _, OpenOptionsExt as _},
     path::Path,
@@ -30,8 +30,9 @@ impl RecordFile {
     /// There is one, or it can't be written.
     pub(super) fn create(path: &Path) -> io::Result<Self> {
         let mut file = OpenOptions::new().write(true).read(true).create_new(true).mode(0o640).open(path)?;
-        lock(&file)?;
-        file.write_all(&FILE_HEAD)?;
+        let begun = lock(&file).and_then(|()| file.write_all(&FILE_HEAD));
+        // On a full disk there would be ever more that are empty.
+        begun.inspect_err(|_| drop(fs::remove_file(path)))?;
         Ok(Self { file, bytes: FILE_HEAD.len() as u64 })
     }
 

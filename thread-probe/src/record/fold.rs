@@ -1,6 +1,9 @@
 //! What follows from the rest of a sample, and from the one before, is not recorded: rates follow from totals, a group's
 //! totals from those of its processes, who took how much from how much they had taken. Recorded is by how much it is off,
 //! which is nothing, mostly; so what is read is what was there, to the bit.
+//!
+//! How it follows is therefore part of the format. Another formula, in [`Rates::between`] too, is another version of it,
+//! and the old one must stay for old files.
 
 use std::{collections::BTreeMap, sync::Arc};
 

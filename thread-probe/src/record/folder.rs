@@ -22,8 +22,8 @@ pub struct Folder<M> {
     budget_bytes: u64,
     recorder: Recorder<M>,
     current: Option<Current>,
-    /// Whether this program has written to the folder: the first time it goes on with what there is.
-    has_begun: bool,
+    /// Whether the next file may be the last one that is there: after a start, and after what could not be written.
+    goes_on: bool,
 }
 
 struct Current {
@@ -47,18 +47,19 @@ pub struct Written {
 impl<M: AsRef<Model>> Folder<M> {
     /// A folder that is, or will be, there.
     pub fn new(path: PathBuf, budget_bytes: u64) -> Self {
-        Self { path, budget_bytes, recorder: Recorder::default(), current: None, has_begun: false }
+        Self { path, budget_bytes, recorder: Recorder::default(), current: None, goes_on: true }
     }
 
     /// Takes in a sample that was taken now.
     ///
     /// # Errors
-    /// It can't be written, and is lost. The next one goes to a file of its own.
+    /// It can't be written, and is lost. The next one is whole.
     pub fn write(&mut self, sample: M, looked_into: &[LookedInto], now: SystemTime) -> io::Result<Written> {
         let outcome = self.try_write(sample, looked_into, now);
         if outcome.is_err() {
             self.recorder.begin();
             self.current = None;
+            self.goes_on = true;
         }
         outcome
     }
@@ -82,10 +83,9 @@ impl<M: AsRef<Model>> Folder<M> {
         Ok(written)
     }
 
-    /// After a restart, the last recording if it is of this hour; else a new one.
+    /// The last recording if one is to go on and it is of this hour; else a new one.
     fn open(&mut self, hour: u64, now: SystemTime, written: &mut Written) -> io::Result<Current> {
-        let last = if self.has_begun { None } else { recordings(&self.path)?.pop() };
-        self.has_begun = true;
+        let last = if std::mem::take(&mut self.goes_on) { recordings(&self.path)?.pop() } else { None };
         if let Some((path, _)) = last.filter(|(path, _)| name_of(path).starts_with(&hour_name(hour))) {
             // One that is damaged, or that another daemon writes to, is left alone.
             if let Ok(continued) = RecordFile::go_on(&path) {

@@ -146,7 +146,8 @@ impl Head {
         let checksum = u32::from_le_bytes(take(&mut left)?);
         let glance = Glance::read(left)?;
         let head = Self { is_first: flags & 1 == 1, bytes: payload_bytes, plain_bytes, glance, checksum };
-        Some(head).filter(|_| flags <= 1)
+        // No sample is of no bytes: what a power loss leaves is zeros.
+        Some(head).filter(|head| flags <= 1 && head.bytes > 0)
     }
 
     /// Whether what follows is what was written.

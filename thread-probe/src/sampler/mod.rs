@@ -28,6 +28,7 @@ use crate::{
     os::{log, memory, wait::until_ready},
     privileges,
     probe::{LoadOptions, Probe, SlowToDetach},
+    record::{LookedInto, to_look_into},
     sample::{AttachedProgram, ThreadCost},
     text::human::bytes,
 };
@@ -249,6 +250,11 @@ impl Sampler {
             applicable_limits: self.limits_of(pid),
             ..model::one_process(&self.ledger, pid, last_epoch, self.interval_seconds)
         }
+    }
+
+    /// More of the processes that did much in the last sample, whose model it is: what is recorded with it.
+    pub fn look_into(&self, model: &Model) -> Vec<LookedInto> {
+        to_look_into(model).into_iter().map(|pid| LookedInto { pid, one: self.one_process(pid) }).collect()
     }
 
     /// The limits in the last sample that no other process shares, of all processes.

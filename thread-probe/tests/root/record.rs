@@ -22,7 +22,7 @@ use serde_json::Value;
 use thread_probe::{
     config::Config,
     model::Model,
-    record::{LookedInto, Recording, Track, to_look_into},
+    record::{Recording, Track},
     sampler::Sampler,
 };
 
@@ -75,8 +75,7 @@ fn sample_and_record(mut sampler: Sampler, first: Model, path: &Path, samples: u
     let mut recording = Recording::create(path)?;
     let mut jsons = Vec::new();
     while jsons.len() < samples {
-        let look_into = |pid| LookedInto { pid, one: sampler.one_process(pid) };
-        let looked_into: Vec<_> = to_look_into(&model).into_iter().map(look_into).collect();
+        let looked_into = sampler.look_into(&model);
         jsons.push((serde_json::to_string(&model)?, serde_json::to_string(&looked_into)?));
         recording.write(Arc::new(model), &looked_into)?;
         sampler.wait(Duration::from_millis(20))?;
@@ -171,6 +170,18 @@ fn a_recording_that_is_there_is_not_written_over() -> Result<()> {
 }
 
 #[test]
+fn who_may_not_record_leaves_no_file_behind() -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    needs_root!();
+    let (folder, path) = open_folder()?;
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777))?;
+    let output = as_nobody(&["record", path.to_str().context("a path")?, "--for", "1s"])?;
+    ensure!(output.status.code() == Some(1), "{output:?}");
+    ensure!(!path.exists(), "the next try would be told that it is there");
+    Ok(())
+}
+
+#[test]
 fn who_is_killed_while_it_records_loses_the_last_sample_at_most() -> Result<()> {
     needs_root!();
     for times in 0..8 {
@@ -256,7 +267,9 @@ fn a_full_disk_costs_the_samples_that_it_refuses_and_sampling_goes_on() -> Resul
     fs::write(&ballast, vec![0; 200 << 10])?;
     let daemon = keeping(disk.0.path())?;
     daemon.wait_for_log(&["WARN", "recording to", "No space left", "samples are lost until it succeeds"])?;
-    daemon.wait_until("lost samples are counted", |daemon| Ok(daemon.metric(LOST)? > 3.0))?;
+    daemon.wait_until("lost samples are counted", |daemon| Ok(daemon.metric(LOST)? > 8.0))?;
+    let files = fs::read_dir(disk.0.path())?.count();
+    ensure!(files <= 3, "{files} files: the ballast, and one recording, or two if the hour has just begun");
     fs::remove_file(&ballast)?;
     daemon.wait_for_log(&["INFO", "recording to", "succeeds again"])?;
     let kept = daemon.metric(RECORDED)?;

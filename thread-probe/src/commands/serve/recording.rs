@@ -21,7 +21,7 @@ use crate::{
     export::server::Published,
     model::RecordingCounts,
     os::priority,
-    record::{Folder, LookedInto, Written, to_look_into},
+    record::{Folder, LookedInto, Written},
     sampler::Sampler,
 };
 
@@ -51,12 +51,14 @@ struct Counts {
 
 /// Makes the folder, for the user that the daemon will be. That it can't be is said, and tried again with each sample.
 pub(super) fn make_folder(path: &Path, user: Option<&User>) {
-    let made = fs::DirBuilder::new().recursive(true).mode(0o750).create(path);
-    let owned = made.and_then(|()| match user {
-        Some(user) => chown(path, Some(user.uid), Some(user.gid)).map_err(Into::into),
-        None => Ok(()),
-    });
-    if let Err(error) = owned {
+    // Those above it are for everybody to go through, and one that is there stays whose it is.
+    let made = fs::create_dir_all(path.parent().unwrap_or(path))
+        .and_then(|()| fs::DirBuilder::new().mode(0o750).create(path))
+        .and_then(|()| match user {
+            Some(user) => chown(path, Some(user.uid), Some(user.gid)).map_err(Into::into),
+            None => Ok(()),
+        });
+    if let Err(error) = made.or_else(|error| if path.is_dir() { Ok(()) } else { Err(error) }) {
         tracing::warn!("record.dir: making {} failed: {error}", path.display());
     }
 }
@@ -101,8 +103,7 @@ impl Recording {
             return;
         }
         self.last = Some(now);
-        let look_into = |pid| LookedInto { pid, one: sampler.one_process(pid) };
-        let looked_into = to_look_into(sample.model()).into_iter().map(look_into).collect();
+        let looked_into = sampler.look_into(sample.model());
         let kept = Kept { sample: sample.clone(), looked_into, at: SystemTime::now() };
         match self.samples.try_send(kept) {
             Ok(()) => {}

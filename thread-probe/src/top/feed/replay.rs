@@ -183,6 +183,11 @@ impl Replay {
 }
 
 impl Recording {
+    /// The same; where no time was chosen, its end.
+    pub fn or_at_its_end(self) -> Self {
+        Self { at: self.at.or(Some(Moment::BeforeEnd(Duration::ZERO))), ..self }
+    }
+
     /// What it is called, for people.
     pub fn label(&self) -> String {
         label(&self.path)
